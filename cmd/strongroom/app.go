@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// app is what every verb works with: where it reads and writes, and the global flags.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	json     bool
+	homeDir  string
+	now      func() time.Time
+}
+
+// print shows a verb's result: value as the one JSON document of standard output, or text.
+func (a *app) print(value any, text func(w io.Writer)) error {
+	if !a.json {
+		text(a.out)
+		return nil
+	}
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(value)
+}
+
+// say tells the user what is going on; it never touches standard output.
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+
+// defaultHome is where a party's keys and papers are unless --home says otherwise.
+func defaultHome() string {
+	if dir := os.Getenv("STRONGROOM_HOME"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ".strongroom"
+	}
+	return filepath.Join(dir, ".strongroom")
+}

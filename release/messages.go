@@ -1,0 +1,150 @@
+package release
+
+import (
+	"encoding/json"
+
+	"strongroom.dev/attest"
+	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
+	"strongroom.dev/wire"
+)
+
+// Version is the protocol version. Peers of another version are refused.
+const Version = "strongroom/release/v1"
+
+// ChallengeRequest asks a broker for a challenge.
+type ChallengeRequest struct {
+	Version string         `json:"version"`
+	Purpose attest.Purpose `json:"purpose"`
+	// Agreement lets a broker that does not know it refuse at once.
+	Agreement wire.Digest `json:"agreement"`
+}
+
+// Challenge is a broker's answer: what the evidence must bind, and where its log stands.
+type Challenge struct {
+	Broker wire.ID `json:"broker"` // the broker's party name
+	// Token is the stateless challenge (R11): whoever holds it can check nothing and forge
+	// nothing; the broker recognises its own.
+	Token wire.Bytes `json:"token"`
+	// TimeMS is the broker's time, Unix milliseconds.
+	TimeMS int64 `json:"time_ms"`
+	// Checkpoint is the latest signed checkpoint of the broker's log (R15).
+	Checkpoint string `json:"checkpoint"`
+	// Seen says for each other log what size this broker last accepted, so that the room can
+	// bring a consistency proof.
+	Seen []SeenLog `json:"seen"`
+	// Signature is by the broker's release key over the rest.
+	Signature keys.Signature `json:"signature"`
+}
+
+// SeenLog is the tree size last accepted of one log.
+type SeenLog struct {
+	Origin string `json:"origin"`
+	Size   int64  `json:"size"`
+}
+
+// PeerCheckpoint carries another broker's checkpoint to a broker, with the proof that it
+// extends what that broker saw last (R15).
+type PeerCheckpoint struct {
+	Checkpoint string      `json:"checkpoint"`
+	From       int64       `json:"from"`
+	Proof      []wire.Hash `json:"proof"`
+}
+
+// ConsistencyRequest asks a broker to prove that its log of size To extends that of size From.
+type ConsistencyRequest struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
+
+// ConsistencyAnswer is the proof, as tlog gives it.
+type ConsistencyAnswer struct {
+	Proof []wire.Hash `json:"proof"`
+}
+
+// RoomKeys are the keys a room made for itself; its evidence binds them.
+type RoomKeys struct {
+	Signing keys.PublicKey     `json:"signing"`
+	HPKE    keys.HPKEPublicKey `json:"hpke"`
+}
+
+// InputRequest asks for the key of one input. Header is the age header, never the payload.
+type InputRequest struct {
+	Input     wire.ID         `json:"input"`
+	Statement json.RawMessage `json:"statement"` // signed dataset statement
+	Header    wire.Bytes      `json:"header"`
+}
+
+// Request is what a room sends to be given keys. It is signed by the room's signing key
+// (document type RequestType), so that nothing in it can be exchanged on the way.
+type Request struct {
+	Version   string            `json:"version"`
+	Broker    wire.ID           `json:"broker"`
+	Challenge wire.Bytes        `json:"challenge"`
+	ReleaseID string            `json:"release_id"` // 32 hex digits chosen by the room; a retry repeats it (R11)
+	Evidence  attest.Evidence   `json:"evidence"`
+	Room      RoomKeys          `json:"room"`
+	Agreement json.RawMessage   `json:"agreement"` // signed document
+	Parties   []json.RawMessage `json:"parties"`   // signed descriptors the agreement names
+	Run       json.RawMessage   `json:"run"`       // signed document
+	Inputs    []InputRequest    `json:"inputs"`    // this broker's inputs only
+	Peers     []PeerCheckpoint  `json:"peers"`
+}
+
+// The document types of signed messages.
+const (
+	RequestType     = "strongroom/release-request/v1"
+	GrantType       = "strongroom/release-grant/v1"
+	ChallengeType   = "strongroom/challenge/v1"
+	LiveRequestType = "strongroom/live-request/v1"
+	LiveType        = "strongroom/live/v1"
+)
+
+// Granted is the body of a broker's grant, a document of type GrantType signed by its
+// release key.
+type Granted struct {
+	Version   string         `json:"version"`
+	Broker    wire.ID        `json:"broker"`
+	ReleaseID string         `json:"release_id"`
+	Request   wire.Digest    `json:"request"` // digest of the signed request
+	TimeMS    int64          `json:"time_ms"`
+	LeaseMS   int64          `json:"lease_ms"` // from TimeMS
+	Releases  []SealedKey    `json:"releases"` // in the order asked for
+	Receipt   ledger.Receipt `json:"receipt"`  // of the grant's entry in the broker's own log
+}
+
+// SealedKey is one file key, sealed to the room's HPKE key with the info of R12. The
+// plaintext is a [KeyMaterial].
+type SealedKey struct {
+	Input  wire.ID    `json:"input"`
+	Header wire.Hash  `json:"header"`
+	Sealed wire.Bytes `json:"sealed"`
+}
+
+// LiveRequest is what a room asks every owner's broker while it runs and before an output
+// leaves (R13). It is a document of type LiveRequestType signed by the room's signing key.
+type LiveRequest struct {
+	Version   string      `json:"version"`
+	Broker    wire.ID     `json:"broker"`
+	Agreement wire.Digest `json:"agreement"`
+	Run       wire.Digest `json:"run"`
+	RunID     string      `json:"run_id"`
+	ReleaseID string      `json:"release_id"`
+	Nonce     wire.Hash   `json:"nonce"`
+	// Commitment is to the plaintext of the output; zero while the run goes on (R14).
+	Commitment *wire.Digest `json:"commitment,omitempty"`
+}
+
+// Live is the broker's word that the run may go on, a document of type LiveType signed by
+// its release key.
+type Live struct {
+	Version    string       `json:"version"`
+	Broker     wire.ID      `json:"broker"`
+	Run        wire.Digest  `json:"run"`
+	Nonce      wire.Hash    `json:"nonce"`
+	Commitment *wire.Digest `json:"commitment,omitempty"`
+	TimeMS     int64        `json:"time_ms"`
+	LeaseEndMS int64        `json:"lease_end_ms"`
+	// Receipt is of the output's entry in the broker's own log; only with a commitment.
+	Receipt *ledger.Receipt `json:"receipt,omitempty"`
+}
