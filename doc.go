@@ -1,0 +1,56 @@
+// Package strongroom is the map of the house; it holds no code.
+//
+// Strongroom runs agreed code on data that nobody involved may see, and proves that it did.
+// A room is an attested place where code meets data. An agreement says who takes part, which
+// code may run, which data comes in, which results go out and which machines are good
+// enough. Each party's broker releases its keys only to a room whose evidence shows exactly
+// that agreement. Results leave sealed, with a proof.
+//
+// # From evidence to result
+//
+// Read the packages in this order; a package imports only from lines above its own
+// (floors_test.go enforces it), and nothing down to policy touches a file, the network or
+// the clock.
+//
+//	wire              canonical encodings and domain-separated hashes
+//	verdict           one vocabulary of checks and refusals
+//	keys              typed keys, signed documents, HPKE
+//	agreement         who, which code, which data, which results: signed and named by digest
+//	agreement/draft   the YAML people write agreements in
+//	seal              sealed files (age) and their Merkle root
+//	ledger            entries, checkpoints, proofs, receipts
+//	attest            evidence in, claims out; one platform a package below it
+//	policy            claims and a request in, a grant or a refusal out, clause by clause
+//	release           a grant becomes a file key sealed to the room
+//	channel           the room's one byte stream
+//	broker            a party's key service: decide, record, release
+//	sandbox           what a program in a room may not do
+//	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
+//	room              the agent: what happens inside
+//	proof             what anyone can check afterwards
+//	host              what starts a room, trusted with nothing
+//	store             state and logs on disk
+//	client, server    HTTP, both ends
+//	demo              the stories the product tells, attacks included
+//	cmd               strongroom (people, servers), strongroom-agent (inside), strongroom-sql (the engine inside)
+//
+// # Words
+//
+// From RFC 9334: Attester (the room), Evidence, Endorsement (what a vendor signs), Reference
+// Value (what we expect), Verifier, Appraisal Policy, Attestation Result, Relying Party (a
+// broker, a client). Ours:
+//
+//   - agreement: what the parties signed; named by the digest of its canonical form
+//   - party: who signs; described by a signed descriptor
+//   - room: agent, engine and data inside one protected machine, for one run
+//   - agent: the program inside that holds the room's keys
+//   - host: the machine's operator, outside, untrusted
+//   - broker: a party's own key service
+//   - input, output, work: data that comes in, results that go out, what runs
+//   - release: a key leaving a broker; grant and refusal: the decisions before it
+//   - lease: how long a released key may be used without word from its broker
+//   - receipt: proof that an event is in a ledger; checkpoint: a ledger's signed head
+//   - protection class: confidential, integrity-only or software: whom the machine keeps out
+//
+// Nothing is promised to importers before version 1; the signed formats in spec/ are.
+package strongroom
