@@ -106,7 +106,10 @@ func (k *PublicKey) UnmarshalText(text []byte) error {
 }
 
 // ParsePublicKey reads the text of a public key.
-func ParsePublicKey(text string) (k PublicKey, err error) { return k, k.UnmarshalText([]byte(text)) }
+func ParsePublicKey(text string) (k PublicKey, err error) {
+	err = k.UnmarshalText([]byte(text))
+	return k, err
+}
 
 // verifiers are the parsed halves of a public key.
 type verifiers struct {

@@ -37,10 +37,12 @@ type OutputFacts struct {
 
 // ParseGrantFacts reads the public part of a "grant" entry.
 func ParseGrantFacts(public json.RawMessage) (f GrantFacts, err error) {
-	return f, wire.Unmarshal(public, &f)
+	err = wire.Unmarshal(public, &f)
+	return f, err
 }
 
 // ParseOutputFacts reads the public part of an "output" entry.
 func ParseOutputFacts(public json.RawMessage) (f OutputFacts, err error) {
-	return f, wire.Unmarshal(public, &f)
+	err = wire.Unmarshal(public, &f)
+	return f, err
 }

@@ -100,10 +100,16 @@ func (h *Hash) UnmarshalText(text []byte) error { return parseHex(h[:], "sha256:
 func (d *Digest) UnmarshalText(text []byte) error { return parseHex(d[:], "sha384:", string(text)) }
 
 // ParseHash reads the text of a Hash.
-func ParseHash(text string) (h Hash, err error) { return h, h.UnmarshalText([]byte(text)) }
+func ParseHash(text string) (h Hash, err error) {
+	err = h.UnmarshalText([]byte(text))
+	return h, err
+}
 
 // ParseDigest reads the text of a Digest.
-func ParseDigest(text string) (d Digest, err error) { return d, d.UnmarshalText([]byte(text)) }
+func ParseDigest(text string) (d Digest, err error) {
+	err = d.UnmarshalText([]byte(text))
+	return d, err
+}
 
 func parseHex(dst []byte, prefix, text string) error {
 	digits, found := strings.CutPrefix(text, prefix)
