@@ -1,0 +1,35 @@
+# Everything here sets up what it needs itself (scripts/setup): as root it installs missing
+# Debian packages, else it names them.
+GO      ?= go
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X strongroom.dev/internal/version.Version=$(VERSION)
+
+.PHONY: build demo test bench lint long clean
+
+build: ## the programs, into bin/
+	scripts/setup build
+	mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/strongroom ./cmd/strongroom
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/strongroom-agent ./cmd/strongroom-agent
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS) -extldflags "-static"' -o bin/strongroom-sql ./cmd/strongroom-sql
+
+demo: build ## two hospitals, one study, every attack refused
+	bin/strongroom demo hospitals
+
+test: build ## every test
+	scripts/setup test
+	scripts/test
+
+bench: build ## speed, side by side with the peers
+	scripts/setup bench
+	$(GO) run ./bench
+
+lint: ## vet, gofmt, staticcheck, govulncheck where reachable
+	scripts/lint
+
+long: build ## what takes longer: more fuzzing
+	scripts/setup test
+	scripts/fuzz 60s
+
+clean:
+	rm -rf bin strongroom-demo
