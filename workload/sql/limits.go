@@ -1,0 +1,34 @@
+package sql
+
+import "strongroom.dev/agreement"
+
+// Limits of the conversation. The engine's side is not trusted, so nothing is allocated
+// before a length passes.
+const (
+	// maxJob holds the largest agreement's inputs (64 of 1024 columns at about 100 bytes each).
+	maxJob = 8 << 20
+	// maxFrame is the largest frame of an answer but for a single large row.
+	maxFrame = 1 << 20
+	// rowFrame is where a sender closes a frame of rows: large enough to be cheap.
+	rowFrame = 64 << 10
+	// maxCell bounds one cell: text to group by is names and codes, not documents.
+	maxCell = 64 << 10
+	// maxOutputs bounds the columns of a result: a person reads it.
+	maxOutputs = 256
+	// maxFrames bounds an answer: 2^30 bytes of rows in frames of at least 32 KiB, and progress.
+	maxFrames = 1 << 20
+	// maxDetail bounds the detail of a failure: DuckDB quotes a line of the input.
+	maxDetail = 16 << 10
+	// maxThreads is more than any room has cores.
+	maxThreads = 1024
+	minMemory  = 64 << 20
+	maxMemory  = 1 << 46
+	maxRows    = 1 << 30
+	maxBytes   = agreement.MaxOutput
+	// minFD leaves out the standard streams and the socket itself.
+	minFD = 4
+	maxFD = 1 << 16
+)
+
+// MaxSQL bounds the rewritten query, in bytes. The agreed text is at most agreement.MaxQuery.
+const MaxSQL = 512 << 10

@@ -1,0 +1,161 @@
+package sql
+
+import (
+	"fmt"
+	"slices"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/wire"
+)
+
+// Validate reports the first thing that is wrong with a job's form.
+func (j *Job) Validate() error {
+	if err := j.validateLimits(); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for i := range j.Inputs {
+		in := &j.Inputs[i]
+		if err := in.validate(j.CheckOnly); err != nil {
+			return fmt.Errorf("input %.70q: %w", string(in.Name), err)
+		}
+		if seen[string(in.Name)] {
+			return fmt.Errorf("input %q stands twice", in.Name)
+		}
+		seen[string(in.Name)] = true
+	}
+	seen = map[string]bool{}
+	for _, t := range j.Tables {
+		if err := j.validateTable(t); err != nil {
+			return fmt.Errorf("table %.70q: %w", t.Name, err)
+		}
+		if seen[t.Name] {
+			return fmt.Errorf("table %q stands twice", t.Name)
+		}
+		seen[t.Name] = true
+	}
+	return j.validateParameters()
+}
+
+func (j *Job) validateLimits() error {
+	for _, l := range []struct {
+		name           string
+		value, min, to int64
+	}{
+		{"inputs", int64(len(j.Inputs)), 1, agreement.MaxInputs},
+		{"tables", int64(len(j.Tables)), 1, agreement.MaxInputs},
+		{"bytes of query", int64(len(j.Query)), 1, agreement.MaxQuery},
+		{"parameters", int64(len(j.Parameters)), 0, agreement.MaxParameters},
+		{"minimum group", j.MinGroup, 1, wire.MaxInteger},
+		{"maximum of rows", j.MaxRows, 1, maxRows},
+		{"maximum of bytes", j.MaxBytes, 1, maxBytes},
+		{"bytes of memory", j.Memory, minMemory, maxMemory},
+		{"threads", j.Threads, 1, maxThreads},
+	} {
+		if l.value < l.min || l.value > l.to {
+			return fmt.Errorf("%s: %d, not %d to %d", l.name, l.value, l.min, l.to)
+		}
+	}
+	return nil
+}
+
+func (in *Input) validate(checkOnly bool) error {
+	if !in.Name.Valid() || !in.Owner.Valid() {
+		return fmt.Errorf("name or owner %.70q is not well formed", string(in.Owner))
+	}
+	if in.Format != agreement.CSV && in.Format != agreement.Parquet {
+		return fmt.Errorf("format %.20q", string(in.Format))
+	}
+	if checkOnly != (in.FD == 0) || in.FD != 0 && (in.FD < minFD || in.FD > maxFD) {
+		return fmt.Errorf("descriptor %d", in.FD)
+	}
+	return validateSchema(in.Schema)
+}
+
+func validateSchema(columns []agreement.Column) error {
+	if len(columns) == 0 || len(columns) > agreement.MaxColumns {
+		return fmt.Errorf("%d columns, not 1 to %d", len(columns), agreement.MaxColumns)
+	}
+	seen, units := map[string]bool{}, 0
+	for _, c := range columns {
+		if !ValidName(c.Name) || seen[c.Name] {
+			return fmt.Errorf("column %.70q is not well formed or stands twice", c.Name)
+		}
+		seen[c.Name] = true
+		if c.Unit {
+			units++
+		}
+		if !slices.Contains([]string{"integer", "decimal", "text", "boolean", "date"}, c.Type) {
+			return fmt.Errorf("column %s: type %.20q", c.Name, c.Type)
+		}
+		if c.Scale < 0 || c.Scale > 18 || c.Type != "decimal" && c.Scale != 0 {
+			return fmt.Errorf("column %s: scale %d", c.Name, c.Scale)
+		}
+	}
+	if units != 1 {
+		return fmt.Errorf("%d unit columns, not one", units)
+	}
+	return nil
+}
+
+func (j *Job) validateTable(t Table) error {
+	if !ValidName(t.Name) {
+		return fmt.Errorf("not a column-style name")
+	}
+	if len(t.Inputs) == 0 {
+		return fmt.Errorf("no inputs")
+	}
+	var first *Input
+	seen := map[wire.ID]bool{}
+	for _, name := range t.Inputs {
+		in := j.InputByName(name)
+		if in == nil || seen[name] {
+			return fmt.Errorf("input %.70q is unknown or stands twice", string(name))
+		}
+		seen[name] = true
+		if first == nil {
+			first = in
+		}
+		if !slices.Equal(first.Schema, in.Schema) {
+			return fmt.Errorf("inputs %s and %s have different schemas", first.Name, in.Name)
+		}
+	}
+	return nil
+}
+
+func (j *Job) validateParameters() error {
+	seen := map[string]bool{}
+	for _, p := range j.Parameters {
+		if !ValidName(p.Name) || seen[p.Name] {
+			return fmt.Errorf("parameter %.70q is not well formed or stands twice", p.Name)
+		}
+		seen[p.Name] = true
+		kind := Column{Name: p.Name, Type: p.Type, Scale: p.Scale}
+		if p.Type == "choice" {
+			kind.Type = "text"
+		} else if p.Type != "integer" && p.Type != "decimal" && p.Type != "boolean" {
+			return fmt.Errorf("parameter %s: type %.20q", p.Name, p.Type)
+		}
+		if p.Scale < 0 || p.Scale > 18 || p.Type != "decimal" && p.Scale != 0 {
+			return fmt.Errorf("parameter %s: scale %d", p.Name, p.Scale)
+		}
+		if len(p.Value) > agreement.MaxText || !canonical(kind, p.Value) || digits(p.Value) > 18 && kind.Type != "text" {
+			return fmt.Errorf("parameter %s: %.40q is not the canonical text of its type, at most 18 digits", p.Name, p.Value)
+		}
+	}
+	return nil
+}
+
+// ValidName reports whether s may name a table, column or parameter: [a-z][a-z0-9_]{0,62}.
+func ValidName(s string) bool {
+	if len(s) < 1 || len(s) > 63 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
