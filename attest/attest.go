@@ -42,8 +42,6 @@ type Facts struct {
 	Measurements map[string]string
 	// Debug is set if anything on the platform lets somebody look inside.
 	Debug bool
-	// Lacks names sandbox layers the room runs without (dev only).
-	Lacks []wire.ID
 	// Excludes and Trusts say in words whom the platform keeps out of memory, and whom it
 	// makes the relying party trust (R4).
 	Excludes, Trusts []string

@@ -1,3 +1,11 @@
+// Package release carries keys from a broker to a room (spec/release.md): the messages both
+// sides exchange, the challenge that makes them fresh, and the sealing of a file key to the
+// one room, run, input and lease it was granted for (R11 to R14).
+//
+// A key can be sealed only under a grant that [policy.Decide] made and that was redeemed;
+// what it is addressed to comes from the grant alone. A room opens only an answer to what it
+// asked. The package refuses messages of another version, over their limits, or signed by
+// anyone else; it records nothing and spends nothing: that is the broker's.
 package release
 
 import (
@@ -16,13 +24,23 @@ const Version = "strongroom/release/v1"
 type ChallengeRequest struct {
 	Version string         `json:"version"`
 	Purpose attest.Purpose `json:"purpose"`
-	// Agreement lets a broker that does not know it refuse at once.
+	// Agreement lets a broker that does not know it refuse at once; the challenge serves for
+	// no other.
 	Agreement wire.Digest `json:"agreement"`
+	// Nonce is the room's own, random: the answer repeats it, so that nobody can serve an old
+	// time or an old checkpoint as the latest.
+	Nonce wire.Hash `json:"nonce"`
 }
 
-// Challenge is a broker's answer: what the evidence must bind, and where its log stands.
+// Challenge is a broker's answer: what the evidence must bind, and where its log stands. It
+// is a document of type ChallengeType signed by the broker's release key.
 type Challenge struct {
-	Broker wire.ID `json:"broker"` // the broker's party name
+	Version string         `json:"version"`
+	Broker  wire.ID        `json:"broker"` // the broker's party name
+	Purpose attest.Purpose `json:"purpose"`
+	// Agreement and Nonce repeat the request's.
+	Agreement wire.Digest `json:"agreement"`
+	Nonce     wire.Hash   `json:"nonce"`
 	// Token is the stateless challenge (R11): whoever holds it can check nothing and forge
 	// nothing; the broker recognises its own.
 	Token wire.Bytes `json:"token"`
@@ -33,8 +51,6 @@ type Challenge struct {
 	// Seen says for each other log what size this broker last accepted, so that the room can
 	// bring a consistency proof.
 	Seen []SeenLog `json:"seen"`
-	// Signature is by the broker's release key over the rest.
-	Signature keys.Signature `json:"signature"`
 }
 
 // SeenLog is the tree size last accepted of one log.

@@ -1,0 +1,39 @@
+package release
+
+import "strongroom.dev/wire"
+
+// Paths of a broker's HTTP interface; every one takes a POST but the last two.
+const (
+	PathChallenge   = "/v1/challenge"
+	PathRelease     = "/v1/release"
+	PathLive        = "/v1/live"
+	PathConsistency = "/v1/consistency"
+	PathCheckpoint  = "/v1/checkpoint"
+	PathStatus      = "/v1/status"
+)
+
+// Limits of messages, in bytes, checked before anything is parsed.
+const (
+	// MaxRequest is that of a release request, the largest message: a signed agreement, its
+	// parties' descriptors and a header of 64 KiB for each input.
+	MaxRequest = wire.MaxDocument
+	// MaxGrant is that of a grant: 2 KiB a key for 64 inputs, and a receipt.
+	MaxGrant = 512 << 10
+	// MaxSmall is that of every other message: challenges, live requests and their answers,
+	// with post-quantum signatures, a receipt and 64 seen logs.
+	MaxSmall = 64 << 10
+	// MaxToken is that of a challenge token; ours are below 300 bytes.
+	MaxToken = 512
+	// MaxHeader is that of an age header (R8).
+	MaxHeader = 64 << 10
+	// MaxCheckpoint is that of a signed checkpoint: 32 cosignatures of 200 bytes.
+	MaxCheckpoint = 16 << 10
+	// MaxPeers is the most other brokers' checkpoints in a request, and logs seen.
+	MaxPeers = 64
+	// MaxProof is the most hashes in a proof of a log: a tree has fewer than 2^63 entries, and a
+	// consistency proof at most one hash more than twice the levels.
+	MaxProof = 128
+)
+
+// ChallengeLifetimeMS is the longest a challenge may live, five minutes (R11).
+const ChallengeLifetimeMS = 5 * 60 * 1000
