@@ -1,6 +1,12 @@
 package agreement
 
-import "strongroom.dev/wire"
+import (
+	"time"
+
+	"strongroom.dev/keys"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
 
 // Dataset is the body of an owner's statement about one version of a dataset (R7,
 // spec/dataset.md). It is signed by the owner's party keys.
@@ -22,4 +28,86 @@ type Dataset struct {
 	// counts rows instead of distinct units (R18).
 	UniqueUnit bool      `json:"unique_unit"`
 	Created    wire.Time `json:"created"`
+}
+
+// Validate checks the form of a statement.
+func (d Dataset) Validate() error {
+	p := place{check: "dataset.form"}
+	if d.Header.IsZero() || d.Root.IsZero() || d.Schema.IsZero() {
+		return p.bad("header, root and schema digests", "zero among them", "")
+	}
+	if d.Created.IsZero() {
+		return p.dot("created").bad("a time", "nothing", "")
+	}
+	return first(
+		p.dot("owner").id(d.Owner),
+		p.dot("dataset").id(d.Dataset),
+		p.lineage(d.Version, "supersedes", d.Supersedes),
+		p.dot("size").integer(d.Size, 1, wire.MaxInteger),
+		p.dot("recipients").integer(d.Recipients, 1, MaxStanzas),
+		oneOf(p.dot("format"), d.Format, CSV, Parquet),
+	)
+}
+
+// SchemaDigest names a list of columns; zero, which matches nothing, for one that has no
+// canonical form.
+func SchemaDigest(columns []Column) wire.Hash {
+	canonical, err := wire.Marshal(columns)
+	if err != nil {
+		return wire.Hash{}
+	}
+	return wire.SHA256("strongroom/schema/v1", canonical)
+}
+
+// SignedDataset is a dataset statement with the document it stands in. The statement itself
+// is the field Dataset.
+type SignedDataset struct {
+	Dataset
+	Document *keys.Document
+}
+
+// NewDataset makes an unsigned document of a statement.
+func NewDataset(d Dataset) (*SignedDataset, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	doc, err := create(DatasetType, "dataset.form", d)
+	if err != nil {
+		return nil, err
+	}
+	return &SignedDataset{d, doc}, nil
+}
+
+// ParseDataset reads a signed statement and checks its form; see [SignedDataset.Verify] for
+// its signatures.
+func ParseDataset(data []byte) (*SignedDataset, error) {
+	d := new(SignedDataset)
+	var err error
+	if d.Document, err = parse(data, DatasetType, "dataset.form", &d.Dataset); err != nil {
+		return nil, err
+	}
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Digest names the statement.
+func (d *SignedDataset) Digest() wire.Digest { return d.Document.Digest() }
+
+// Verify checks that the statement is its owner's: the owner's name stands in it and the
+// threshold of the owner's keys valid at now has signed it, and nobody else. Whether it is
+// the current version is for the owner's broker to know.
+func (d *SignedDataset) Verify(owner *SignedParty, now time.Time) error {
+	if owner == nil || owner.Name != d.Owner {
+		return verdict.Refuse("dataset.owner", "a statement of the input's owner", "one of "+string(d.Owner), "use the statement its owner published")
+	}
+	s := owner.signers(string(d.Owner))
+	return first(
+		d.Validate(),
+		same(d.Document, DatasetType, "dataset.signatures", d.Dataset),
+		owner.VerifyOwn(now),
+		noStrangers("dataset.signatures", d.Document, s),
+		s.signed("dataset.signatures", d.Document, now),
+	)
 }

@@ -1,17 +1,38 @@
 package agreement
 
+import "time"
+
 // Limits of what is agreed. They keep explanations readable and every check linear.
 const (
 	MaxParties    = 32       // people must be able to read who takes part
 	MaxInputs     = 64       // one column of the largest clean rooms known has 15
 	MaxColumns    = 1024     // per input
-	MaxWork       = 256      // named queries
+	MaxWork       = 256      // named queries, and named outputs
 	MaxQuery      = 64 << 10 // bytes of SQL; hand-written SQL is below 10 KiB
 	MaxParameters = 64       // per work
 	MaxValues     = 1024     // choices of one parameter
 	MaxText       = 4096     // bytes of any free text
+	MaxLine       = 256      // bytes of a title, a choice, an address: what fits a screen
+	MaxPlatforms  = 16       // twice the kinds of machine there are
 	MaxImages     = 64       // per platform
+	MaxMachines   = 4096     // per platform; a list, not a fleet
 	MaxKeys       = 16       // signing keys of a party
+	MaxRecipients = 16       // age recipients of a party, for data and for results each
+	MaxWitnesses  = 16       // shared ledgers; each one is asked at the end of every run
+	MaxStanzas    = 64       // recipients of a sealed file; a hybrid stanza is 1.6 kB, a header 64 KiB
 	MaxAge        = 10       // years a key or an agreement may be valid
-	MaxOutput     = 1 << 30  // bytes of one result
+	MaxRows       = 10_000_000
+	MaxOutput     = 1 << 30   // bytes of one result
+	MaxRuns       = 1_000_000 // runs a day; more is no bound
+	MaxGroup      = 1_000_000 // a larger minimum group withholds everything
+	MaxScale      = 18        // digits after the point of a decimal, which has 18 in all
+)
+
+const (
+	// MaxRunAhead is how far ahead a run request may expire: longer, and a stolen request
+	// outlives the wish behind it.
+	MaxRunAhead = 24 * time.Hour
+	// MinLeaseMS and MaxLeaseMS bound a lease: below, renewing it would be all a room does;
+	// above, switching off would come too late to mean anything.
+	MinLeaseMS, MaxLeaseMS = 500, 3_600_000
 )

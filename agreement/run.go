@@ -1,6 +1,15 @@
 package agreement
 
-import "strongroom.dev/wire"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"strongroom.dev/keys"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
 
 // Run is the body of a run request (R9, spec/run.md), signed by a party that may run the
 // work. Nothing in it comes from a host.
@@ -22,4 +31,153 @@ type Run struct {
 type RunDataset struct {
 	Input     wire.ID     `json:"input"`
 	Statement wire.Digest `json:"statement"`
+}
+
+// Validate checks the form of a request; what it asks for is checked against the agreement
+// in [SignedRun.Verify].
+func (r Run) Validate() error {
+	p := place{check: "run.form"}
+	if r.Agreement.IsZero() {
+		return p.dot("agreement").bad("the digest of an agreement", "zero", "")
+	}
+	if len(r.RunID) != 32 || !lowerHex(r.RunID) {
+		return p.dot("run_id").bad("32 lower-case hex digits", quoted(r.RunID), "")
+	}
+	if r.Expires.IsZero() {
+		return p.dot("expires").bad("a time", "nothing", "")
+	}
+	if (r.RoomNonce == nil) != (r.Counter == 0) {
+		return p.dot("counter").bad("room_nonce and counter together", "one of them", "")
+	}
+	return first(
+		p.dot("requester").id(r.Requester),
+		p.dot("work").id(r.Work),
+		p.dot("parameters").count(len(r.Parameters), 0, MaxParameters),
+		p.dot("datasets").count(len(r.Datasets), 1, MaxInputs),
+		each(p.dot("datasets"), r.Datasets, func(p place, d RunDataset) error {
+			if d.Statement.IsZero() {
+				return p.dot("statement").bad("the digest of a dataset statement", "zero", "")
+			}
+			return p.dot("input").id(d.Input)
+		}),
+		p.dot("counter").integer(r.Counter, 0, wire.MaxInteger),
+	)
+}
+
+// SignedRun is a run request with the document it stands in.
+type SignedRun struct {
+	Run
+	Document *keys.Document
+}
+
+// NewRun makes an unsigned document of a request.
+func NewRun(r Run) (*SignedRun, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	doc, err := create(RunType, "run.form", r)
+	if err != nil {
+		return nil, err
+	}
+	return &SignedRun{r, doc}, nil
+}
+
+// ParseRun reads a signed request and checks its form; see [SignedRun.Verify] for the rest.
+func ParseRun(data []byte) (*SignedRun, error) {
+	r := new(SignedRun)
+	var err error
+	if r.Document, err = parse(data, RunType, "run.form", &r.Run); err != nil {
+		return nil, err
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Digest names the request: what evidence binds (R9).
+func (r *SignedRun) Digest() wire.Digest { return r.Document.Digest() }
+
+// Verify checks a request against the agreement it is for: it names that agreement; the
+// requester is a party that may run the work, and the threshold of its keys valid at now
+// has signed, and nobody else; every parameter is there in canonical text and in bounds, and
+// no other; the dataset versions are those of the work's inputs, in order; and it expires
+// after now, at most [MaxRunAhead] ahead. The agreement is verified apart. Whether the run
+// id is fresh is for the brokers to know (R14).
+func (r *SignedRun) Verify(a *SignedAgreement, requester *SignedParty, now time.Time) error {
+	if err := first(r.Validate(), same(r.Document, RunType, "run.signatures", r.Run)); err != nil {
+		return err
+	}
+	if a == nil || a.Document == nil || a.Digest() != r.Agreement {
+		return verdict.Refuse("run.agreement", "a request for this agreement", "one for agreement "+r.Agreement.Short(), "sign a new request")
+	}
+	party, found := a.PartyByID(r.Requester)
+	if !found || requester == nil || requester.Document == nil || requester.Digest() != party.Descriptor {
+		return verdict.Refuse("run.requester", "the descriptor of a party of the agreement", quoted(string(r.Requester))+" or another descriptor", "")
+	}
+	w, found := a.WorkByName(r.Work)
+	if !found {
+		return verdict.Refuse("run.work", "work that the agreement names", quoted(string(r.Work)), "name one of: "+names(a.Work, func(w Work) string { return string(w.Name) }))
+	}
+	if !slices.Contains(w.MayRun, r.Requester) {
+		return verdict.Refuse("run.may-run", "one of: "+names(w.MayRun, self[wire.ID]), quoted(string(r.Requester)), "only a party listed in may_run of "+string(w.Name)+" may ask for it")
+	}
+	s := requester.signers(string(r.Requester))
+	return first(
+		requester.VerifyOwn(now),
+		noStrangers("run.signatures", r.Document, s),
+		s.signed("run.signatures", r.Document, now),
+		r.verifyParameters(w),
+		r.verifyDatasets(a.InputsOf(w)),
+		r.verifyTime(now),
+	)
+}
+
+func (r *SignedRun) verifyParameters(w Work) error {
+	for _, param := range w.Parameters {
+		text, given := r.Parameters[param.Name]
+		if !given {
+			return verdict.Misuse("run.parameters", "a value for "+param.Name, "none", "add --param "+param.Name+"=VALUE")
+		}
+		canonical, err := CanonicalParameter(param, text)
+		if err != nil {
+			return err
+		}
+		if canonical != text {
+			return verdict.Misuse("run.parameters", "for "+param.Name+" the canonical text "+strconv.Quote(canonical), quoted(text), "")
+		}
+	}
+	for _, name := range sortedNames(r.Parameters) {
+		if _, found := find(w.Parameters, func(p Parameter) bool { return p.Name == name }); !found {
+			return verdict.Misuse("run.parameters", "one of: "+names(w.Parameters, func(p Parameter) string { return p.Name }), quoted(name), "remove it")
+		}
+	}
+	return nil
+}
+
+func (r *SignedRun) verifyDatasets(inputs []Input) error {
+	for i, in := range inputs {
+		if i >= len(r.Datasets) || r.Datasets[i].Input != in.Name {
+			return verdict.Refuse("run.datasets", fmt.Sprintf("a dataset version for input %q in place %d", in.Name, i+1), "none", "sign a new request that names one for every input, in the agreement's order")
+		}
+		if in.Statement != nil && r.Datasets[i].Statement != *in.Statement {
+			return verdict.Refuse("run.datasets", fmt.Sprintf("for input %q the version %s that the agreement pins", in.Name, in.Statement.Short()), r.Datasets[i].Statement.Short(), "sign a request with that version")
+		}
+	}
+	if len(r.Datasets) > len(inputs) {
+		return verdict.Refuse("run.datasets", fmt.Sprintf("%d dataset versions", len(inputs)), fmt.Sprintf("%d", len(r.Datasets)), "name only the inputs that the work reads")
+	}
+	return nil
+}
+
+func (r *SignedRun) verifyTime(now time.Time) error {
+	switch expires := r.Expires.Time(); {
+	case !now.Before(expires):
+		return verdict.Refuse("run.expiry", "a time before "+r.Expires.String(), wire.At(now).String(), "the request has expired: sign a new one")
+	case expires.After(now.Add(MaxRunAhead)):
+		return verdict.Refuse("run.expiry", fmt.Sprintf("an expiry at most %s ahead", MaxRunAhead), r.Expires.String(), "sign one that expires sooner")
+	case r.RoomNonce != nil:
+		return verdict.Refuse("run.room", "a request for a one-shot room", "one bound to a serving room", "serving rooms are not enforced yet")
+	}
+	return nil
 }

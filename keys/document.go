@@ -47,10 +47,20 @@ func ParseDocument(data []byte, docType string, v any) (*Document, error) {
 	if len(d.Signatures) > MaxSignatures {
 		return nil, fmt.Errorf("%d signatures, at most %d", len(d.Signatures), MaxSignatures)
 	}
+	seen := make(map[KeyID]bool, len(d.Signatures))
+	for _, s := range d.Signatures {
+		if seen[s.Key] { // which of the two counts would depend on the reader
+			return nil, fmt.Errorf("two signatures by key %s", s.Key.Short())
+		}
+		seen[s.Key] = true
+	}
 	if v == nil {
 		return d, nil
 	}
-	return d, wire.Unmarshal(d.Body, v)
+	if err := wire.Unmarshal(d.Body, v); err != nil {
+		return nil, fmt.Errorf("body: %w", err)
+	}
+	return d, nil
 }
 
 // Digest names the document: SHA-384 over its type and canonical body.

@@ -64,8 +64,8 @@ func firstDifference(got, want []byte) string {
 }
 
 // Canonical gives data in the canonical form of RFC 8785, and refuses what has no place in
-// it here: see limits.go, duplicate members, numbers that are not integers of magnitude
-// below 2^53, invalid UTF-8, text that is not NFC, and trailing bytes.
+// it here: see limits.go, duplicate members, null, numbers that are not integers of
+// magnitude below 2^53, invalid UTF-8, text that is not NFC, and trailing bytes.
 func Canonical(data []byte) ([]byte, error) {
 	if len(data) > MaxDocument {
 		return nil, fmt.Errorf("document of %d bytes, at most %d", len(data), MaxDocument)
@@ -112,7 +112,8 @@ func (c *canonicaliser) value(out []byte, depth int) ([]byte, error) {
 	case bool:
 		return strconv.AppendBool(out, t), nil
 	}
-	return append(out, "null"...), nil
+	// Without this, null and [] would be two spellings of an empty list.
+	return nil, fmt.Errorf("null has no place in a document; an empty list is [], an absent member is left out")
 }
 
 func (c *canonicaliser) array(out []byte, depth int) ([]byte, error) {
@@ -126,8 +127,16 @@ func (c *canonicaliser) array(out []byte, depth int) ([]byte, error) {
 			return nil, err
 		}
 	}
+	return append(out, ']'), c.close()
+}
+
+// close reads the delimiter that ends an array or an object.
+func (c *canonicaliser) close() error {
 	_, err := c.dec.Token()
-	return append(out, ']'), err
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 type member struct {
@@ -150,7 +159,7 @@ func (c *canonicaliser) object(out []byte, depth int) ([]byte, error) {
 		}
 		members = append(members, member{name, utf16.Encode([]rune(name)), value})
 	}
-	if _, err := c.dec.Token(); err != nil {
+	if err := c.close(); err != nil {
 		return nil, err
 	}
 	// RFC 8785, section 3.2.3: members sorted by the UTF-16 code units of their names.
