@@ -1,0 +1,21 @@
+package channel
+
+// Limits of a session. They bound what a hostile peer can make the other side hold: at most
+// 2*MaxStreams*Window bytes of data and one frame, whatever it sends.
+const (
+	// MaxStreams is how many streams one side may have open at once that it opened itself: a
+	// room asks at most 32 brokers and a few ledgers, one at a time each.
+	MaxStreams = 48
+	// Window is how many bytes of one stream may be under way unread: enough to keep a pipe
+	// busy, small enough that all of them together stay below 32 MiB.
+	Window = 256 << 10
+	// MaxFrame is the most data one frame carries, so that no stream holds up the others for
+	// long. It is also the only buffer a frame is read into.
+	MaxFrame = 32 << 10
+	// MaxName bounds a stream's name: a kind, a slash and an identifier of at most 63 bytes.
+	MaxName = 80
+	// MaxReason bounds the text of a reset.
+	MaxReason = 256
+	// maxID is the last stream identifier; a session that reaches it ends.
+	maxID = 1<<31 - 1
+)
