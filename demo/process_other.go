@@ -1,0 +1,7 @@
+//go:build !linux
+
+package demo
+
+import "syscall"
+
+func dieWithParent() *syscall.SysProcAttr { return nil }
