@@ -212,7 +212,10 @@ func ParseParty(data []byte) (*SignedParty, error) {
 	if p.Document, err = parse(data, PartyType, "party.form", &p.Descriptor); err != nil {
 		return nil, err
 	}
-	return p, p.Validate()
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Digest names the descriptor.

@@ -1,0 +1,164 @@
+package draft
+
+import (
+	"fmt"
+	"strings"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/wire"
+)
+
+// Start is what a first draft is made from. Every field may be left empty: the template
+// then holds a placeholder in angle brackets, which [Parse] refuses by line until somebody
+// fills it in.
+type Start struct {
+	ID      wire.ID
+	Title   string
+	Parties []agreement.Party
+	From    wire.Time
+	Until   wire.Time
+	// Platform is a machine to accept. Empty: SEV-SNP with placeholders, since an agreement is
+	// confidential unless it says otherwise.
+	Platform  *agreement.Platform
+	Witnesses []agreement.Witness
+}
+
+// Template writes a commented agreement.yaml to start from: one dataset of the first party,
+// one query, one output for the last party.
+func Template(s Start) string {
+	var b strings.Builder
+	parties := s.Parties
+	if len(parties) == 0 {
+		parties = []agreement.Party{{ID: "alpha"}, {ID: "researcher"}}
+	}
+	owner, asker := parties[0].ID, parties[len(parties)-1].ID
+	fmt.Fprintf(&b, templateHead, or(string(s.ID), "my-study"), quote(or(s.Title, "What this study is called")),
+		orTime(s.From, "<the first moment, like 2026-11-24T00:00:00Z>"), orTime(s.Until, "<the first moment after, like 2027-11-24T00:00:00Z>"))
+	for _, p := range parties {
+		fmt.Fprintf(&b, "  - id: %s\n    descriptor: %s\n", p.ID, orDigest(p.Descriptor))
+	}
+	writePlatform(&b, s.Platform)
+	fmt.Fprintf(&b, templateBody, owner, asker, asker)
+	if len(s.Witnesses) == 0 {
+		b.WriteString("  witnesses: []\n  quorum: 0\n")
+	} else {
+		b.WriteString("  witnesses:\n")
+		for _, w := range s.Witnesses {
+			fmt.Fprintf(&b, "    - name: %s\n      key: %s\n", w.Name, quote(w.Key))
+		}
+		fmt.Fprintf(&b, "  quorum: %d\n", len(s.Witnesses))
+	}
+	b.WriteString(templateLease)
+	return b.String()
+}
+
+func writePlatform(b *strings.Builder, m *agreement.Platform) {
+	b.WriteString(templatePlatforms)
+	if m == nil {
+		m = &agreement.Platform{Kind: "snp"}
+	}
+	if m.Kind == "dev" {
+		b.WriteString("# INSECURE: whoever runs the machine can read everything. For trying things out only.\nprotection: software\n")
+	} else {
+		b.WriteString("protection: confidential\n")
+	}
+	fmt.Fprintf(b, "platforms:\n  - kind: %s\n", m.Kind)
+	if m.Root != nil {
+		fmt.Fprintf(b, "    root: %s\n", m.Root)
+	}
+	b.WriteString("    machines: []            # empty: any genuine machine of this kind, anywhere\n    images:\n")
+	if len(m.Images) == 0 {
+		b.WriteString("      - name: room\n        measurements:\n          measurement: <hex digits, as `strongroom doctor` prints them>\n")
+	}
+	for _, i := range m.Images {
+		fmt.Fprintf(b, "      - name: %s\n        measurements:\n", i.Name)
+		for _, name := range sorted(i.Measurements) {
+			fmt.Fprintf(b, "          %s: %s\n", name, i.Measurements[name])
+		}
+	}
+	if len(m.MayLack) > 0 {
+		fmt.Fprintf(b, "    # Sandbox layers a room may go without where the machine's kernel denies them.\n    may_lack: [%s]\n", strings.Join(texts(m.MayLack), ", "))
+	}
+}
+
+const templateHead = `# An agreement: who brings what data, what may be computed, who gets which result, on which
+# machines. Check it with "strongroom agreement check", read what it means with
+# "strongroom agreement explain". What people sign is its canonical form, not this file.
+
+id: %s                # the same in every version
+version: 1
+# supersedes: sha384:...        # from version 2 on: the digest of the version before
+title: %s
+purpose: >-
+  Why the data is used, in words everybody who signs would use.
+legal_basis: >-
+  What allows it: a contract, a consent, an article of a law.
+retention: >-
+  How long results and records are kept.
+contact: Who answers questions, with an address
+
+# When it may be used. Nothing is released before or after.
+valid:
+  from: %s
+  until: %s
+
+# Who takes part, by the digest of each one's party descriptor ("strongroom party list").
+parties:
+`
+
+const templatePlatforms = `
+# Which machines are good enough. All of one protection class: confidential (hardware keeps
+# the operator out of memory), integrity-only (a TPM), or software (nobody is kept out).
+`
+
+const templateBody = `
+# What data comes in, from whom. The column with unit: true says whom a row is about.
+inputs:
+  - name: patients
+    owner: %s
+    dataset: patients
+    format: csv               # or parquet
+    schema:
+      - {name: patient, type: integer, unit: true}
+      - {name: diagnosis, type: text}
+      - {name: age, type: integer}
+    runs_per_day: 20          # counted by the owner's broker
+
+# What queries read: the rows of one or several inputs with the same columns.
+tables:
+  - name: patients
+    inputs: [patients]
+
+# What may be run, and by whom. Parameters have types and bounds.
+work:
+  - name: count-by-diagnosis
+    kind: sql
+    description: How many patients over an age have each diagnosis
+    query: |
+      SELECT diagnosis, count(*) AS patients
+      FROM patients
+      WHERE age >= $age
+      GROUP BY diagnosis
+    tables: [patients]
+    parameters:
+      - {name: age, type: integer, min: "0", max: "120"}
+    may_run: [%s]
+    output: counts
+
+# What leaves, to whom, under which rules.
+outputs:
+  - name: counts
+    receivers: [%s]
+    format: csv
+    min_group: 10             # fewest people of each owner in anything shown
+    max_rows: 1000
+    max_bytes: 1048576
+
+# Shared ledgers that witness every run, and how many of them must.
+ledgers:
+`
+
+const templateLease = `
+# How long a room may go on without word from the owners' brokers, in milliseconds.
+lease_ms: 10000
+`
