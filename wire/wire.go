@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -197,4 +198,11 @@ func (t *Time) UnmarshalText(text []byte) error {
 	}
 	t.t = parsed.UTC()
 	return nil
+}
+
+// HashReader is the plain SHA-256 of all r gives, and how many bytes that was.
+func HashReader(r io.Reader) (Hash, int64, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	return Hash(h.Sum(nil)), n, err
 }

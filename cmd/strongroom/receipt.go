@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/proof"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+func (a *app) receiptCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "receipt",
+		Short: "Check afterwards what a room did",
+	}
+	cmd.AddCommand(a.receiptVerify())
+	return cmd
+}
+
+func (a *app) receiptVerify() *cobra.Command {
+	var trust trustFlags
+	var file string
+	cmd := &cobra.Command{
+		Use:   "verify FILE.proof",
+		Short: "Check a result's proof offline, with your own roots",
+		Long: `Checks, offline, that a result came out of the room that was agreed on: every party's
+signature, the request, the room's evidence, each owner's release and last word, the room's
+own statement and the ledgers' receipts.
+
+Roots, parties and ledgers come from your home directory (the address book and the agreements
+you signed) and from the flags, never from the proof.`,
+		Example: `  strongroom receipt verify means-3f2a.proof
+  strongroom receipt verify means-3f2a.proof --file means-3f2a.age
+  strongroom --home /nowhere receipt verify means.proof --party alpha.json --party beta.json \
+      --party lab.json --root sha256:... --ledger 'ledger+1a2b3c4d+...'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			proven, err := a.proven(args[0], &trust)
+			if err != nil {
+				return err
+			}
+			if file != "" {
+				if err := a.checkResultFile(proven, file); err != nil {
+					return err
+				}
+			}
+			return a.print(provenDocument(proven), func(w io.Writer) { printProven(w, proven) })
+		},
+	}
+	trust.add(cmd)
+	cmd.Flags().StringVar(&file, "file", "", "also check that this sealed `FILE` is the result the proof is about")
+	return cmd
+}
+
+// proven verifies a proof file with this verifier's trust. A home is optional.
+func (a *app) proven(path string, flags *trustFlags) (*proof.Proven, error) {
+	data, err := a.readDocument(path, "a proof")
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := proof.ParseBundle(data)
+	if err != nil {
+		return nil, err
+	}
+	h, err := home.Open(a.homeDir)
+	if err != nil && len(flags.parties) == 0 {
+		return nil, err
+	}
+	trust, err := a.trust(flags, h)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Verify(bundle, trust, a.now())
+}
+
+// checkResultFile compares a sealed file with the one a proof is about.
+func (a *app) checkResultFile(p *proof.Proven, path string) error {
+	f, err := a.openFile(path, "a sealed result")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	hash, size, err := wire.HashReader(f)
+	if err != nil {
+		return &verdict.Error{Kind: verdict.Broken, Check: "result.file", Expected: "a readable file", Got: err.Error(), Err: err}
+	}
+	return p.CheckFile(hash, size)
+}
+
+// provenDocument is what a verified proof looks like to machines.
+func provenDocument(p *proof.Proven) map[string]any {
+	return map[string]any{
+		"verdict":   "proven",
+		"agreement": p.Agreement.Digest(),
+		"id":        p.Agreement.ID,
+		"version":   p.Agreement.Version,
+		"run":       p.Run.Digest(),
+		"run_id":    p.Run.RunID,
+		"requester": p.Run.Requester,
+		"work":      p.Run.Work,
+		"output":    p.Result.Output,
+		"receiver":  p.Result.Receiver,
+		"file":      p.Result.File,
+		"platform":  p.Platform,
+		"class":     p.Class,
+		"excludes":  p.Excludes,
+		"trusts":    p.Trusts,
+		"time":      p.Time.Format(time.RFC3339),
+		"checks":    p.Checks,
+	}
+}
+
+func printProven(w io.Writer, p *proof.Proven) {
+	fmt.Fprintf(w, "Proven: the result %s for %s\n", p.Result.Output, p.Result.Receiver)
+	fmt.Fprintf(w, "  of %s, asked for by %s, run %s\n", p.Run.Work, p.Run.Requester, p.Run.RunID)
+	fmt.Fprintf(w, "  under agreement %s version %d (%s)\n", p.Agreement.ID, p.Agreement.Version, p.Agreement.Digest().Short())
+	fmt.Fprintf(w, "  ended %s by the brokers' clocks\n", p.Time.Format(time.RFC3339))
+	fmt.Fprintf(w, "  on %s, protection class %s\n", p.Platform, p.Class)
+	for _, s := range p.Trusts {
+		fmt.Fprintf(w, "  you trust: %s\n", verdict.Printable(s))
+	}
+	for _, s := range p.Excludes {
+		fmt.Fprintf(w, "  kept out: %s\n", verdict.Printable(s))
+	}
+	for _, c := range p.Checks {
+		fmt.Fprintf(w, "  ok  %-18s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
+	}
+}
