@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -19,10 +20,12 @@ type Room struct {
 type Terms struct {
 	Broker    wire.ID // name of the party whose broker decides
 	ReleaseID string
+	Request   wire.Digest // of the signed request
 	// ChallengeID is what is redeemed, once; Nonce is what the evidence binds for it.
 	ChallengeID string
 	Nonce       wire.Hash
 	Evidence    wire.Digest
+	Class       agreement.Class // of the machine
 	Agreement   wire.Digest
 	Run         wire.Digest
 	RunID       string

@@ -39,7 +39,7 @@ func makeToken(secret *keys.Secret, id [16]byte, expires int64, issuer wire.ID, 
 
 // RecogniseChallenge reads a token that this secret issued for this issuer; whoever changed a
 // bit of it gets an error. Age, purpose and agreement are for [policy.Decide] to judge.
-// Unused is left false: the caller sets it from its own books.
+// Whether it was redeemed is for the broker's books to say.
 func RecogniseChallenge(secret *keys.Secret, issuer wire.ID, token []byte) (policy.Challenge, error) {
 	alien := verdict.NotGenuine("challenge.known", "a challenge of this broker", "another token", "ask this broker for a challenge")
 	const fixed = 32 + 16 + 8 + 48

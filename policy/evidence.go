@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// Accepted gives every check of whether an agreement accepts the machine and the image that
+// claims are about: evidence.platform, evidence.class, evidence.root, evidence.image and
+// evidence.machine. One entry of the agreement's platforms must accept them all; the checks
+// tell about the entry that comes nearest. Zero claims fail every one.
+func Accepted(a agreement.Agreement, c attest.Claims) []verdict.Check {
+	best := judgePlatform(a, nil, c)
+	for i := range a.Platforms {
+		if p := &a.Platforms[i]; p.Kind == c.Platform() {
+			if checks := judgePlatform(a, p, c); passed(checks) > passed(best) {
+				best = checks
+			}
+		}
+	}
+	return best
+}
+
+// AcceptedImage is [Accepted] in one check: the first that failed, else that of the image.
+func AcceptedImage(a agreement.Agreement, c attest.Claims) verdict.Check {
+	var image verdict.Check
+	for _, check := range Accepted(a, c) {
+		if !check.OK {
+			return check
+		}
+		if check.ID == "evidence.image" {
+			image = check
+		}
+	}
+	return image
+}
+
+func passed(checks []verdict.Check) int {
+	n := 0
+	for _, c := range checks {
+		if c.OK {
+			n++
+		}
+	}
+	return n
+}
+
+// judgePlatform looks at claims through one entry; nil is no entry of that kind.
+func judgePlatform(a agreement.Agreement, p *agreement.Platform, c attest.Claims) []verdict.Check {
+	var j judge
+	kinds := make([]string, len(a.Platforms))
+	for i := range a.Platforms {
+		kinds[i] = string(a.Platforms[i].Kind)
+	}
+	j.need(c.Proven() && p != nil, "evidence.platform", "a machine of kind "+strings.Join(slices.Compact(kinds), " or "), said(string(c.Platform())), "run it on a machine of a kind the agreement names")
+	j.need(c.Proven() && c.Class() == a.Protection, "evidence.class", "protection class "+string(a.Protection), said(string(c.Class())), "use a machine of this class, or sign an agreement for the other")
+	j.checkRoot(p, c)
+	j.checkImage(p, c)
+	j.checkMachine(p, c)
+	return j.checks
+}
+
+func said(s string) string {
+	if s == "" {
+		return "nothing proven"
+	}
+	return s
+}
+
+func (j *judge) checkRoot(p *agreement.Platform, c attest.Claims) {
+	const id, fix = "evidence.root", "use a machine under the root the agreement pins, or sign an agreement that pins this one"
+	switch {
+	case p == nil || !c.Proven():
+		j.need(false, id, "a root the agreement accepts", "none", fix)
+	case p.Root != nil:
+		j.need(c.Root() == *p.Root && !c.Root().IsZero(), id, "root "+p.Root.String(), c.Root().String(), fix)
+	case c.Class() == agreement.Confidential || c.Class() == agreement.IntegrityOnly:
+		j.need(true, id, "the maker's root of this kind of machine", c.Root().String(), "")
+	default:
+		j.need(false, id, "a root pinned by the agreement, since anyone can make one of class "+string(c.Class()), c.Root().String(), "pin the root in the agreement")
+	}
+}
+
+func (j *judge) checkImage(p *agreement.Platform, c attest.Claims) {
+	const id, fix = "evidence.image", "start the very programs the agreement names, or sign an agreement that names these"
+	if p == nil || !c.Proven() || len(p.Images) == 0 || len(c.Measurements()) == 0 {
+		j.need(false, id, "a room image of the agreement", "none", fix)
+		return
+	}
+	measured := c.Measurements()
+	nearest, fewest := "", -1
+	for _, image := range p.Images {
+		if len(image.Measurements) > 0 && maps.Equal(image.Measurements, measured) {
+			j.need(true, id, "a room image of the agreement", string(image.Name), "")
+			return
+		}
+		if text, n := differences(image, measured); fewest < 0 || n < fewest {
+			nearest, fewest = text, n
+		}
+	}
+	j.need(false, id, "a room image of the agreement, every measurement equal", nearest, fix)
+}
+
+// differences tells how measurements differ from an image's, and in how many places.
+func differences(image agreement.Image, measured map[string]string) (string, int) {
+	names := slices.Sorted(maps.Keys(image.Measurements))
+	for name := range measured {
+		if _, wanted := image.Measurements[name]; !wanted {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var parts []string
+	for _, name := range names {
+		want, wanted := image.Measurements[name]
+		got, found := measured[name]
+		switch {
+		case wanted && !found:
+			parts = append(parts, name+" was not measured")
+		case found && !wanted:
+			parts = append(parts, name+" "+cut(got)+" is not in the image")
+		case got != want:
+			parts = append(parts, name+" is "+cut(got)+" instead of "+cut(want))
+		}
+	}
+	return fmt.Sprintf("against image %s: %s", image.Name, strings.Join(parts, ", ")), len(parts)
+}
+
+func cut(hexText string) string { return hexText[:min(12, len(hexText))] }
+
+func (j *judge) checkMachine(p *agreement.Platform, c attest.Claims) {
+	const id, fix = "evidence.machine", "use a machine that the agreement lists"
+	switch {
+	case p == nil || !c.Proven():
+		j.need(false, id, "a machine the agreement accepts", "none", fix)
+	case len(p.Machines) == 0:
+		j.need(true, id, "any genuine machine of the kind", "one", "")
+	default:
+		j.need(c.Machine() != "" && slices.Contains(p.Machines, c.Machine()), id, fmt.Sprintf("one of %d machines listed", len(p.Machines)), said(c.Machine()), fix)
+	}
+}
+
+// checkEvidence holds the claims against the agreement, against this very request, and
+// against the owner's own floor.
+func (d *decision) checkEvidence() {
+	accepted := Accepted(d.Agreement.Agreement, d.Claims)
+	if !d.Claims.Proven() {
+		err := d.EvidenceError
+		if err == nil {
+			err = verdict.NotGenuine("evidence", "evidence that proves where the room runs", "none", "send the evidence")
+		}
+		d.needNil(err, "evidence.genuine", "genuine evidence", "")
+	} else {
+		d.need(true, "evidence.genuine", "genuine evidence", fmt.Sprintf("of platform %s (%s)", d.Claims.Platform(), d.Claims.Class()), "")
+	}
+	b := d.Claims.Binding()
+	want := attest.Binding{Purpose: attest.ForRelease, Nonce: d.Challenge.Nonce, Signing: d.Room.Signing, HPKE: d.Room.HPKE, Agreement: d.Agreement.Digest(), Run: d.Run.Digest()}
+	got := "the same"
+	if b != want {
+		got = "evidence made for " + bindingDifference(b, want)
+	}
+	d.needKind(verdict.Invalid, d.Claims.Proven() && b == want, "evidence.binding", "evidence made for this release, challenge, room, agreement and run", got, "take fresh evidence for this very request")
+	d.add(verdict.Refused, accepted...)
+	d.checkFloor()
+}
+
+func bindingDifference(got, want attest.Binding) string {
+	switch {
+	case got == attest.Binding{}:
+		return "nothing"
+	case got.Purpose != want.Purpose:
+		return "the purpose " + string(got.Purpose)
+	case got.Nonce != want.Nonce:
+		return "another challenge"
+	case got.Signing != want.Signing || got.HPKE != want.HPKE:
+		return "other room keys"
+	case got.Agreement != want.Agreement:
+		return "another agreement"
+	}
+	return "another run"
+}
+
+func (d *decision) checkFloor() {
+	got := "nothing denied"
+	for name, value := range d.Claims.Measurements() {
+		if slices.Contains(d.Floor.DeniedMeasurements, value) {
+			got = fmt.Sprintf("%s %s is denied", name, cut(value))
+		}
+	}
+	if m := d.Claims.Machine(); m != "" && slices.Contains(d.Floor.DeniedMachines, m) {
+		got = "machine " + m + " is denied"
+	}
+	if root := d.Claims.Root(); slices.Contains(d.Floor.DeniedRoots, root) && root != (wire.Hash{}) {
+		got = "root " + root.String() + " is denied"
+	}
+	d.need(got == "nothing denied", "evidence.floor", "nothing that this broker's owner denies", got, "use another image or machine, or ask the owner")
+}
