@@ -189,26 +189,14 @@ func (h *Home) LockDataset(name wire.ID) (unlock func(), err error) {
 	return h.lock(0, "datasets", string(name), "lock")
 }
 
-func (h *Home) lock(wait time.Duration, elem ...string) (func(), error) {
+func (h *Home) lock(patience time.Duration, elem ...string) (func(), error) {
 	path := h.Path(elem...)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := durable.Lock(path, patience)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, &verdict.Error{Kind: verdict.Broken, Check: "home.lock", Expected: "to be the only writer", Got: "another strongroom is writing", Where: path, Fix: "wait for it to end", Err: err}
+	}
 	if err != nil {
 		return nil, readError("home.lock", err)
 	}
-	const step = 20 * time.Millisecond
-	for waited := time.Duration(0); ; waited += step {
-		held, err := tryLock(f)
-		if err != nil {
-			f.Close()
-			return nil, readError("home.lock", err)
-		}
-		if held {
-			return func() { f.Close() }, nil // closing releases the lock
-		}
-		if waited >= wait {
-			f.Close()
-			return nil, &verdict.Error{Kind: verdict.Broken, Check: "home.lock", Expected: "to be the only writer", Got: "another strongroom is writing", Where: path, Fix: "wait for it to end"}
-		}
-		time.Sleep(step)
-	}
+	return unlock, nil
 }

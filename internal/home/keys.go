@@ -251,8 +251,9 @@ func LoadSigningKey(path string) (*keys.SigningKey, error) {
 		return nil, readError("key", err)
 	}
 	key, err := h.signingKey(name)
-	if e := verdict.As(err); err != nil && e.Check == "home.file" {
-		return nil, verdict.Misuse("key", "a signing key file", e.Got, "strongroom keygen --purpose signing -o FILE makes one")
+	var e *verdict.Error
+	if errors.As(err, &e) && e.Check == "home.file" { // a file of somebody's choice is not a damaged home
+		return nil, &verdict.Error{Kind: verdict.Usage, Check: "key", Expected: "a signing key file", Got: e.Got, Where: path, Fix: "strongroom keygen --purpose signing -o FILE makes one"}
 	}
 	return key, err
 }

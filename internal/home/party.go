@@ -1,19 +1,17 @@
 package home
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
 	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -84,6 +82,7 @@ type Setup struct {
 // Init makes a party in dir: its keys, then its signed descriptor. Keys that lie there
 // already are used and never overwritten; a party that is there already is refused.
 func Init(dir string, s Setup, now time.Time) (*Home, *agreement.SignedParty, error) {
+	_, missing := os.Lstat(dir)
 	h, err := Create(dir)
 	if err != nil {
 		return nil, nil, err
@@ -93,28 +92,44 @@ func Init(dir string, s Setup, now time.Time) (*Home, *agreement.SignedParty, er
 		return nil, nil, err
 	}
 	defer unlock()
-	if _, err := os.Lstat(h.Path("party.json")); err == nil {
-		return nil, nil, verdict.Misuse("home.party", "no party yet at "+dir, "party.json", "strongroom party show shows it; --home names another directory")
+	party, err := h.init(s, now)
+	if err != nil && missing != nil {
+		os.Remove(h.Path("lock"))
+		os.Remove(dir) // stays if there is a key in it
 	}
-	if s.Years < 1 || s.Years > agreement.MaxAge {
-		return nil, nil, verdict.Misuse("party.years", fmt.Sprintf("1 to %d", agreement.MaxAge), fmt.Sprint(s.Years), "keys valid for 5 years are usual")
+	return h, party, err
+}
+
+func (h *Home) init(s Setup, now time.Time) (*agreement.SignedParty, error) {
+	if _, err := os.Lstat(h.Path("party.json")); err == nil {
+		return nil, verdict.Misuse("home.party", "no party yet at "+h.dir, "party.json", "strongroom party show shows it; --home names another directory")
+	}
+	if err := checkYears(s.Years); err != nil {
+		return nil, err
 	}
 	var pending []keyFile
 	d, signers, err := h.describe(s, now, &pending)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	party, err := signDescriptor(d, signers, nil, now)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, f := range pending {
 		if err := h.write(true, f.data, "keys", f.name); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		clear(f.data)
 	}
-	return h, party, h.saveOwn(party)
+	return party, h.saveOwn(party)
+}
+
+func checkYears(years int) error {
+	if years < 1 || years > agreement.MaxAge {
+		return verdict.Misuse("party.years", fmt.Sprintf("1 to %d", agreement.MaxAge), fmt.Sprint(years), "keys valid for 5 years are usual")
+	}
+	return nil
 }
 
 // keyFile is a key made but not written yet.
@@ -206,7 +221,12 @@ func (h *Home) newIdentity(name string, purpose seal.Purpose, pending *[]keyFile
 		}
 		return id.Recipient().String(), nil
 	}
-	if id, err = seal.GenerateIdentity(purpose); err != nil {
+	return newIdentityFile(name, purpose, pending)
+}
+
+func newIdentityFile(name string, purpose seal.Purpose, pending *[]keyFile) (recipient string, err error) {
+	id, err := seal.GenerateIdentity(purpose)
+	if err != nil {
 		return "", err
 	}
 	text, err := id.MarshalSecret()
@@ -214,26 +234,16 @@ func (h *Home) newIdentity(name string, purpose seal.Purpose, pending *[]keyFile
 	return id.Recipient().String(), err
 }
 
-// verifierComment stands in log.key before the verifier key, which the signer key alone
-// does not show.
-const verifierComment = "# public key: "
-
 func (h *Home) newLog(origin string, pending *[]keyFile) (verifier string, err error) {
-	data, err := h.readSecret("keys", logFile)
-	if err == nil {
-		defer clear(data)
-		for line := range strings.Lines(string(data)) {
-			if rest, found := strings.CutPrefix(line, verifierComment); found {
-				return strings.TrimSpace(rest), nil
-			}
+	if _, err := os.Lstat(h.Path("keys", logFile)); err == nil {
+		secret, err := h.LogKey()
+		if err != nil {
+			return "", err
 		}
-		return "", damaged(h.Path("keys", logFile), "a line "+verifierComment, errors.New("none"))
+		return ledger.VerifierOf(secret)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	secret, verifier, err := note.GenerateKey(rand.Reader, origin)
-	*pending = append(*pending, keyFile{logFile, []byte(verifierComment + verifier + "\n" + secret + "\n")})
+	secret, verifier, err := ledger.GenerateKey(origin)
+	*pending = append(*pending, keyFile{logFile, []byte("# public key: " + verifier + "\n" + secret + "\n")})
 	return verifier, err
 }
 
