@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/verdict"
@@ -11,8 +12,21 @@ import (
 func (a *app) rootCommand() *cobra.Command {
 	output := "text"
 	root := &cobra.Command{
-		Use:           "strongroom",
-		Short:         "Agreed code on data nobody may see, with proof",
+		Use:   "strongroom",
+		Short: "Agreed code on data nobody may see, with proof",
+		Long: `Strongroom runs agreed code on data that nobody involved may see, and proves that it did.
+
+  party, keygen      who you are, and whom you know
+  agreement          what may run, on whose data, with which results to whom
+  dataset, seal      bring data, sealed
+  broker             your key service: releases keys only to what you agreed to
+  run, room, host    run agreed work in a room
+  open, receipt      results and their proof
+
+Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
+		Example: `  strongroom demo hospitals      # see all of it happen
+  strongroom party init --name alpha --title "Alpha Hospital"
+  strongroom agreement init > study.yaml`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -29,11 +43,69 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return verdict.Misuse("flags", "flags of "+cmd.CommandPath(), err.Error(), cmd.CommandPath()+" --help lists them")
 	})
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if a.json || len(args) > 0 {
+			return needsVerb(cmd, args)
+		}
+		return cmd.Help()
+	}
+	root.SetHelpFunc(a.help(root.HelpFunc()))
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.verbs()...)
 	return root
 }
 
 // verbs lists every verb, in the order a newcomer meets them.
 func (a *app) verbs() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		a.partyCommand(),
+		a.keygenCommand(),
+	}
+}
+
+// group makes a verb that only holds others: alone, or with a verb that it doesn't have, it
+// is a wrong call. (cobra on its own would print help and exit 0.)
+func group(cmd *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
+	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, needsVerb
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+func needsVerb(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	got := "none"
+	if len(args) > 0 {
+		got = verdict.Short(args[0])
+	}
+	return verdict.Misuse("command line", "a verb of "+cmd.CommandPath()+": "+strings.Join(names, ", "), got, cmd.CommandPath()+" --help shows them")
+}
+
+// mustHave marks flags that a call can't do without.
+func mustHave(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // a flag that isn't there: a defect that every test meets
+		}
+	}
+}
+
+// help shows a verb's help; with --output json as a document, since nothing else may stand
+// on standard output then.
+func (a *app) help(plain func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	return func(cmd *cobra.Command, args []string) {
+		if f := cmd.Flag("output"); f == nil || f.Value.String() != "json" {
+			plain(cmd, args)
+			return
+		}
+		text := cmd.Long
+		if text == "" {
+			text = cmd.Short
+		}
+		writeJSON(a.out, map[string]string{"help": strings.TrimSpace(text + "\n\n" + cmd.UsageString())})
+	}
 }

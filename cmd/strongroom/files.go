@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"strongroom.dev/internal/durable"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// openHome gives the party's directory.
+func (a *app) openHome() (*home.Home, error) { return home.Open(a.homeDir) }
+
+// readDocument reads a whole small file, "-" meaning standard input. what says what it should be.
+func (a *app) readDocument(path, what string) ([]byte, error) {
+	var data []byte
+	var err error
+	if path == "-" {
+		data, err = io.ReadAll(io.LimitReader(a.in, wire.MaxDocument+1))
+	} else {
+		f, ferr := a.openFile(path, what)
+		if ferr != nil {
+			return nil, ferr
+		}
+		defer f.Close()
+		data, err = io.ReadAll(io.LimitReader(f, wire.MaxDocument+1))
+	}
+	switch {
+	case err != nil:
+		return nil, fileError(path, what, err)
+	case len(data) > wire.MaxDocument:
+		return nil, misfile(path, what, fmt.Sprintf("more than %d bytes", wire.MaxDocument), "name the right file")
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, misfile(path, what, "an empty file", "name the right file")
+	}
+	return data, nil
+}
+
+// openFile opens a file that the user named.
+func (a *app) openFile(path, what string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fileError(path, what, err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		f.Close()
+		return nil, misfile(path, what, "a directory", "name the file")
+	}
+	return f, err
+}
+
+func misfile(path, what, got, fix string) error {
+	return &verdict.Error{Kind: verdict.Usage, Check: "file", Where: path, Expected: what, Got: got, Fix: fix}
+}
+
+// fileError makes an error of the system about a file the user named one line.
+func fileError(path, what string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return misfile(path, what, "no such file", "check the name")
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return misfile(path, what, "permission denied", "ls -l "+path+" shows who may use it")
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return misfile(path, "a name that is free", "a file", "name another, or replace it with --force")
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "file", Where: path, Expected: what, Got: err.Error(), Fix: "look at the disk", Err: err}
+}
+
+// inFile says in which file a document's error is.
+func inFile(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := *verdict.As(err)
+	if e.Where == "" {
+		e.Where = path
+	} else if !strings.HasPrefix(e.Where, path) {
+		e.Where = path + ": " + e.Where
+	}
+	return &e
+}
+
+// saveFile writes a whole file under a name the user chose, "-" meaning standard output.
+func (a *app) saveFile(path string, data []byte, mode fs.FileMode, force bool) error {
+	if path == "-" {
+		_, err := a.out.Write(data)
+		return err
+	}
+	write := durable.WriteNew
+	if force {
+		write = durable.WriteFile
+	}
+	if err := write(path, data, mode); err != nil {
+		return fileError(path, "a place to write to", err)
+	}
+	return nil
+}
+
+// createFile starts a file under a name the user chose, and tells at once if the name is taken.
+func createFile(path string, mode fs.FileMode, force bool) (*durable.File, error) {
+	if _, err := os.Lstat(path); err == nil && !force {
+		return nil, fileError(path, "", fs.ErrExist)
+	}
+	f, err := durable.Create(path, mode)
+	if err != nil {
+		return nil, fileError(path, "a place to write to", err)
+	}
+	return f, nil
+}
+
+// commitFile gives a file its name.
+func commitFile(f *durable.File, path string, force bool) error {
+	commit := f.CommitNew
+	if force {
+		commit = f.Commit
+	}
+	if err := commit(); err != nil {
+		return fileError(path, "a place to write to", err)
+	}
+	return nil
+}
+
+// noStdoutWithJSON refuses to mix a file's bytes with the one document on standard output.
+func (a *app) noStdoutWithJSON(path string) error {
+	if a.json && path == "-" {
+		return verdict.Misuse("output", "a file name with --output json", "standard output", "give -o FILE")
+	}
+	return nil
+}
+
+// grouped shows a digest so that people can compare it aloud: groups of eight digits.
+func grouped(d wire.Digest) string {
+	digits := strings.TrimPrefix(d.String(), "sha384:")
+	var b strings.Builder
+	for i := 0; i < len(digits); i += 8 {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(digits[i : i+8])
+	}
+	return b.String()
+}
