@@ -1,0 +1,383 @@
+package proof
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
+	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
+	"strongroom.dev/policy"
+	"strongroom.dev/release"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// Trust is what the verifier brings: nothing in it may come from the bundle.
+type Trust struct {
+	// Parties maps the digests of descriptors the verifier has pinned to its own labels.
+	Parties map[wire.Digest]string
+	// Agreements are digests of agreements the verifier itself has signed or chosen to rely
+	// on. Their roots of evidence and ledgers count as the verifier's own.
+	Agreements []wire.Digest
+	// Platforms verify evidence, each to its vendor's root.
+	Platforms []attest.Platform
+	// Roots are software roots of evidence the verifier relies on, by fingerprint.
+	Roots []wire.Hash
+	// Ledgers are shared ledgers the verifier relies on.
+	Ledgers []ledger.Witness
+}
+
+// Proven is what a bundle proved. Only [Verify] makes one; the zero Proven proves nothing.
+type Proven struct {
+	Agreement *agreement.SignedAgreement
+	Run       *agreement.SignedRun
+	Result    Result
+	Class     agreement.Class
+	// Evidence is the class's and platform's story, as the platform itself tells it.
+	Platform         wire.ID
+	Excludes, Trusts []string
+	Time             time.Time // the latest broker time in the bundle
+	Checks           []verdict.Check
+}
+
+// verifier carries one verification from step to step; each step adds its checks.
+type verifier struct {
+	trust   Trust
+	bundle  *Bundle
+	now     time.Time
+	at      time.Time // when the run ended, by the brokers' clocks
+	parties []*agreement.SignedParty
+	out     Proven
+	own     bool // the agreement is one the verifier relies on
+	grants  []release.Granted
+}
+
+// Verify checks a bundle with the verifier's own trust. The error is a [verdict.Error] that
+// names the first check that failed and lists those before it: kind Invalid where something
+// is not genuine, Refused where it is but the verifier does not rely on it.
+func Verify(b *Bundle, trust Trust, now time.Time) (*Proven, error) {
+	v := &verifier{trust: trust, bundle: b, now: now}
+	steps := []func() error{v.readAgreement, v.readLives, v.checkAgreement, v.checkTrust, v.checkRun, v.checkStatements,
+		v.checkReleases, v.checkLives, v.checkResult, v.checkRecords}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			e := verdict.As(err)
+			e.Checks = append(v.out.Checks, verdict.Check{ID: e.Check, Expected: e.Expected, Got: e.Got, Fix: e.Fix})
+			return nil, e
+		}
+	}
+	return &v.out, nil
+}
+
+// CheckFile compares the sealed file with the proven result.
+func (p *Proven) CheckFile(hash wire.Hash, size int64) error {
+	if p.Agreement == nil || p.Result.File.IsZero() {
+		return verdict.NotGenuine("result.proof", "a proven result", "none", "verify the proof first")
+	}
+	if hash != p.Result.File || size != p.Result.Size {
+		return verdict.NotGenuine("result.file", fmt.Sprintf("%s, %d bytes, as the room stated", p.Result.File, p.Result.Size),
+			fmt.Sprintf("%s, %d bytes", hash, size), "this is not the file the proof is about: ask the host for the two together")
+	}
+	return nil
+}
+
+func (v *verifier) pass(id, expected string, got any) {
+	v.out.Checks = append(v.out.Checks, verdict.Check{ID: id, OK: true, Expected: expected, Got: verdict.Short(fmt.Sprint(got))})
+}
+
+func invalid(check, expected string, got error) error {
+	return &verdict.Error{Kind: verdict.Invalid, Check: check, Expected: expected, Got: verdict.Short(got.Error()),
+		Fix: "do not use this result; ask its sender for an untouched proof", Err: got}
+}
+
+func (v *verifier) readAgreement() error {
+	a, err := agreement.ParseAgreement(v.bundle.Agreement)
+	if err != nil {
+		return invalid("proof.agreement", "a well-formed agreement", err)
+	}
+	v.out.Agreement = a
+	for _, raw := range v.bundle.Parties {
+		p, err := agreement.ParseParty(raw)
+		if err != nil {
+			return invalid("proof.parties", "well-formed party descriptors", err)
+		}
+		v.parties = append(v.parties, p)
+	}
+	v.own = slices.Contains(v.trust.Agreements, a.Digest())
+	return nil
+}
+
+// readLives finds when the run ended by the brokers' clocks. What the lives say counts only
+// once checkLives has checked their signatures; until then the time merely selects the
+// moment at which validity is judged, and a wrong one makes a later step fail.
+func (v *verifier) readLives() error {
+	for _, raw := range v.bundle.Lives {
+		var live release.Live
+		if _, err := keys.ParseDocument(raw, release.LiveType, &live); err != nil {
+			return invalid("proof.lives", "well-formed words of the owners' brokers", err)
+		}
+		if at := time.UnixMilli(live.TimeMS).UTC(); at.After(v.at) {
+			v.at = at
+		}
+	}
+	const skew = 10 * time.Minute // brokers' and verifiers' clocks are kept by NTP at best
+	if v.at.IsZero() || v.at.After(v.now.Add(skew)) {
+		return invalid("proof.time", "an end of the run in the past", fmt.Errorf("%s", v.at.Format(time.RFC3339)))
+	}
+	v.out.Time = v.at
+	return nil
+}
+
+func (v *verifier) checkAgreement() error {
+	if err := v.out.Agreement.Verify(v.parties, v.at); err != nil {
+		return err
+	}
+	v.pass("proof.agreement", "signed by every party, valid when the run ended", v.out.Agreement.Digest())
+	return nil
+}
+
+// checkTrust demands that every party, and for software the root, is one the verifier
+// knows by itself.
+func (v *verifier) checkTrust() error {
+	for _, p := range v.out.Agreement.Parties {
+		if _, pinned := v.trust.Parties[p.Descriptor]; !pinned {
+			return verdict.Refuse("proof.parties", "only parties in your address book", fmt.Sprintf("party %s, descriptor %s", p.ID, p.Descriptor.Short()),
+				"check that descriptor's digest with the party itself, then: strongroom party add")
+		}
+	}
+	v.pass("proof.parties", "only parties in your address book", fmt.Sprintf("%d parties", len(v.parties)))
+	return nil
+}
+
+func (v *verifier) party(id wire.ID) *agreement.SignedParty {
+	for _, p := range v.out.Agreement.Parties {
+		if p.ID != id {
+			continue
+		}
+		for _, signed := range v.parties {
+			if signed.Digest() == p.Descriptor {
+				return signed
+			}
+		}
+	}
+	return nil
+}
+
+func (v *verifier) checkRun() error {
+	run, err := agreement.ParseRun(v.bundle.Run)
+	if err != nil {
+		return invalid("proof.run", "a well-formed run request", err)
+	}
+	requester := v.party(run.Requester)
+	if requester == nil {
+		return invalid("proof.run", "a request by a party of the agreement", fmt.Errorf("requester %s", run.Requester))
+	}
+	// A request is judged at the moment it was granted: it may well have expired since.
+	at := v.at
+	if run.Expires.Time().Before(at) {
+		at = run.Expires.Time().Add(-time.Second)
+	}
+	if err := run.Verify(v.out.Agreement, requester, at); err != nil {
+		return err
+	}
+	v.out.Run = run
+	v.pass("proof.run", "signed by a party that may run the work", fmt.Sprintf("%s asked for %s", run.Requester, run.Work))
+	return nil
+}
+
+func (v *verifier) checkStatements() error {
+	if len(v.bundle.Statements) != len(v.out.Run.Datasets) {
+		return invalid("proof.datasets", fmt.Sprintf("%d dataset statements", len(v.out.Run.Datasets)), fmt.Errorf("%d", len(v.bundle.Statements)))
+	}
+	for i, want := range v.out.Run.Datasets {
+		d, err := agreement.ParseDataset(v.bundle.Statements[i])
+		if err != nil {
+			return invalid("proof.datasets", "a well-formed dataset statement", err)
+		}
+		input, found := v.out.Agreement.InputByName(want.Input)
+		if !found || d.Digest() != want.Statement {
+			return invalid("proof.datasets", "the statement the request names: "+want.Statement.Short(), fmt.Errorf("%s", d.Digest().Short()))
+		}
+		owner := v.party(input.Owner)
+		if owner == nil {
+			return invalid("proof.datasets", "an owner in the agreement", fmt.Errorf("%s", input.Owner))
+		}
+		if err := d.Verify(owner, v.at); err != nil {
+			return err
+		}
+	}
+	v.pass("proof.datasets", "each dataset version signed by its owner", fmt.Sprintf("%d datasets", len(v.bundle.Statements)))
+	return nil
+}
+
+// owners are the parties whose data the run's work reads; readRun has found the work.
+func (v *verifier) owners() []wire.ID {
+	work, _ := v.out.Agreement.WorkByName(v.out.Run.Work)
+	return v.out.Agreement.OwnersOf(work)
+}
+
+func (v *verifier) checkReleases() error {
+	owners := v.owners()
+	if len(v.bundle.Releases) != len(owners) {
+		return invalid("proof.releases", fmt.Sprintf("a release by each of %d owners", len(owners)), fmt.Errorf("%d", len(v.bundle.Releases)))
+	}
+	for i, id := range owners {
+		if err := v.checkRelease(v.bundle.Releases[i], v.party(id)); err != nil {
+			return err
+		}
+	}
+	v.pass("proof.evidence", "evidence of the agreed image for each owner's challenge", fmt.Sprintf("%s, class %s", v.out.Platform, v.out.Class))
+	v.pass("proof.releases", "each owner's grant, signed and in its own log", fmt.Sprintf("%d grants", len(owners)))
+	return nil
+}
+
+func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty) error {
+	if owner == nil || owner.Broker == nil || r.Broker != owner.Name {
+		return invalid("proof.releases", "a release by an owner's broker", fmt.Errorf("broker %s", r.Broker))
+	}
+	claims, err := attest.Verify(r.Evidence, v.trust.Platforms, attest.Expectation{
+		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(r.Challenge), Signing: v.bundle.Room.Signing,
+			HPKE: v.bundle.Room.HPKE, Agreement: v.out.Agreement.Digest(), Run: v.out.Run.Digest()},
+		AgreementBody: v.out.Agreement.Canonical(), Now: v.at})
+	if err != nil {
+		return err
+	}
+	if err := v.checkClaims(claims); err != nil {
+		return err
+	}
+	var grant release.Granted
+	doc, err := keys.ParseDocument(r.Grant, release.GrantType, &grant)
+	if err != nil {
+		return invalid("proof.releases", "a well-formed grant", err)
+	}
+	if err := signedBy(doc, owner.Broker.ReleaseKey); err != nil {
+		return invalid("proof.releases", "a grant signed by the broker of "+string(owner.Name), err)
+	}
+	return v.checkGrant(grant, owner, r.Evidence.Digest())
+}
+
+// checkClaims applies what the agreement says about machines, with the same code the
+// brokers use, and demands that a software root is one the verifier relies on.
+func (v *verifier) checkClaims(c attest.Claims) error {
+	if check := policy.AcceptedImage(v.out.Agreement.Agreement, c); !check.OK {
+		return verdict.FromCheck(verdict.Invalid, check, nil)
+	}
+	if c.Class() != v.out.Agreement.Protection {
+		return invalid("proof.class", string(v.out.Agreement.Protection), fmt.Errorf("%s", c.Class()))
+	}
+	if c.Class() == agreement.Software && !v.own && !slices.Contains(v.trust.Roots, c.Root()) {
+		return verdict.Refuse("proof.root", "a software root you rely on", c.Root().String(),
+			"INSECURE platform: name the root with --root if you rely on whoever holds it")
+	}
+	facts := c.Facts()
+	v.out.Class, v.out.Platform, v.out.Excludes, v.out.Trusts = c.Class(), c.Platform(), facts.Excludes, facts.Trusts
+	return nil
+}
+
+func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, evidence wire.Digest) error {
+	entry, _, err := g.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
+	if err != nil {
+		return invalid("proof.releases", "a receipt of the grant in the log of "+string(owner.Name), err)
+	}
+	runDigest := v.out.Run.Digest()
+	if entry.Kind != "grant" || entry.Run == nil || *entry.Run != runDigest || entry.RunID != v.out.Run.RunID {
+		return invalid("proof.releases", "an entry that grants this run", fmt.Errorf("a %s entry of run %s", entry.Kind, entry.RunID))
+	}
+	if err := v.checkGrantFacts(entry.Public, evidence); err != nil {
+		return err
+	}
+	v.grants = append(v.grants, g)
+	return nil
+}
+
+// checkGrantFacts ties the logged grant to this room: its evidence is named in the entry.
+func (v *verifier) checkGrantFacts(public json.RawMessage, evidence wire.Digest) error {
+	facts, err := release.ParseGrantFacts(public)
+	if err != nil {
+		return invalid("proof.releases", "the facts of a grant", err)
+	}
+	if facts.Evidence != evidence || facts.Room != v.bundle.Room.Signing.ID() {
+		return invalid("proof.releases", "a grant to this room and evidence", fmt.Errorf("a grant to room key %s", facts.Room.Short()))
+	}
+	return nil
+}
+
+func (v *verifier) checkLives() error {
+	owners := v.owners()
+	if len(v.bundle.Lives) != len(owners) {
+		return invalid("proof.lives", fmt.Sprintf("the last word of each of %d owners", len(owners)), fmt.Errorf("%d", len(v.bundle.Lives)))
+	}
+	for i, id := range owners {
+		var live release.Live
+		doc, err := keys.ParseDocument(v.bundle.Lives[i], release.LiveType, &live)
+		if err != nil {
+			return invalid("proof.lives", "a well-formed word of a broker", err)
+		}
+		owner := v.party(id)
+		if err := signedBy(doc, owner.Broker.ReleaseKey); err != nil {
+			return invalid("proof.lives", "the word of the broker of "+string(owner.Name), err)
+		}
+		if err := v.checkLive(live, owner); err != nil {
+			return err
+		}
+	}
+	v.pass("proof.lives", "each owner's broker let this result out", fmt.Sprintf("%d brokers", len(owners)))
+	return nil
+}
+
+func (v *verifier) checkLive(live release.Live, owner *agreement.SignedParty) error {
+	if live.Broker != owner.Name || live.Run != v.out.Run.Digest() || live.Commitment == nil || live.Receipt == nil {
+		return invalid("proof.lives", "a word about this run and its result", fmt.Errorf("broker %s, run %s", live.Broker, live.Run.Short()))
+	}
+	entry, _, err := live.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
+	if err != nil {
+		return invalid("proof.lives", "a receipt of the output in the log of "+string(owner.Name), err)
+	}
+	if entry.Kind != "output" || entry.Run == nil || *entry.Run != live.Run {
+		return invalid("proof.lives", "an entry about this run's output", fmt.Errorf("a %s entry", entry.Kind))
+	}
+	facts, err := release.ParseOutputFacts(entry.Public)
+	if err != nil || facts.Commitment != *live.Commitment {
+		return invalid("proof.lives", "an entry with the same commitment", fmt.Errorf("another commitment"))
+	}
+	return nil
+}
+
+func (v *verifier) checkResult() error {
+	doc, err := keys.ParseDocument(v.bundle.Result, ResultType, &v.out.Result)
+	if err != nil {
+		return invalid("proof.result", "a well-formed result statement", err)
+	}
+	if err := signedBy(doc, v.bundle.Room.Signing); err != nil {
+		return invalid("proof.result", "a statement signed by the room's key", err)
+	}
+	r := v.out.Result
+	work, _ := v.out.Agreement.WorkByName(v.out.Run.Work)
+	output, found := v.out.Agreement.OutputByName(r.Output)
+	if r.Agreement != v.out.Agreement.Digest() || r.Run != v.out.Run.Digest() || r.RunID != v.out.Run.RunID {
+		return invalid("proof.result", "a statement about this agreement and run", fmt.Errorf("run %s", r.RunID))
+	}
+	if !found || work.Output != r.Output || !slices.Contains(output.Receivers, r.Receiver) {
+		return invalid("proof.result", "an output and receiver of the agreement", fmt.Errorf("%s for %s", r.Output, r.Receiver))
+	}
+	for _, raw := range v.bundle.Lives {
+		var live release.Live
+		if _, err := keys.ParseDocument(raw, release.LiveType, &live); err != nil || *live.Commitment != r.Commitment {
+			return invalid("proof.result", "the plaintext every owner's broker let out", fmt.Errorf("another commitment"))
+		}
+	}
+	v.pass("proof.result", "the room's own statement about this file", r.File)
+	return nil
+}
+
+func signedBy(doc *keys.Document, key keys.PublicKey) error {
+	n, err := doc.SignedBy([]keys.PublicKey{key})
+	if err == nil && (n != 1 || len(doc.Signatures) != 1) {
+		err = keys.ErrSignature
+	}
+	return err
+}
