@@ -103,11 +103,11 @@ func (d *SignedDataset) Verify(owner *SignedParty, now time.Time) error {
 		return verdict.Refuse("dataset.owner", "a statement of the input's owner", "one of "+string(d.Owner), "use the statement its owner published")
 	}
 	s := owner.signers(string(d.Owner))
-	return first(
-		d.Validate(),
-		same(d.Document, DatasetType, "dataset.signatures", d.Dataset),
-		owner.VerifyOwn(now),
-		noStrangers("dataset.signatures", d.Document, s),
-		s.signed("dataset.signatures", d.Document, now),
+	return inOrder(
+		d.Validate,
+		func() error { return same(d.Document, DatasetType, "dataset.signatures", d.Dataset) },
+		func() error { return owner.VerifyOwn(now) },
+		func() error { return noStrangers("dataset.signatures", d.Document, s) },
+		func() error { return s.signed("dataset.signatures", d.Document, now) },
 	)
 }

@@ -3,9 +3,7 @@ package agreement_test
 import (
 	"bytes"
 	"encoding/base64"
-	"fmt"
 	"strings"
-	"testing"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -187,18 +185,5 @@ func dataset() agreement.Dataset {
 	return agreement.Dataset{
 		Owner: "alpha", Dataset: "wdbc", Version: 1, Header: hash("header"), Root: hash("root"), Size: 123456, Recipients: 2,
 		Format: agreement.CSV, Schema: agreement.SchemaDigest(schema()), UniqueUnit: true, Created: moment("2026-11-20T12:00:00Z"),
-	}
-}
-
-func TestShow(t *testing.T) {
-	w := newWorld()
-	fmt.Println(agreement.Explain(w.signed(), w.parties(), map[wire.ID]string{"alpha": "Alpha", "beta": "Beta (Ann)"}))
-	if err := w.signed().Verify(w.parties(), now); err != nil {
-		t.Fatal(err)
-	}
-	r := must(agreement.NewRun(w.run(w.signed())))
-	sign(r.Document, "researcher")
-	if err := r.Verify(w.signed(), w.researcher, now); err != nil {
-		t.Fatal(err)
 	}
 }

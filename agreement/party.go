@@ -229,10 +229,10 @@ func (p *SignedParty) Verify(now time.Time, previous *SignedParty) error {
 	if err := p.VerifyOwn(now); err != nil {
 		return err
 	}
-	if p.Version == 1 && previous == nil {
-		return nil
-	}
 	name := string(p.Name)
+	if p.Version == 1 && previous == nil {
+		return noStrangers("party.signatures", p.Document, p.signers(name))
+	}
 	if previous == nil || p.Previous == nil || previous.Digest() != *p.Previous {
 		return verdict.Refuse("party.previous", "the descriptor that version "+strconv.FormatInt(p.Version, 10)+" of "+name+" follows", "another one, or none",
 			"bring the version before it, or compare the digest with the party by another way")
@@ -244,9 +244,10 @@ func (p *SignedParty) Verify(now time.Time, previous *SignedParty) error {
 	if err := same(previous.Document, PartyType, "party.previous", previous.Descriptor); err != nil {
 		return err
 	}
-	return first(
-		previous.signers("the version of "+name+" before").signed("party.signatures", p.Document, now),
-		noStrangers("party.signatures", p.Document, p.signers(name), previous.signers(name)),
+	before := previous.signers("the version of " + name + " before")
+	return inOrder(
+		func() error { return noStrangers("party.signatures", p.Document, p.signers(name), before) },
+		func() error { return before.signed("party.signatures", p.Document, now) },
 	)
 }
 
@@ -254,9 +255,9 @@ func (p *SignedParty) Verify(now time.Time, previous *SignedParty) error {
 // keys, and nothing about whether they are the party's: only for descriptors that are
 // pinned by digest, or about to be.
 func (p *SignedParty) VerifyOwn(now time.Time) error {
-	return first(
-		p.Validate(),
-		same(p.Document, PartyType, "party.signatures", p.Descriptor),
-		p.signers(string(p.Name)).signed("party.signatures", p.Document, now),
+	return inOrder(
+		p.Validate,
+		func() error { return same(p.Document, PartyType, "party.signatures", p.Descriptor) },
+		func() error { return p.signers(string(p.Name)).signed("party.signatures", p.Document, now) },
 	)
 }

@@ -43,6 +43,17 @@ func first(errs ...error) error {
 	return nil
 }
 
+// inOrder runs checks until one fails: for those that cost something, or that may rely on
+// the ones before.
+func inOrder(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // each runs a check over a list and gives the first error.
 func each[T any](p place, list []T, check func(place, T) error) error {
 	for i, v := range list {

@@ -31,9 +31,8 @@ func (a Agreement) validatePlatforms(p place) error {
 	list := p.dot("platforms")
 	return first(
 		oneOf(p.dot("protection"), a.Protection, Confidential, IntegrityOnly, Software),
-		list.count(len(a.Platforms), 1, MaxPlatforms),
 		each(list, a.Platforms, func(p place, m Platform) error { return m.validateClass(p, a.Protection) }),
-		each(list, a.Platforms, func(p place, m Platform) error { return m.validate(p) }),
+		each(list, a.Platforms, func(p place, m Platform) error { return m.validate(p, a.Protection) }),
 		unique(list, a.Platforms, "kind", func(m Platform) string {
 			if m.Root != nil {
 				return string(m.Kind) + " under root " + m.Root.String()
@@ -68,11 +67,11 @@ func (m Platform) validateClass(p place, class Class) error {
 		fmt.Sprintf("%q, which is of class %q", m.Kind, strings.Join(words, `" or "`)), why)
 }
 
-func (m Platform) validate(p place) error {
+func (m Platform) validate(p place, class Class) error {
 	if m.Root != nil && m.Root.IsZero() {
 		return p.dot("root").bad("the fingerprint of a root", "zero", "`strongroom doctor` prints it")
 	}
-	if m.Root == nil && m.isSoftware() {
+	if m.Root == nil && class == Software {
 		return p.dot("root").refuse("agreement.protection", "the root pinned by fingerprint (root: sha256:...)", "nothing",
 			"anyone can make evidence of this kind: pin the one root you mean")
 	}
@@ -94,9 +93,6 @@ func (m Platform) validate(p place) error {
 	}
 	return m.validateReleases(p)
 }
-
-// isSoftware tells the kinds that anyone can make evidence for without a pinned root.
-func (m Platform) isSoftware() bool { return m.Kind == "dev" }
 
 // validateReleases checks the form of release lines, then refuses them: until they are
 // enforced, an agreement that relies on one would promise what nobody checks.

@@ -105,7 +105,7 @@ func (r *SignedRun) Digest() wire.Digest { return r.Document.Digest() }
 // after now, at most [MaxRunAhead] ahead. The agreement is verified apart. Whether the run
 // id is fresh is for the brokers to know (R14).
 func (r *SignedRun) Verify(a *SignedAgreement, requester *SignedParty, now time.Time) error {
-	if err := first(r.Validate(), same(r.Document, RunType, "run.signatures", r.Run)); err != nil {
+	if err := inOrder(r.Validate, func() error { return same(r.Document, RunType, "run.signatures", r.Run) }); err != nil {
 		return err
 	}
 	if a == nil || a.Document == nil || a.Digest() != r.Agreement {
@@ -123,13 +123,13 @@ func (r *SignedRun) Verify(a *SignedAgreement, requester *SignedParty, now time.
 		return verdict.Refuse("run.may-run", "one of: "+names(w.MayRun, self[wire.ID]), quoted(string(r.Requester)), "only a party listed in may_run of "+string(w.Name)+" may ask for it")
 	}
 	s := requester.signers(string(r.Requester))
-	return first(
-		requester.VerifyOwn(now),
-		noStrangers("run.signatures", r.Document, s),
-		s.signed("run.signatures", r.Document, now),
-		r.verifyParameters(w),
-		r.verifyDatasets(a.InputsOf(w)),
-		r.verifyTime(now),
+	return inOrder(
+		func() error { return requester.VerifyOwn(now) },
+		func() error { return noStrangers("run.signatures", r.Document, s) },
+		func() error { return s.signed("run.signatures", r.Document, now) },
+		func() error { return r.verifyParameters(w) },
+		func() error { return r.verifyDatasets(a.InputsOf(w)) },
+		func() error { return r.verifyTime(now) },
 	)
 }
 

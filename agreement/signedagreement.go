@@ -53,16 +53,14 @@ func (a *SignedAgreement) Canonical() []byte { return bytes.Clone(a.Document.Bod
 // now lies in its window. Descriptors of others in parties are passed over. Whether the
 // agreement is activated or superseded is for the brokers to know (R3).
 func (a *SignedAgreement) Verify(parties []*SignedParty, now time.Time) error {
-	named, err := a.match(parties)
-	if err != nil {
-		return err
-	}
-	return first(
-		a.Validate(),
-		same(a.Document, AgreementType, "agreement.signatures", a.Agreement),
-		a.verifyParties(named, now),
-		a.verifySignatures(named, now),
-		a.verifyWindow(now),
+	var named []*SignedParty
+	return inOrder(
+		a.Validate,
+		func() error { return same(a.Document, AgreementType, "agreement.signatures", a.Agreement) },
+		func() (err error) { named, err = a.match(parties); return err },
+		func() error { return a.verifyParties(named, now) },
+		func() error { return a.verifySignatures(named, now) },
+		func() error { return a.verifyWindow(now) },
 	)
 }
 

@@ -14,6 +14,9 @@ import (
 // references, bounds, and that one protection class holds. Error.Where is the member.
 func (a Agreement) Validate() error {
 	p := place{check: "agreement.form"}
+	if err := a.validateCounts(p); err != nil {
+		return err // before anything that compares lists with each other
+	}
 	return first(
 		a.validateHead(p),
 		a.validateParties(p.dot("parties")),
@@ -25,6 +28,18 @@ func (a Agreement) Validate() error {
 		a.validateUse(p),
 		a.Ledgers.validate(p.dot("ledgers")),
 		p.dot("lease_ms").integer(a.LeaseMS, MinLeaseMS, MaxLeaseMS),
+	)
+}
+
+func (a Agreement) validateCounts(p place) error {
+	return first(
+		p.dot("parties").count(len(a.Parties), 1, MaxParties),
+		p.dot("platforms").count(len(a.Platforms), 1, MaxPlatforms),
+		p.dot("inputs").count(len(a.Inputs), 1, MaxInputs),
+		p.dot("tables").count(len(a.Tables), 1, MaxInputs),
+		p.dot("work").count(len(a.Work), 1, MaxWork),
+		p.dot("outputs").count(len(a.Outputs), 1, MaxWork),
+		p.dot("ledgers").dot("witnesses").count(len(a.Ledgers.Witnesses), 0, MaxWitnesses),
 	)
 }
 
@@ -43,7 +58,6 @@ func (a Agreement) validateHead(p place) error {
 
 func (a Agreement) validateParties(p place) error {
 	return first(
-		p.count(len(a.Parties), 1, MaxParties),
 		each(p, a.Parties, func(p place, party Party) error {
 			if party.Descriptor.IsZero() {
 				return p.dot("descriptor").bad("the digest of a party descriptor", "nothing", "`strongroom party list` prints it")
@@ -89,7 +103,6 @@ func names[T any](list []T, name func(T) string) string {
 
 func (a Agreement) validateInputs(p place) error {
 	return first(
-		p.count(len(a.Inputs), 1, MaxInputs),
 		each(p, a.Inputs, func(p place, in Input) error {
 			return first(a.partyRef(p.dot("owner"), in.Owner), in.validate(p))
 		}),
@@ -170,7 +183,6 @@ func reservedTable(name string) bool {
 
 func (a Agreement) validateTables(p place) error {
 	return first(
-		p.count(len(a.Tables), 1, MaxInputs),
 		each(p, a.Tables, a.validateTable),
 		unique(p, a.Tables, "name", func(t Table) string { return t.Name }),
 	)
@@ -207,7 +219,6 @@ func (a Agreement) inputRef(p place, name wire.ID) error {
 
 func (a Agreement) validateOutputs(p place) error {
 	return first(
-		p.count(len(a.Outputs), 1, MaxWork),
 		each(p, a.Outputs, func(p place, out Output) error {
 			return first(a.partyRefs(p.dot("receivers"), out.Receivers), out.validate(p))
 		}),
@@ -234,7 +245,6 @@ func (out Output) validate(p place) error {
 
 func (a Agreement) validateWork(p place) error {
 	return first(
-		p.count(len(a.Work), 1, MaxWork),
 		each(p, a.Work, a.validateOneWork),
 		unique(p, a.Work, "name", func(w Work) string { return string(w.Name) }),
 	)
@@ -323,7 +333,6 @@ func (l Ledgers) validate(p place) error {
 		least = 1
 	}
 	return first(
-		p.dot("witnesses").count(len(l.Witnesses), 0, MaxWitnesses),
 		each(p.dot("witnesses"), l.Witnesses, func(p place, w Witness) error {
 			return first(p.dot("name").id(w.Name), p.dot("key").noteKey(w.Key))
 		}),
