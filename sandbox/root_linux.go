@@ -1,0 +1,64 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// emptyRoot changes the root to an empty read-only file system with nothing but /proc, for
+// this process's pid namespace, and /root, an empty directory where the next one goes.
+func emptyRoot() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	place, err := mountPlace()
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("none", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=64k,nr_inodes=16,mode=0555"); err != nil {
+		return fmt.Errorf("mounting an empty root: %w", err)
+	}
+	if err := unix.Chdir(place); err != nil {
+		return err
+	}
+	for _, dir := range []string{"proc", "root"} {
+		if err := unix.Mkdir(dir, 0o555); err != nil {
+			return err
+		}
+	}
+	if err := mountProc(); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	if err := unix.Mount("", ".", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("making the root read-only: %w", err)
+	}
+	// pivot_root(2): with both arguments the same, the old root lies over the new one until
+	// it is unmounted.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("changing the root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("letting go of the old root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// mountProc mounts /proc for the process's own pid namespace; without one, that of others.
+func mountProc() error {
+	if os.Getpid() != 1 {
+		return unix.Mount("/proc", "proc", "", unix.MS_BIND|unix.MS_REC, "")
+	}
+	return unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
+// mountPlace finds any directory to mount over; what is there stays as it is for everyone else.
+func mountPlace() (string, error) {
+	for _, dir := range []string{"/root", "/tmp", "/mnt", "/var", "/dev", "/usr"} {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("no directory to mount an empty root on")
+}
