@@ -1,0 +1,33 @@
+package broker
+
+import "time"
+
+const (
+	// maxBatch is how many entries go into the log at once: it bounds the memory of a drain
+	// after a long outage of the log.
+	maxBatch = 256
+	// maxBatchBytes bounds it too, below what one append of the log may hold.
+	maxBatchBytes = 2 << 20
+	// refusalBurst and refusalEvery bound how fast strangers can make the log grow: anyone can
+	// make a room key, so a signature alone is no bound. Refusals beyond it are only counted.
+	refusalBurst = 60
+	refusalEvery = time.Second
+	// decideAttempts is how often a decision is made anew because another run moved the other
+	// owners' logs meanwhile.
+	decideAttempts = 4
+	// maxExplained is the most bytes of checks kept for `why`; a decision over 64 inputs takes
+	// about 60 KiB.
+	maxExplained = 256 << 10
+	// countWindow is what "a day" means for counts: any 24 hours.
+	countWindow = 24 * time.Hour
+	// witnessPatience bounds one round of cosigning. A room waits for it.
+	witnessPatience = 10 * time.Second
+	// startPatience bounds asking one witness or peer at start.
+	startPatience = 5 * time.Second
+	// maxPeerCheckpoints is how many checkpoints a peer may give for one origin.
+	maxPeerCheckpoints = 16
+	// maxParsed is how many parsed agreements are kept in memory.
+	maxParsed = 64
+	// maxWhy is the most decisions shown for one id: a run has a handful.
+	maxWhy = 256
+)

@@ -1,0 +1,134 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/ledger"
+	"strongroom.dev/release"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// Live answers a room that asks whether its run may go on (R13). A yes extends the lease. A
+// request with a commitment asks whether this output may leave: the first commitment of a
+// run is recorded, with a receipt in the answer, and any other is refused for good (R14).
+//
+// A no is final for the room, which wipes: the agreement was retired or revoked, the lease
+// has lapsed, or the run has its answer already.
+func (b *Broker) Live(ctx context.Context, data []byte) ([]byte, error) {
+	b.counters.lives.Add(1)
+	asked, err := release.ParseLiveRequest(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.serving(); err != nil {
+		return nil, err
+	}
+	if err := b.signedByRoom(asked); err != nil {
+		return nil, err
+	}
+	now := b.now()
+	answer, output, ledgers, err := b.prolong(asked.LiveRequest, now)
+	if err != nil {
+		b.refused(ctx, refusal{agreement: asked.Agreement, run: &asked.Run, runID: asked.RunID, releaseID: asked.ReleaseID,
+			subject: "may run " + asked.RunID + " go on?"}, err)
+		return nil, err
+	}
+	if output != nil {
+		if err := b.drain(ctx); err != nil {
+			return nil, err
+		}
+		receipt, err := b.witnessed(ctx, *output, ledgers)
+		if err != nil {
+			return nil, err
+		}
+		answer.Receipt = &receipt
+	}
+	return release.NewLive(b.cfg.Keys.ReleaseKey(), asked.LiveRequest, answer)
+}
+
+// signedByRoom checks that the room that was given the keys is asking.
+func (b *Broker) signedByRoom(asked *release.SignedLiveRequest) error {
+	var run *runRecord
+	err := b.cfg.State.View(func(tx Tx) (err error) {
+		run, err = load[runRecord](tx, tableRuns, asked.RunID)
+		return err
+	})
+	if err != nil {
+		return broken("to read the run's record", err)
+	}
+	if run == nil || run.Room == nil || asked.Broker != b.name || run.ReleaseID != asked.ReleaseID || run.Agreement != asked.Agreement || run.Run != asked.Run {
+		return verdict.Refuse("live.run", "a run that this broker gave keys for", "run "+asked.RunID+", release "+asked.ReleaseID+", which it did not", "ask for keys first")
+	}
+	return asked.SignedBy(*run.Room)
+}
+
+// prolong decides, extends the lease and records a commitment, in one transaction. output is
+// where the commitment is recorded, nil if there was none.
+func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer release.Live, output *placed, ledgers agreement.Ledgers, err error) {
+	nowMS := now.UnixMilli()
+	err = b.cfg.State.Update(func(tx Tx) error {
+		known, err := b.activated(tx, asked.Agreement)
+		if err != nil {
+			return err
+		}
+		ledgers = known.agreement.Ledgers
+		run, err := load[runRecord](tx, tableRuns, asked.RunID)
+		if err != nil || run == nil {
+			return broken("to read the run's record", err)
+		}
+		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {
+			return err
+		}
+		run.LeaseEndMS = nowMS + run.LeaseMS
+		answer = release.Live{TimeMS: nowMS, LeaseEndMS: run.LeaseEndMS}
+		output = nil
+		if asked.Commitment != nil {
+			if err := commit(tx, run, asked, nowMS); err != nil {
+				return err
+			}
+			output = run.Output
+		}
+		return save(tx, tableRuns, asked.RunID, run)
+	})
+	return answer, output, ledgers, err
+}
+
+// commit records the run's one answer; the same one again is no second.
+func commit(tx Tx, run *runRecord, asked release.LiveRequest, nowMS int64) error {
+	if run.Commitment != nil {
+		if *run.Commitment == *asked.Commitment {
+			return nil
+		}
+		return verdict.Refuse("run.one-answer", "the answer this run has already given, "+run.Commitment.Short(), "another, "+asked.Commitment.Short(),
+			"one run id has one answer: sign a new run request")
+	}
+	public, err := json.Marshal(release.OutputFacts{ReleaseID: run.ReleaseID, Commitment: *asked.Commitment})
+	if err != nil {
+		return err
+	}
+	e := ledger.Entry{Kind: "output", TimeMS: nowMS, Agreement: &asked.Agreement, Run: &asked.Run, RunID: asked.RunID, Public: public}
+	p, err := record(tx, e, Decision{Subject: "the output of run " + asked.RunID + " may leave", Agreement: asked.Agreement.String(),
+		RunID: asked.RunID, ReleaseID: run.ReleaseID}, asked.RunID, run.ReleaseID)
+	run.Commitment, run.Output = asked.Commitment, &p
+	return err
+}
+
+// mayGoOn checks the agreement's window and the run's lease.
+func mayGoOn(valid agreement.Validity, run *runRecord, nowMS int64) error {
+	if now := time.UnixMilli(nowMS); now.Before(valid.From.Time()) || !now.Before(valid.Until.Time()) {
+		return verdict.Refuse("agreement.validity", "a time from "+valid.From.String()+" until "+valid.Until.String(), wire.At(now).String(), "sign and activate a new version")
+	}
+	if run.LeaseEndMS == 0 {
+		return verdict.Refuse("lease", "a run whose keys have left", "one whose release was never answered", "ask again for the keys, with the same release id")
+	}
+	if nowMS >= run.LeaseEndMS {
+		return verdict.Refuse("lease", "a request before the lease ended", fmt.Sprintf("one %d ms after it", nowMS-run.LeaseEndMS),
+			"the run is over: sign a new request; renew leases sooner, or agree on a longer one")
+	}
+	return nil
+}
