@@ -88,7 +88,7 @@ func (d *decision) checkBroker() {
 func (d *decision) checkAgreement() {
 	a, digest := d.Agreement, d.Agreement.Digest()
 	// Signatures are judged as of the nearest moment of the validity, which has its own clause.
-	d.needNil(a.Verify(d.Parties, within(a.Valid, d.Now)), "agreement.signatures", "the signatures of all parties named", "all there and genuine")
+	d.needNil(a.Verify(d.Parties, within(a.Valid, d.Now)), "agreement.signatures", "the signatures of all parties named", "all there and genuine", "have every party sign, and send every descriptor the agreement names")
 
 	state := d.Books.Activation
 	got, fix := "not activated in this broker", "have the owner run `strongroom agreement activate`"
@@ -162,11 +162,11 @@ func (d *decision) checkRun() {
 	if err := r.Verify(a, requester, d.Now); err != nil && f == (agreement.RunFindings{}) {
 		f.Signature = err
 	}
-	d.needNil(f.Signature, "run.signature", "a run request signed by "+string(r.Requester), "signed")
-	d.needNil(f.Permission, "run.permitted", "work of this agreement, asked for by a party that may run it", fmt.Sprintf("%s asked for by %s", r.Work, r.Requester))
-	d.needNil(f.Parameters, "run.parameters", "the parameters of the work, typed and in bounds", fmt.Sprintf("%d in order", len(r.Parameters)))
-	d.needNil(f.Datasets, "run.datasets", "one dataset version for each input of the work, in order", fmt.Sprintf("%d in order", len(r.Datasets)))
-	d.needNil(f.Expiry, "run.unexpired", "a run request that has not expired", "expires "+r.Expires.String())
+	d.needNil(f.Signature, "run.signature", "a run request signed by "+string(r.Requester), "signed", "sign a new run request")
+	d.needNil(f.Permission, "run.permitted", "work of this agreement, asked for by a party that may run it", fmt.Sprintf("%s asked for by %s", r.Work, r.Requester), "sign a new run request")
+	d.needNil(f.Parameters, "run.parameters", "the parameters of the work, typed and in bounds", fmt.Sprintf("%d in order", len(r.Parameters)), "sign a new run request")
+	d.needNil(f.Datasets, "run.datasets", "one dataset version for each input of the work, in order", fmt.Sprintf("%d in order", len(r.Datasets)), "sign a new run request")
+	d.needNil(f.Expiry, "run.unexpired", "a run request that has not expired", "expires "+r.Expires.String(), "sign a new run request")
 }
 
 // descriptorOf finds the descriptor sent for a party of the agreement; nil if there is none.

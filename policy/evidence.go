@@ -156,7 +156,7 @@ func (d *decision) checkEvidence() {
 		if err == nil {
 			err = verdict.NotGenuine("evidence", "evidence that proves where the room runs", "none", "send the evidence")
 		}
-		d.needNil(err, "evidence.genuine", "genuine evidence", "")
+		d.needNil(err, "evidence.genuine", "genuine evidence", "", "start the room again and take fresh evidence")
 	} else {
 		d.need(true, "evidence.genuine", "genuine evidence", fmt.Sprintf("of platform %s (%s)", d.Claims.Platform(), d.Claims.Class()), "")
 	}

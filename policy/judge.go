@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"errors"
-
-	"strongroom.dev/verdict"
-)
+import "strongroom.dev/verdict"
 
 // judge collects checks in the order of their weight, and what kind of stop each would be.
 type judge struct {
@@ -25,17 +21,16 @@ func (j *judge) needKind(kind verdict.Kind, ok bool, id, expected, got, fix stri
 	j.kinds = append(j.kinds, kind)
 }
 
-// needNil records a check whose enforcing code explains itself: its expectation, finding,
-// fix and kind are kept under our id.
-func (j *judge) needNil(err error, id, expected, passed string) {
+// needNil records a check whose enforcing code explains itself: its expectation, finding
+// and fix are kept under our id. What that code calls malformed is a refusal here: the room
+// asked, and a rule says no; errors without a verdict count as evidence that is not genuine.
+func (j *judge) needNil(err error, id, expected, passed, fix string) {
 	if err == nil {
 		j.need(true, id, expected, passed, "")
 		return
 	}
-	e := verdict.As(err)
-	kind := verdict.Invalid
-	var own *verdict.Error
-	if errors.As(err, &own) && own.Kind == verdict.Refused {
+	kind, e := verdict.Invalid, verdict.As(err)
+	if e.Kind == verdict.Refused || e.Kind == verdict.Usage {
 		kind = verdict.Refused
 	}
 	got := e.Got
@@ -45,7 +40,10 @@ func (j *judge) needNil(err error, id, expected, passed string) {
 	if e.Expected != "" {
 		expected = e.Expected
 	}
-	j.needKind(kind, false, id, expected, got, e.Fix)
+	if e.Fix != "" {
+		fix = e.Fix
+	}
+	j.needKind(kind, false, id, expected, got, fix)
 }
 
 // add records checks made elsewhere.
