@@ -3,7 +3,8 @@
 //
 // It promises that when WriteFile, Commit or CommitNew return nil the file and its name
 // survive loss of power (where the file system honours fsync), with exactly the mode asked
-// for whatever the umask. It refuses to write through a name that is a directory.
+// for whatever the umask. It refuses names of directories, devices, pipes and sockets,
+// which a rename would take the place of.
 package durable
 
 import (
@@ -57,8 +58,12 @@ type File struct {
 // Create starts a file that will stand at path once committed. Until then nothing is at
 // path that was not there before. The caller defers [File.Abort].
 func Create(path string, mode fs.FileMode) (*File, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New("is a directory")}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		what := "not a regular file"
+		if info.IsDir() {
+			what = "is a directory"
+		}
+		return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New(what)}
 	}
 	// 0600 until the mode is set: os.CreateTemp promises it.
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")

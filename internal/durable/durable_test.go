@@ -98,15 +98,22 @@ func TestNewRefusesAnExistingName(t *testing.T) {
 	}
 }
 
-func TestRefusesDirectories(t *testing.T) {
+func TestRefusesWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
 	if err := durable.WriteFile(dir, []byte("x"), 0o600); err == nil {
 		t.Error("wrote over a directory")
 	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.WriteFile(link, []byte("x"), 0o600); err == nil {
+		t.Error("took the place of a device")
+	}
 	if err := durable.WriteFile(filepath.Join(dir, "missing", "f"), []byte("x"), 0o600); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in a missing directory: %v", err)
 	}
-	if got := names(t, dir); len(got) != 0 {
+	if got := names(t, dir); len(got) != 1 {
 		t.Errorf("left behind: %v", got)
 	}
 }
