@@ -31,15 +31,17 @@ type Command struct {
 	Program *os.File
 	// Args are its arguments, its name first. The environment is empty.
 	Args []string
-	// Conn becomes its descriptor 3. 0 is at its end, 1 and 2 are Process.Said.
-	Conn *os.File
-	// Files become its descriptors from FirstFile up.
+	// Files become its descriptors from FirstFile up. 3 is the other end of Process.Conn, 0 is
+	// at its end, 1 and 2 are Process.Said.
 	Files  []*os.File
 	Limits Limits
 }
 
 // Process is a running helper.
 type Process struct {
+	// Conn is a stream socket to the helper's descriptor 3, with deadlines; Kill closes it.
+	Conn *os.File
+
 	cmd  *exec.Cmd
 	said *said
 	out  *os.File // the reading end of the helper's standard output and error
@@ -51,6 +53,8 @@ type Process struct {
 type helper struct {
 	cmd     *exec.Cmd
 	control *os.File // our end of a socket pair
+	conn    *os.File // our end of the program's connection
+	theirs  *os.File // the program's
 	out     *os.File
 }
 
@@ -102,29 +106,57 @@ func (in *Inside) ready(n int) error {
 }
 
 func startHelper(flags uintptr) (*helper, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+	h := &helper{}
+	var theirControl, in *os.File
+	var err error
+	if h.control, theirControl, err = socketPair(unix.SOCK_SEQPACKET); err != nil {
 		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "helper"), os.NewFile(uintptr(pair[1]), "agent")
-	defer theirs.Close()
+	defer theirControl.Close()
 	wait := unix.NsecToTimeval(int64(patience))
-	if err := unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
+	if err := unix.SetsockoptTimeval(int(h.control.Fd()), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 		return nil, err
 	}
-	out, in, err := os.Pipe()
-	if err != nil {
+	// The program's end stays here until it is passed on; only ours never blocks a thread.
+	if h.conn, h.theirs, err = socketPair(unix.SOCK_STREAM); err != nil {
+		return nil, err
+	}
+	if h.conn, err = polled(h.conn); err != nil {
+		return nil, err
+	}
+	if h.out, in, err = os.Pipe(); err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	cmd := exec.Command("/proc/self/exe", argHelper, fmt.Sprintf("%x", flags))
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = []string{}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, in, in
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.SysProcAttr = attributes(flags)
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	return &helper{cmd: cmd, control: ours, out: out}, cmd.Start()
+	h.cmd = exec.Command("/proc/self/exe", argHelper, fmt.Sprintf("%x", flags))
+	h.cmd.Args[0] = os.Args[0]
+	h.cmd.Env = []string{}
+	h.cmd.Stdin, h.cmd.Stdout, h.cmd.Stderr = os.Stdin, in, in
+	h.cmd.ExtraFiles = []*os.File{theirControl}
+	h.cmd.SysProcAttr = attributes(flags)
+	h.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return h, h.cmd.Start()
+}
+
+func socketPair(kind int) (a, b *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(pair[0]), "socket"), os.NewFile(uintptr(pair[1]), "socket"), nil
+}
+
+// polled makes f one that the run-time waits for without holding a thread.
+func polled(f *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "helper"), nil
 }
 
 // hear reads one message. io.EOF: the helper is gone, or has executed its program.
@@ -152,15 +184,16 @@ func recvmsg(fd int, p, oob []byte) (n, oobn, flags int, err error) {
 func (h *helper) kill() {
 	h.cmd.Process.Kill()
 	h.cmd.Wait()
-	h.control.Close()
-	h.out.Close()
+	for _, f := range []*os.File{h.control, h.conn, h.theirs, h.out} {
+		f.Close()
+	}
 }
 
 // Start executes a program in a helper's sandbox. It fails if all helpers that were made
 // ready are used, or if a layer not among Lacks turns out to be missing.
 func (in *Inside) Start(c Command) (*Process, error) {
-	if c.Program == nil || c.Conn == nil || len(c.Args) == 0 || len(c.Files) > maxPassed-2 {
-		return nil, fmt.Errorf("sandbox: no program, no connection, no arguments or more than %d files", maxPassed-2)
+	if c.Program == nil || len(c.Args) == 0 || len(c.Files) > maxPassed-2 {
+		return nil, fmt.Errorf("sandbox: no program, no arguments or more than %d files", maxPassed-2)
 	}
 	in.mu.Lock()
 	if len(in.helpers) == 0 {
@@ -176,7 +209,8 @@ func (in *Inside) Start(c Command) (*Process, error) {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	h.control.Close()
-	p := &Process{cmd: h.cmd, out: h.out, said: &said{}, done: make(chan struct{})}
+	h.theirs.Close()
+	p := &Process{Conn: h.conn, cmd: h.cmd, out: h.out, said: &said{}, done: make(chan struct{})}
 	go p.wait()
 	return p, nil
 }
@@ -189,7 +223,7 @@ func (h *helper) execute(c Command, lacks []Lack) error {
 	if len(message) > maxMessage {
 		return fmt.Errorf("an order of %d bytes", len(message))
 	}
-	fds := []int{int(c.Program.Fd()), int(c.Conn.Fd())}
+	fds := []int{int(c.Program.Fd()), int(h.theirs.Fd())}
 	for _, f := range c.Files {
 		fds = append(fds, int(f.Fd()))
 	}
@@ -243,6 +277,7 @@ func (p *Process) Wait() error { <-p.done; return p.err }
 func (p *Process) Kill() {
 	p.cmd.Process.Kill()
 	<-p.done
+	p.Conn.Close()
 }
 
 // Said is the start of what the helper wrote to its standard output and error, at most 16

@@ -52,11 +52,6 @@ func main() {
 // run executes this program again as a helper, with the mode that the test wrote to 5.
 func run(in *sandbox.Inside, r *report) {
 	mode, _ := io.ReadAll(os.NewFile(5, "mode"))
-	from, to, err := os.Pipe()
-	if err != nil {
-		r.Wait = err.Error()
-		return
-	}
 	fd, err := unix.MemfdCreate("input", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if err != nil {
 		r.Wait = err.Error()
@@ -66,19 +61,18 @@ func run(in *sandbox.Inside, r *report) {
 	input.WriteString("plain text")
 	unix.FcntlInt(input.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 	p, err := in.Start(sandbox.Command{
-		Program: os.NewFile(4, "program"), Args: []string{"helper", string(mode)}, Conn: to, Files: []*os.File{input},
+		Program: os.NewFile(4, "program"), Args: []string{"helper", string(mode)}, Files: []*os.File{input},
 		Limits: sandbox.Limits{Memory: 256 << 20, CPUSeconds: 2, Files: 32, Threads: 64},
 	})
 	if err != nil {
 		r.Wait = err.Error()
 		return
 	}
-	to.Close()
 	if strings.HasPrefix(string(mode), "sleep") {
 		time.Sleep(300 * time.Millisecond)
 		p.Kill()
 	}
-	r.Helper, _ = io.ReadAll(from)
+	r.Helper, _ = io.ReadAll(p.Conn)
 	if len(r.Helper) == 0 {
 		r.Helper = nil
 	}
