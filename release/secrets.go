@@ -43,7 +43,16 @@ func RunSeed(run wire.Digest, parts []Contribution) (*keys.Secret, error) {
 // and plaintext. It hides the plaintext from everyone who lacks one owner's secret, since
 // results are often small enough to be guessed.
 func Commitment(seed *keys.Secret, run wire.Digest, output wire.ID, plaintext []byte) wire.Digest {
-	salt := seed.Derive("strongroom/commitment-salt/v1", run[:])
-	digest := wire.DigestOf(plaintext)
+	return CommitTo(CommitmentSalt(seed, run), run, output, wire.DigestOf(plaintext))
+}
+
+// CommitmentSalt gives the salt of a run's commitments. It travels inside the sealed result,
+// so that whoever may read the result can check the commitment, and nobody else can guess.
+func CommitmentSalt(seed *keys.Secret, run wire.Digest) [32]byte {
+	return seed.Derive("strongroom/commitment-salt/v1", run[:])
+}
+
+// CommitTo is [Commitment] for those who have the salt and the plaintext's SHA-384.
+func CommitTo(salt [32]byte, run wire.Digest, output wire.ID, digest wire.Digest) wire.Digest {
 	return wire.SHA384("strongroom/commitment/v1", salt[:], run[:], []byte(output), digest[:])
 }
