@@ -93,7 +93,7 @@ func SealKey(r policy.Redeemed, input wire.ID, m *KeyMaterial) (SealedKey, error
 // OpenKey opens a sealed key with the room's HPKE key, for the address the room asked for
 // (see [Asked.Address]).
 func OpenKey(room *keys.HPKEPrivateKey, a Address, s SealedKey) (*KeyMaterial, error) {
-	if s.Input != a.Input || s.Header != a.Header || len(s.Sealed) != sealedSize {
+	if room == nil || s.Input != a.Input || s.Header != a.Header || len(s.Sealed) != sealedSize {
 		return nil, verdict.NotGenuine("grant.key", fmt.Sprintf("a key of %d bytes for input %s", sealedSize, a.Input),
 			fmt.Sprintf("%d bytes for %.70q", len(s.Sealed), string(s.Input)), "ask the broker again")
 	}
