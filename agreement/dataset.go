@@ -33,8 +33,13 @@ type Dataset struct {
 // Validate checks the form of a statement.
 func (d Dataset) Validate() error {
 	p := place{check: "dataset.form"}
-	if d.Header.IsZero() || d.Root.IsZero() || d.Schema.IsZero() {
-		return p.bad("header, root and schema digests", "zero among them", "")
+	for _, h := range []struct {
+		name string
+		hash wire.Hash
+	}{{"header", d.Header}, {"root", d.Root}, {"schema", d.Schema}} {
+		if h.hash.IsZero() {
+			return p.dot(h.name).bad("a digest", "zero", "`strongroom dataset publish` makes statements")
+		}
 	}
 	if d.Created.IsZero() {
 		return p.dot("created").bad("a time", "nothing", "")
