@@ -26,15 +26,15 @@ func canonical(c Column, text string) bool {
 }
 
 // canonicalNumber: an optional "-", digits without a leading zero, and exactly scale digits
-// behind a point if scale is above 0; zero has no sign; at most 39 digits, so that the
-// largest 128-bit number fits.
+// behind a point if scale is above 0; zero has no sign; at most 64 digits, since the mean of
+// numbers of 38 digits is given to a few more.
 func canonicalNumber(text string, scale int) bool {
 	body, negative := strings.CutPrefix(text, "-")
 	whole, fraction, pointed := strings.Cut(body, ".")
 	if pointed != (scale > 0) || len(fraction) != scale || !allDigits(whole) || !allDigits(fraction) && pointed {
 		return false
 	}
-	if whole == "" || len(whole) > 1 && whole[0] == '0' || len(whole)+len(fraction) > 39 {
+	if whole == "" || len(whole) > 1 && whole[0] == '0' || len(whole)+len(fraction) > 64 {
 		return false
 	}
 	return !negative || strings.Trim(body, "0.") != ""

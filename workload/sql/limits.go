@@ -7,14 +7,10 @@ import "strongroom.dev/agreement"
 const (
 	// maxJob holds the largest agreement's inputs (64 of 1024 columns at about 100 bytes each).
 	maxJob = 8 << 20
-	// maxFrame is the largest frame of an answer but for a single large row.
+	// maxFrame holds rowFrame and one row of MaxRow bytes, each of which JSON may write as six.
 	maxFrame = 1 << 20
 	// rowFrame is where a sender closes a frame of rows: large enough to be cheap.
 	rowFrame = 64 << 10
-	// maxCell bounds one cell: text to group by is names and codes, not documents.
-	maxCell = 64 << 10
-	// maxOutputs bounds the columns of a result: a person reads it.
-	maxOutputs = 256
 	// maxFrames bounds an answer: 2^30 bytes of rows in frames of at least 32 KiB, and progress.
 	maxFrames = 1 << 20
 	// maxDetail bounds the detail of a failure: DuckDB quotes a line of the input.
@@ -29,6 +25,13 @@ const (
 	minFD = 4
 	maxFD = 1 << 16
 )
+
+// MaxRow bounds the text of one row of a result, in bytes: what is grouped by is names and
+// codes, not documents.
+const MaxRow = 128 << 10
+
+// MaxOutputs bounds the columns of a result: a person reads it.
+const MaxOutputs = 256
 
 // MaxSQL bounds the rewritten query, in bytes. The agreed text is at most agreement.MaxQuery.
 const MaxSQL = 512 << 10

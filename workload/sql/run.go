@@ -118,8 +118,8 @@ func (a *answer) takeHead(body []byte) error {
 	if err := decode(body, &h); err != nil {
 		return err
 	}
-	if len(h.Columns) < 1 || len(h.Columns) > maxOutputs {
-		return fmt.Errorf("%d columns, not 1 to %d", len(h.Columns), maxOutputs)
+	if len(h.Columns) < 1 || len(h.Columns) > MaxOutputs {
+		return fmt.Errorf("%d columns, not 1 to %d", len(h.Columns), MaxOutputs)
 	}
 	seen := map[string]bool{}
 	for _, c := range h.Columns {
@@ -164,18 +164,19 @@ func (a *answer) checkRow(row []*string) error {
 	if len(row) != len(a.result.Columns) {
 		return fmt.Errorf("a row of %d cells, not %d", len(row), len(a.result.Columns))
 	}
+	size := 0
 	for i, cell := range row {
 		a.bytes++
 		if cell == nil {
 			continue
 		}
-		a.bytes += int64(len(*cell))
+		size += len(*cell)
 		// The cell may quote data, so it is not in the error.
-		if len(*cell) > maxCell || !canonical(a.result.Columns[i], *cell) {
+		if size > MaxRow || !canonical(a.result.Columns[i], *cell) {
 			return fmt.Errorf("a cell of column %s is not canonical text of its type", a.result.Columns[i].Name)
 		}
 	}
-	if a.bytes > a.job.MaxBytes {
+	if a.bytes += int64(size); a.bytes > a.job.MaxBytes {
 		return fmt.Errorf("more than %d bytes", a.job.MaxBytes)
 	}
 	return nil

@@ -18,14 +18,11 @@ func Serve(ctx context.Context, conn io.ReadWriter, execute func(context.Context
 	if err != nil {
 		return fmt.Errorf("reading the job: %w", err)
 	}
-	var job Job
 	if kind != kindJob {
 		return fmt.Errorf("frame %q instead of a job", kind)
 	}
-	if err := decode(body, &job); err != nil {
-		return fmt.Errorf("job: %w", err)
-	}
-	if err := job.Validate(); err != nil {
+	job, err := ParseJob(body)
+	if err != nil {
 		return fmt.Errorf("job: %w", err)
 	}
 	var lost error
@@ -37,6 +34,18 @@ func Serve(ctx context.Context, conn io.ReadWriter, execute func(context.Context
 		return writeFrame(conn, kindFailure, asFailure(err))
 	}
 	return sendResult(conn, &job, &result)
+}
+
+// ParseJob reads the JSON of a valid job.
+func ParseJob(data []byte) (Job, error) {
+	var job Job
+	if len(data) > maxJob {
+		return Job{}, fmt.Errorf("%d bytes, at most %d", len(data), maxJob)
+	}
+	if err := decode(data, &job); err != nil {
+		return Job{}, err
+	}
+	return job, job.Validate()
 }
 
 func asFailure(err error) *Failure {

@@ -3,6 +3,7 @@ package sql
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/wire"
@@ -139,7 +140,7 @@ func (j *Job) validateParameters() error {
 		if p.Scale < 0 || p.Scale > 18 || p.Type != "decimal" && p.Scale != 0 {
 			return fmt.Errorf("parameter %s: scale %d", p.Name, p.Scale)
 		}
-		if len(p.Value) > agreement.MaxText || !canonical(kind, p.Value) || digits(p.Value) > 18 && kind.Type != "text" {
+		if len(p.Value) > agreement.MaxText || !canonical(kind, p.Value) || digits(strings.TrimLeft(p.Value, "-0.")) > 18 && kind.Type != "text" {
 			return fmt.Errorf("parameter %s: %.40q is not the canonical text of its type, at most 18 digits", p.Name, p.Value)
 		}
 	}

@@ -1,0 +1,94 @@
+// Command strongroom-sql is the SQL engine of a room. The agent starts it in a sandbox with
+// a socket as descriptor 3 and sealed plaintext as descriptors from 4 on; it answers one
+// job (spec/sql.md) and ends. It holds no key and opens nothing else.
+//
+// Outside a room, "strongroom-sql check" reads a job with "check_only" true as JSON from
+// standard input and prints the columns of its answer, the hash of its plan and the query
+// as it would run, or why it would be refused. Exit codes are those of strongroom: 0 ok,
+// 1 broken, 2 usage, 3 refused.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"strongroom.dev/verdict"
+	"strongroom.dev/workload/sql"
+	"strongroom.dev/workload/sql/engine"
+)
+
+// socket is the descriptor the agent's socket comes in on.
+const socket = 3
+
+// maxJob bounds a job on standard input; the largest agreement's is below 8 MiB.
+const maxJob = 8 << 20
+
+func main() {
+	err := run(os.Args[1:], os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "strongroom-sql: "+verdict.As(err).Error())
+	}
+	os.Exit(verdict.Exit(err))
+}
+
+func run(args []string, in io.Reader, out io.Writer) error {
+	switch {
+	case len(args) == 0:
+		return serve()
+	case len(args) == 1 && args[0] == "check":
+		return check(in, out)
+	}
+	return verdict.Misuse("command line", "no argument, or check", fmt.Sprintf("%q", args), "strongroom starts this program; strongroom-sql check < JOB.json checks a query")
+}
+
+// serve answers the one job that comes on the socket.
+func serve() error {
+	if kind, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return verdict.Misuse("descriptor 3", "a stream socket to the agent", "none", "strongroom starts this program; strongroom-sql check < JOB.json checks a query")
+	}
+	conn := os.NewFile(socket, "agent")
+	defer conn.Close()
+	if err := sql.Serve(context.Background(), conn, engine.Execute); err != nil {
+		return fmt.Errorf("sql.conversation: %w", err)
+	}
+	return nil
+}
+
+// answer is what check prints.
+type answer struct {
+	Columns []sql.Column `json:"columns"`
+	Plan    string       `json:"plan"`
+	SQL     string       `json:"sql"`
+}
+
+func check(in io.Reader, out io.Writer) error {
+	data, err := io.ReadAll(io.LimitReader(in, maxJob+1))
+	if err != nil {
+		return err
+	}
+	job, err := sql.ParseJob(data)
+	if err != nil {
+		return verdict.Misuse("job", "a job as in spec/sql.md, at most 8 MiB of JSON", err.Error(), "see examples in spec/vectors/sql")
+	}
+	if !job.CheckOnly {
+		return verdict.Misuse("job.check_only", "true", "false", "outside a room no data is read")
+	}
+	result, err := engine.Execute(context.Background(), job, func(sql.Progress) {})
+	var failure *sql.Failure
+	if errors.As(err, &failure) {
+		return failure.Refusal()
+	}
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(answer{result.Columns, result.Plan.String(), result.SQL})
+}

@@ -1,0 +1,246 @@
+// Package engine answers queries with DuckDB. It runs in strongroom-sql, a process of its
+// own without keys, network or files, since DuckDB itself has no boundary against the text
+// and data it is given.
+//
+// It promises that nothing runs that package guard has not passed, twice: against empty
+// tables, before any input is touched, and again against the loaded ones, on the same
+// connection that then runs it; that the database can reach nothing outside itself but the
+// inputs; and that the same job over the same data gives the same bytes, whatever the
+// number of threads. It refuses inputs that do not hold what their schema says.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/wire"
+	"strongroom.dev/workload/sql"
+	"strongroom.dev/workload/sql/guard"
+)
+
+// checkMemory is what the check against empty tables may use, in bytes.
+const checkMemory = 256 << 20
+
+// Execute answers a valid job. Descriptors of its inputs are opened as /proc/self/fd/N.
+// progress must not be nil. An error is a *sql.Failure, or, if DuckDB itself could not be
+// started, any other.
+func Execute(ctx context.Context, job sql.Job, progress func(sql.Progress)) (sql.Result, error) {
+	progress(sql.Progress{Phase: sql.Check, Done: 0, Total: 1})
+	c, err := check(ctx, &job)
+	if err != nil {
+		return sql.Result{}, failed(sql.Check, "", err)
+	}
+	result := sql.Result{Columns: c.query.Columns(), Plan: c.plan, SQL: c.text}
+	progress(sql.Progress{Phase: sql.Check, Done: 1, Total: 1})
+	collector := c.query.Collect(&job)
+	if !job.CheckOnly {
+		if err := answer(ctx, &job, c, collector, progress); err != nil {
+			return sql.Result{}, err
+		}
+		result.Rows = collector.Rows()
+	}
+	result.Withheld = collector.Withheld()
+	return result, nil
+}
+
+// checked is a query that passed, as it will run.
+type checked struct {
+	query *guard.Query
+	text  string
+	plan  wire.Hash
+}
+
+// check passes the query through the guard and binds it against empty tables of the
+// agreed schemas, so that neither the decision nor the plan's hash depends on data.
+func check(ctx context.Context, job *sql.Job) (*checked, error) {
+	d, err := open(ctx, checkMemory, 1, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	tree, err := d.tree(ctx, job.Query)
+	if err != nil {
+		return nil, err
+	}
+	c := &checked{}
+	if c.query, err = guard.Check([]byte(tree), job); err != nil {
+		return nil, err
+	}
+	if c.text, err = d.rewritten(ctx, c.query); err != nil {
+		return nil, err
+	}
+	table := c.query.Table()
+	schema := job.InputByName(table.Inputs[0]).Schema
+	if err := d.exec(ctx, "CREATE TABLE "+ident(table.Name)+" ("+ident(guard.OwnerColumn)+" UTINYINT, "+declarations(schema)+")"); err != nil {
+		return nil, err
+	}
+	plan, err := d.plan(ctx, c.text)
+	if err != nil {
+		return nil, err
+	}
+	if c.plan, err = c.query.CheckPlan([]byte(plan), []guard.Source{{Table: table.Name, Columns: schema, Owner: true}}); err != nil {
+		return nil, err
+	}
+	// What fails on no rows at all, such as a literal out of range, fails here.
+	return c, d.exec(ctx, c.text)
+}
+
+// rewritten gives the text of the rewritten query, having made sure that DuckDB reads the
+// text as the tree it was made from.
+func (d *database) rewritten(ctx context.Context, q *guard.Query) (string, error) {
+	tree, err := q.Rewritten()
+	if err != nil {
+		return "", err
+	}
+	text, err := d.text(ctx, tree)
+	if err != nil {
+		return "", err
+	}
+	if len(text) > sql.MaxSQL {
+		return "", &sql.Failure{Phase: sql.Check, Code: "query.size", Detail: fmt.Sprintf("the rewritten query has %d bytes, at most %d", len(text), sql.MaxSQL)}
+	}
+	again, err := d.tree(ctx, text)
+	if err != nil {
+		return "", err
+	}
+	return text, q.Same([]byte(again))
+}
+
+// answer loads the inputs of the query's table, checks the plan again where it will run,
+// runs it, and hands the rows to the collector.
+func answer(ctx context.Context, job *sql.Job, c *checked, collector *guard.Collector, progress func(sql.Progress)) error {
+	table := c.query.Table()
+	var files []string
+	for _, name := range table.Inputs {
+		files = append(files, path(job.InputByName(name)))
+	}
+	d, err := open(ctx, job.Memory, job.Threads, files)
+	if err != nil {
+		return failed(sql.Load, "", err)
+	}
+	defer d.close()
+	sources, err := d.load(ctx, job, &table, progress)
+	if err != nil {
+		return failed(sql.Load, "", err)
+	}
+	progress(sql.Progress{Phase: sql.Query, Done: 0, Total: 1})
+	if err := d.run(ctx, c, sources, collector); err != nil {
+		return failed(sql.Query, "", err)
+	}
+	progress(sql.Progress{Phase: sql.Query, Done: 1, Total: 1})
+	return nil
+}
+
+func path(in *sql.Input) string { return fmt.Sprintf("/proc/self/fd/%d", in.FD) }
+
+func (d *database) run(ctx context.Context, c *checked, sources []guard.Source, collector *guard.Collector) error {
+	plan, err := d.plan(ctx, c.text)
+	if err != nil {
+		return err
+	}
+	if _, err := c.query.CheckPlan([]byte(plan), sources); err != nil {
+		return &sql.Failure{Phase: sql.Query, Code: "engine", Detail: failureDetail(err)}
+	}
+	rows, err := d.conn.QueryContext(ctx, c.text)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	raw := make([]any, len(columns))
+	into := make([]any, len(columns))
+	for i := range raw {
+		into[i] = &raw[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		values := make([]any, len(raw))
+		for i, v := range raw {
+			if values[i], err = value(v); err != nil {
+				return err
+			}
+		}
+		if err := collector.Add(values); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// value turns a value of the driver's into one of the collector's.
+func value(v any) (any, error) {
+	switch t := v.(type) {
+	case nil, bool, string, time.Time:
+		return t, nil
+	case int64:
+		return guard.Number{Unscaled: big.NewInt(t)}, nil
+	case int32:
+		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case *big.Int:
+		return guard.Number{Unscaled: t}, nil
+	case duckdb.Decimal:
+		return guard.Number{Unscaled: t.Value, Scale: int(t.Scale)}, nil
+	}
+	return nil, fmt.Errorf("a value of type %T", v)
+}
+
+// declarations gives the columns of a CREATE TABLE.
+func declarations(schema []agreement.Column) string {
+	var out []string
+	for _, c := range schema {
+		out = append(out, ident(c.Name)+" "+typeName(c))
+	}
+	return strings.Join(out, ", ")
+}
+
+// typeName gives DuckDB's type for a declared column.
+func typeName(c agreement.Column) string {
+	switch c.Type {
+	case "integer":
+		return "BIGINT"
+	case "decimal":
+		return fmt.Sprintf("DECIMAL(18,%d)", c.Scale)
+	case "text":
+		return "VARCHAR"
+	}
+	return strings.ToUpper(c.Type)
+}
+
+// failed makes a failure out of an error that isn't one.
+func failed(phase sql.Phase, input wire.ID, err error) error {
+	var f *sql.Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	code := "engine"
+	var e *duckdb.Error
+	switch {
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		code = "canceled"
+	case errors.As(err, &e) && e.Type == duckdb.ErrorTypeOutOfMemory:
+		code = "memory"
+	case phase == sql.Load:
+		code = "input.value"
+	}
+	return &sql.Failure{Phase: phase, Code: code, Input: input, Detail: err.Error()}
+}
+
+func failureDetail(err error) string {
+	var f *sql.Failure
+	if errors.As(err, &f) {
+		return f.Detail
+	}
+	return err.Error()
+}

@@ -1,0 +1,175 @@
+package guard
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Aggregates that pass. Minimum, maximum, quantiles, first and the like show a single
+// person's value; deviations come out of floating point.
+func isAggregate(name string) bool {
+	return slices.Contains([]string{"count", "count_star", "sum", "avg"}, name)
+}
+
+// asText gives a JSON string or number as text, else "".
+func asText(v any) string {
+	switch t := v.(type) {
+	case string:
+		return t
+	case json.Number:
+		return string(t)
+	}
+	return ""
+}
+
+// aggregated reads v as an aggregate, or as round(aggregate, digits); nil if it is neither.
+// round is -1 for an aggregate as it is.
+func (p *parser) aggregated(v any) (a *aggregate, round int, err error) {
+	if class, _ := class(v); class != "FUNCTION" {
+		return nil, -1, nil
+	}
+	name, distinct, children, err := p.call(v)
+	if err != nil {
+		return nil, -1, err
+	}
+	if isAggregate(name) {
+		a, err := p.aggregate(v, name, distinct, children)
+		return a, -1, err
+	}
+	if name != "round" || len(children) < 1 || len(children) > 2 {
+		return nil, -1, nil
+	}
+	inner, already, err := p.aggregated(children[0])
+	if inner == nil || err != nil || already >= 0 {
+		return nil, -1, err
+	}
+	digits := 0
+	if len(children) == 2 {
+		e, err := p.row(children[1])
+		if err != nil {
+			return nil, -1, err
+		}
+		if digits, err = strconv.Atoi(e.text); err != nil || e.op != "constant" || digits < 0 {
+			return nil, -1, refuse("query.function", "round%s takes a literal number of digits", near(v))
+		}
+	}
+	return inner, digits, nil
+}
+
+func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*aggregate, error) {
+	if name == "count_star" && len(children) == 0 && !distinct {
+		return &aggregate{function: "count"}, nil
+	}
+	if len(children) != 1 || name == "count_star" || distinct && name != "count" {
+		return nil, refuse("query.aggregate", "%s%s in this form does not pass", name, near(v))
+	}
+	a := &aggregate{function: name, distinct: distinct}
+	if class, _ := class(children[0]); class == "COLUMN_REF" && name == "count" {
+		if c, err := p.name(children[0]); err == nil && c.Unit {
+			a.unit, a.arg = true, &expr{op: "column", name: c.Name, typ: columnType(c)}
+			return a, nil
+		}
+	}
+	arg, err := p.row(children[0])
+	if err != nil {
+		return nil, err
+	}
+	if arg.op == "constant" && arg.typ.kind != "null" && name == "count" && !distinct {
+		return a, nil
+	}
+	if !plain(arg) || !arg.hasColumn() {
+		return nil, refuse("query.aggregate", "the argument of %s%s: a column, + - * over columns and numbers (at most %d of them), or one CASE whose values are such", name, near(v), maxArgument)
+	}
+	if name != "count" && !arg.typ.numeric() {
+		return nil, refuse("query.type", "%s%s of type %s", name, near(v), arg.typ)
+	}
+	a.arg = arg
+	return a, nil
+}
+
+// plain reports whether an argument has a form whose people can be counted: a value that
+// every row has in the same way, or a CASE, whose branches are counted one by one.
+// Functions with steps (floor, abs, coalesce) would be conditions that nobody counts.
+func plain(e *expr) bool {
+	if e.op != "case" {
+		n := 0
+		return terms(e, &n)
+	}
+	for _, value := range caseValues(e) {
+		n := 0
+		if !terms(value, &n) {
+			return false
+		}
+	}
+	return true
+}
+
+func terms(e *expr, n *int) bool {
+	if *n++; *n > maxArgument || !slices.Contains([]string{"column", "constant", "+", "-", "*"}, e.op) {
+		return false
+	}
+	for _, a := range e.args {
+		if !terms(a, n) {
+			return false
+		}
+	}
+	return true
+}
+
+// caseValues gives the values of a CASE, the one behind ELSE last.
+func caseValues(e *expr) []*expr {
+	var out []*expr
+	for i := 1; i < len(e.args); i += 2 {
+		out = append(out, e.args[i])
+	}
+	return append(out, e.args[len(e.args)-1])
+}
+
+// nullable reports whether an argument can be NULL on a row.
+func nullable(e *expr) bool {
+	switch e.op {
+	case "column":
+		return true
+	case "constant":
+		return e.typ.kind == "null"
+	case "case":
+		return slices.ContainsFunc(caseValues(e), nullable)
+	}
+	return slices.ContainsFunc(e.args, nullable)
+}
+
+// result gives the type an aggregate is shown in. Counts are integers; a sum has its
+// argument's scale; a mean has more.
+func (a *aggregate) result(v any, round int) (typ, error) {
+	t := typ{"integer", 19, 0}
+	switch a.function {
+	case "sum":
+		t = typ{a.arg.typ.kind, maxDigits - a.arg.typ.scale, a.arg.typ.scale}
+	case "avg":
+		t = typ{"decimal", maxDigits - a.arg.typ.scale, meanScale(a.arg.typ.scale)}
+	}
+	if round < 0 {
+		return t, nil
+	}
+	if round >= t.scale {
+		return typ{}, refuse("query.function", "round%s to %d digits of a value that has %d", near(v), round, t.scale)
+	}
+	t.scale = round
+	if round == 0 {
+		t.kind = "integer"
+	}
+	return t, nil
+}
+
+func (a *aggregate) key() string {
+	if a == nil {
+		return ""
+	}
+	arg := ""
+	if a.arg != nil {
+		arg = a.arg.key()
+	}
+	return fmt.Sprintf("%s %v %v %s", a.function, a.distinct, a.unit, arg)
+}

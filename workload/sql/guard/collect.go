@@ -1,0 +1,255 @@
+package guard
+
+import (
+	"cmp"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"strongroom.dev/wire"
+	"strongroom.dev/workload/sql"
+)
+
+// Number is an integer, or a decimal as its unscaled value.
+type Number struct {
+	Unscaled *big.Int
+	Scale    int
+}
+
+// Collector takes the rows of a rewritten query, one by one and in any order, and keeps
+// those that may be shown.
+type Collector struct {
+	q        *Query
+	job      *sql.Job
+	minGroup *big.Int
+	rows     []row
+	bytes    int64
+	withheld map[wire.ID]int64
+}
+
+// row is a row that is shown: its values, which it is sorted by, and its cells.
+type row struct {
+	values []any
+	groups []any
+	cells  []*string
+}
+
+// Collect starts collecting the rows of the query for the job it was checked for.
+func (q *Query) Collect(job *sql.Job) *Collector {
+	return &Collector{q: q, job: job, minGroup: big.NewInt(max(job.MinGroup, 1)), withheld: map[wire.ID]int64{}}
+}
+
+// fail makes a failure of the run. Its detail must not quote a cell: it goes to all owners.
+func fail(code, format string, args ...any) error {
+	return &sql.Failure{Phase: sql.Query, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Add takes one row: the groups' values, then the aggregates'. A value is nil, a bool, a
+// string, a time.Time (of a date) or a [Number]; Add keeps them. The error is a
+// *sql.Failure: more is to be shown than the job allows, or DuckDB gave something that the
+// checked plan can't give.
+func (c *Collector) Add(values []any) error {
+	q := c.q
+	if len(values) != len(q.groups)+len(q.primitives) {
+		return fail("engine", "a row of %d values", len(values))
+	}
+	groups, aggregates := values[:len(q.groups)], values[len(q.groups):]
+	shown, err := c.shown(aggregates)
+	if err != nil || !shown {
+		return err
+	}
+	r := row{groups: groups}
+	size := 0
+	for i := range q.outputs {
+		v, err := q.outputs[i].of(groups, aggregates)
+		if err != nil {
+			return err
+		}
+		cell, err := render(v)
+		if err != nil {
+			return err
+		}
+		if cell != nil {
+			size += len(*cell)
+		}
+		r.values, r.cells = append(r.values, v), append(r.cells, cell)
+	}
+	c.bytes += int64(size + len(r.cells))
+	if len(c.rows) == int(c.job.MaxRows) {
+		return fail("output.rows", "more than %d rows", c.job.MaxRows)
+	}
+	if size > sql.MaxRow || c.bytes > c.job.MaxBytes {
+		return fail("output.bytes", "more than %d bytes, or a row of more than %d", c.job.MaxBytes, sql.MaxRow)
+	}
+	c.rows = append(c.rows, r)
+	return nil
+}
+
+// shown applies R18: every owner with rows in a cell has at least the minimum group there.
+// A row without any rows behind it, which only a query without GROUP BY has, isn't shown
+// either, so that "nobody" can't be told from "too few".
+func (c *Collector) shown(aggregates []any) (bool, error) {
+	few := map[wire.ID]bool{}
+	somebody := false
+	for i, check := range c.q.checks {
+		for o, primitive := range check {
+			n, ok := aggregates[primitive].(Number)
+			if !ok || n.Scale != 0 || n.Unscaled.Sign() < 0 {
+				return false, fail("engine", "a count that is none")
+			}
+			somebody = somebody || i == 0 && n.Unscaled.Sign() > 0
+			if n.Unscaled.Sign() > 0 && n.Unscaled.Cmp(c.minGroup) < 0 {
+				few[c.q.owners[o].id] = true
+			}
+		}
+	}
+	for id := range few {
+		c.withheld[id]++
+	}
+	return somebody && len(few) == 0 && len(c.q.checks) > 0, nil
+}
+
+// of gives an output's value in a row.
+func (o *output) of(groups, aggregates []any) (any, error) {
+	if o.aggregate == nil {
+		return groups[o.group], nil
+	}
+	value, ok := aggregates[o.value].(Number)
+	if !ok {
+		if aggregates[o.value] == nil && o.aggregate.function != "count" {
+			return nil, nil // the sum or mean of nothing
+		}
+		return nil, fail("engine", "an aggregate that is no number")
+	}
+	divisor := big.NewInt(1)
+	if o.aggregate.function == "avg" {
+		count, ok := aggregates[o.count].(Number)
+		if !ok || count.Unscaled.Sign() <= 0 {
+			return nil, fail("engine", "a mean of nothing")
+		}
+		divisor = count.Unscaled
+	}
+	return quotient(value, divisor, o.typ.scale), nil
+}
+
+// quotient gives value/divisor to scale digits behind the point, halves away from zero,
+// rounded once.
+func quotient(value Number, divisor *big.Int, scale int) Number {
+	ten := big.NewInt(10)
+	num, den := new(big.Int).Set(value.Unscaled), new(big.Int).Set(divisor)
+	if d := scale - value.Scale; d >= 0 {
+		num.Mul(num, new(big.Int).Exp(ten, big.NewInt(int64(d)), nil))
+	} else {
+		den.Mul(den, new(big.Int).Exp(ten, big.NewInt(int64(-d)), nil))
+	}
+	// Half away from zero: (2|num| + den) / 2den, with the sign put back.
+	sign := num.Sign()
+	num.Abs(num)
+	num.Add(num.Lsh(num, 1), den)
+	num.Quo(num, den.Lsh(den, 1))
+	if sign < 0 {
+		num.Neg(num)
+	}
+	return Number{num, scale}
+}
+
+// render gives a value's canonical text (spec/sql.md, section 5), nil for NULL.
+func render(v any) (*string, error) {
+	var text string
+	switch t := v.(type) {
+	case nil:
+		return nil, nil
+	case bool:
+		text = fmt.Sprint(t)
+	case string:
+		text = t
+	case Number:
+		text = decimalText(t.Unscaled.String(), t.Scale)
+	case time.Time:
+		if t.Year() < 1 || t.Year() > 9999 {
+			return nil, fail("output.value", "a date outside the years 1 to 9999")
+		}
+		text = t.Format(time.DateOnly)
+	default:
+		return nil, fail("engine", "a value of an unknown kind")
+	}
+	return &text, nil
+}
+
+// Rows gives what is shown, in canonical order: by ORDER BY, then by every group, ascending,
+// NULL last. Groups differ, so the order is total.
+func (c *Collector) Rows() [][]*string {
+	slices.SortFunc(c.rows, func(a, b row) int {
+		for _, key := range c.q.order {
+			if n := compare(a.values[key.output], b.values[key.output], key.descending, key.nullsFirst); n != 0 {
+				return n
+			}
+		}
+		for i := range a.groups {
+			if n := compare(a.groups[i], b.groups[i], false, false); n != 0 {
+				return n
+			}
+		}
+		return 0
+	})
+	out := make([][]*string, len(c.rows))
+	for i, r := range c.rows {
+		out[i] = r.cells
+	}
+	return out
+}
+
+// Withheld gives, for each of the job's owners, how many rows its people kept back.
+func (c *Collector) Withheld() []sql.Withheld {
+	var out []sql.Withheld
+	for _, id := range c.job.Owners() {
+		out = append(out, sql.Withheld{Owner: id, Rows: c.withheld[id]})
+	}
+	return out
+}
+
+// compare orders two values of one column: numbers by value, text by its bytes, false
+// before true.
+func compare(a, b any, descending, nullsFirst bool) int {
+	if a == nil || b == nil {
+		n := 0
+		if a != nil {
+			n = -1
+		} else if b != nil {
+			n = 1
+		}
+		if nullsFirst {
+			n = -n
+		}
+		return n
+	}
+	n := 0
+	switch x := a.(type) {
+	case Number:
+		if y, ok := b.(Number); ok {
+			n = x.Unscaled.Cmp(y.Unscaled) // one column has one scale
+		}
+	case string:
+		y, _ := b.(string)
+		n = strings.Compare(x, y)
+	case time.Time:
+		y, _ := b.(time.Time)
+		n = x.Compare(y)
+	case bool:
+		y, _ := b.(bool)
+		n = cmp.Compare(truth(x), truth(y))
+	}
+	if descending {
+		n = -n
+	}
+	return n
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,264 @@
+package guard
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/workload/sql"
+)
+
+// expr is an expression over one row, of a kind this package lets pass.
+//
+//	column                     name
+//	constant                   text: the value's canonical text
+//	= <> < > <= >=             2 arguments
+//	between                    3
+//	in, not in                 1, then constants
+//	and, or                    2 or more
+//	not, is null, is not null  1
+//	+ - *                      2, or 1 for a negation
+//	case                       condition, value, condition, value, ..., else
+//	coalesce                   2 or more
+//	floor ceil round abs lower upper year month    1; round has digits as well
+type expr struct {
+	op     string
+	name   string
+	text   string
+	digits int
+	args   []*expr
+	typ    typ
+}
+
+// key tells expressions apart: two with the same key have the same value on every row.
+func (e *expr) key() string {
+	var b strings.Builder
+	e.writeKey(&b)
+	return b.String()
+}
+
+func (e *expr) writeKey(b *strings.Builder) {
+	fmt.Fprintf(b, "(%s %q %q %q %d", e.op, e.name, e.typ.kind, e.text, e.digits)
+	for _, a := range e.args {
+		a.writeKey(b)
+	}
+	b.WriteByte(')')
+}
+
+// hasColumn reports whether an expression reads the row at all.
+func (e *expr) hasColumn() bool {
+	return e.op == "column" || slices.ContainsFunc(e.args, (*expr).hasColumn)
+}
+
+// parser reads the parse tree of one query.
+type parser struct {
+	job     *sql.Job
+	table   *sql.Table
+	columns map[string]agreement.Column
+	// alias is what qualifies a column: the table's alias, or else its name.
+	alias string
+	nodes int
+}
+
+// The functions of one row that pass, with their names in the agreed query.
+const rowFunctions = "abs ceil ceiling floor lower month round upper year"
+
+// row reads an expression over one row.
+func (p *parser) row(v any) (*expr, error) {
+	if p.nodes++; p.nodes > maxNodes {
+		return nil, refuse("query.size", "more than %d expressions", maxNodes)
+	}
+	class, kind := class(v)
+	switch class {
+	case "COLUMN_REF":
+		return p.column(v)
+	case "CONSTANT":
+		return p.constant(v)
+	case "PARAMETER":
+		return p.parameter(v)
+	case "CAST":
+		return p.cast(v)
+	case "COMPARISON":
+		return p.comparison(v)
+	case "BETWEEN":
+		return p.between(v)
+	case "CONJUNCTION":
+		return p.conjunction(v)
+	case "OPERATOR":
+		return p.operator(v)
+	case "CASE":
+		return p.caseOf(v)
+	case "FUNCTION":
+		return p.function(v)
+	}
+	return nil, refuse("query.expression", "%s%s is not among the expressions that pass", words(class, kind), near(v))
+}
+
+// words makes DuckDB's names readable.
+func words(class, kind string) string {
+	if class == "" {
+		return "something without a class"
+	}
+	return strings.ToLower(strings.ReplaceAll(class, "_", " ")) + " (" + kind + ")"
+}
+
+// near says where a node stands.
+func near(v any) string {
+	if at := location(v); at >= 0 {
+		return fmt.Sprintf(" at byte %d", at+1)
+	}
+	return ""
+}
+
+// shape wraps an error about a node's members: DuckDB wrote a form this package doesn't know.
+func shape(v any, err error) error {
+	class, kind := class(v)
+	return refuse("query.expression", "%s%s: %v", words(class, kind), near(v), err)
+}
+
+// name resolves a column reference to a column of the table.
+func (p *parser) name(v any) (agreement.Column, error) {
+	o, err := members(v, "class", "type", "alias", "query_location", "column_names")
+	if err != nil {
+		return agreement.Column{}, shape(v, err)
+	}
+	var parts []string
+	for _, n := range o.list("column_names") {
+		s, _ := n.(string)
+		parts = append(parts, strings.ToLower(s))
+	}
+	if len(parts) == 2 && parts[0] == p.alias {
+		parts = parts[1:]
+	}
+	column, found := p.columns[strings.Join(parts, ".")]
+	if !found || len(parts) != 1 {
+		return agreement.Column{}, refuse("query.column", "%.100q%s is not a column of table %s", strings.Join(parts, "."), near(v), p.table.Name)
+	}
+	return column, nil
+}
+
+func (p *parser) column(v any) (*expr, error) {
+	c, err := p.name(v)
+	if err != nil {
+		return nil, err
+	}
+	if c.Unit {
+		return nil, refuse("query.unit", "%s%s says whom a row is about: it may only be counted, as count(%s) or count(DISTINCT %s)", c.Name, near(v), c.Name, c.Name)
+	}
+	return &expr{op: "column", name: c.Name, typ: columnType(c)}, nil
+}
+
+func (p *parser) constant(v any) (*expr, error) {
+	o, err := members(v, "class", "type", "alias", "query_location", "value")
+	if err != nil {
+		return nil, shape(v, err)
+	}
+	value, _ := o["value"].(map[string]any)
+	typed, err := members(value["type"], "id", "type_info")
+	if err != nil {
+		return nil, shape(v, err)
+	}
+	if value["is_null"] == true && typed.text("id") == "NULL" && len(value) == 2 {
+		return &expr{op: "constant", typ: typ{kind: "null"}}, nil
+	}
+	if _, err := members(map[string]any(value), "type", "is_null", "value"); err != nil {
+		return nil, shape(v, err)
+	}
+	e, err := constantOf(typed, value["value"])
+	if err != nil || value["is_null"] != false {
+		return nil, refuse("query.expression", "the literal%s is of a kind that does not pass: integers and decimals have at most %d digits, no exponent", near(v), maxLiteral)
+	}
+	return e, nil
+}
+
+func constantOf(typed object, value any) (*expr, error) {
+	switch id := typed.text("id"); {
+	case id == "VARCHAR" && typed["type_info"] == nil:
+		if s, ok := value.(string); ok {
+			return &expr{op: "constant", text: s, typ: typ{kind: "text"}}, nil
+		}
+	case (id == "INTEGER" || id == "BIGINT") && typed["type_info"] == nil:
+		return number(value, 0)
+	case id == "DECIMAL":
+		info, err := members(typed["type_info"], "type", "alias", "extension_info", "width", "scale")
+		if err != nil {
+			return nil, err
+		}
+		scale, err := strconv.Atoi(fmt.Sprint(info["scale"]))
+		if err != nil || scale < 0 || scale > maxLiteral {
+			return nil, fmt.Errorf("scale")
+		}
+		return number(value, scale)
+	}
+	return nil, fmt.Errorf("unknown literal")
+}
+
+func number(value any, scale int) (*expr, error) {
+	n, ok := value.(json.Number)
+	if !ok {
+		return nil, fmt.Errorf("no number")
+	}
+	i, err := strconv.ParseInt(string(n), 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	text := decimalText(strconv.FormatInt(i, 10), scale)
+	if len(strings.TrimLeft(string(n), "-")) > maxLiteral {
+		return nil, fmt.Errorf("too many digits")
+	}
+	return &expr{op: "constant", text: text, typ: numberType(text)}, nil
+}
+
+func (p *parser) parameter(v any) (*expr, error) {
+	o, err := members(v, "class", "type", "alias", "query_location", "identifier")
+	if err != nil {
+		return nil, shape(v, err)
+	}
+	for _, d := range p.job.Parameters {
+		if d.Name != o.text("identifier") {
+			continue
+		}
+		e := &expr{op: "constant", text: d.Value, typ: typ{kind: d.Type}}
+		if d.Type == "choice" {
+			e.typ.kind = "text"
+		} else if e.typ.numeric() {
+			e.typ = numberType(d.Value)
+		}
+		return e, nil
+	}
+	return nil, refuse("query.parameter", "$%.70s is not a declared parameter", o.text("identifier"))
+}
+
+// cast lets pass what DuckDB makes of true, false and DATE '2026-11-24'.
+func (p *parser) cast(v any) (*expr, error) {
+	o, err := members(v, "class", "type", "alias", "query_location", "child", "cast_type", "try_cast")
+	if err != nil {
+		return nil, shape(v, err)
+	}
+	to, err := members(o["cast_type"], "id", "type_info")
+	if err != nil {
+		return nil, shape(v, err)
+	}
+	child, err := p.row(o["child"])
+	if err != nil {
+		return nil, err
+	}
+	if child.op == "constant" && child.typ.kind == "text" && o["try_cast"] == false && to["type_info"] == nil {
+		switch boolean := map[string]string{"t": "true", "f": "false", "true": "true", "false": "false"}[child.text]; {
+		case to.text("id") == "BOOLEAN" && boolean != "":
+			return &expr{op: "constant", text: boolean, typ: typ{kind: "boolean"}}, nil
+		case to.text("id") == "DATE" && isDate(child.text):
+			return &expr{op: "constant", text: child.text, typ: typ{kind: "date"}}, nil
+		}
+	}
+	return nil, refuse("query.cast", "the cast%s does not pass: columns and parameters have their declared types, and only DATE 'YYYY-MM-DD' is a cast that can't fail", near(v))
+}
+
+func isDate(text string) bool {
+	t, err := time.Parse(time.DateOnly, text)
+	return err == nil && t.Format(time.DateOnly) == text && t.Year() >= 1
+}

@@ -1,0 +1,83 @@
+// Package guard decides what a query may ask and what of its answer may be shown
+// (spec/sql.md). It is pure: it sees DuckDB's own parse tree and bound plan as JSON, and
+// the rows the engine counted.
+//
+// Three steps, each on the outcome of the one before: [Check] reads the parse tree of the
+// agreed query against a short list of what is allowed and gives a [Query]; the parse tree
+// of [Query.Rewritten] counts, for every row, each owner's units, and [Query.CheckPlan]
+// holds DuckDB's bound plan of it to the tables and columns agreed; a [Collector] takes
+// the rows, withholds what shows too few units of an owner (R18), and puts the rest into
+// canonical text and order.
+//
+// It promises that every column, function, operator and clause it lets pass is on a list in
+// this package, that no expression it lets pass can fail on a row, and that the unit column
+// is only ever counted. It refuses whatever it does not know.
+package guard
+
+import (
+	"fmt"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/workload/sql"
+)
+
+// Query is a query that passed [Check]. Only Check makes one; the zero Query has no
+// outputs and lets no plan pass.
+type Query struct {
+	table   *sql.Table
+	schema  []agreement.Column
+	owners  []owner
+	where   *expr
+	groups  []*expr
+	outputs []output
+	order   []orderKey
+	// primitives are the aggregates the rewritten query computes behind the groups.
+	primitives []primitive
+	checks     []check
+}
+
+// output is one column of the result.
+type output struct {
+	name string
+	typ  typ
+	// group is the group expression it shows, or -1 for an aggregate.
+	group int
+	// The aggregate, and the primitives it is made of: its value, and for a mean the count.
+	aggregate    *aggregate
+	value, count int
+	// round is how many digits after the point are shown, or -1 for the type's own.
+	round int
+}
+
+// orderKey is one ORDER BY item: an output by its index.
+type orderKey struct {
+	output                 int
+	descending, nullsFirst bool
+}
+
+// aggregate is an aggregate call of the agreed query.
+type aggregate struct {
+	function string // count, sum, avg
+	distinct bool
+	// arg is nil for count(*) and for the count of a constant.
+	arg *expr
+	// unit: arg is the unit column, which stands nowhere else.
+	unit bool
+}
+
+// refuse makes a failed check. Nothing in it depends on data.
+func refuse(code, format string, args ...any) error {
+	return &sql.Failure{Phase: sql.Check, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Columns gives the result's columns.
+func (q *Query) Columns() []sql.Column {
+	out := make([]sql.Column, len(q.outputs))
+	for i, o := range q.outputs {
+		out[i] = sql.Column{Name: o.name, Type: o.typ.kind, Scale: int64(o.typ.scale)}
+	}
+	return out
+}
+
+// Table gives the one table the query reads.
+func (q *Query) Table() sql.Table { return *q.table }

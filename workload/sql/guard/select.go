@@ -1,0 +1,308 @@
+package guard
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/workload/sql"
+)
+
+var errUnknown = errors.New("a form that does not pass")
+
+// Check reads tree, what DuckDB's json_serialize_sql gives for the job's query, and says
+// whether the query may run. The error is a *sql.Failure of phase check. The job must be
+// valid.
+func Check(tree []byte, job *sql.Job) (*Query, error) {
+	node, err := statement(tree)
+	if err != nil {
+		return nil, err
+	}
+	p := &parser{job: job}
+	body, err := p.clauses(node)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.from(body["from_table"]); err != nil {
+		return nil, err
+	}
+	q := &Query{table: p.table, schema: job.InputByName(p.table.Inputs[0]).Schema}
+	if body["where_clause"] != nil {
+		if q.where, err = p.boolean(body["where_clause"]); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.groups(q, body); err != nil {
+		return nil, err
+	}
+	if err := p.selects(q, body.list("select_list")); err != nil {
+		return nil, err
+	}
+	if err := p.orders(q, body.list("modifiers")); err != nil {
+		return nil, err
+	}
+	if err := q.rewrite(job); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// statement gives the node of the one statement in tree.
+func statement(tree []byte) (any, error) {
+	v, err := decode(tree, maxTree)
+	if err != nil {
+		return nil, refuse("query.size", "the query's parse tree: %v", err)
+	}
+	document, _ := v.(map[string]any)
+	if document["error"] != false {
+		message, _ := document["error_message"].(string)
+		return nil, refuse("query.syntax", "DuckDB does not read this as one SELECT: %.300s", message)
+	}
+	o, err := members(v, "error", "statements")
+	if err != nil {
+		return nil, refuse("query.statement", "%v", err)
+	}
+	if n := len(o.list("statements")); n != 1 {
+		return nil, refuse("query.statement", "%d statements, not one", n)
+	}
+	s, err := members(o.list("statements")[0], "node", "named_param_map")
+	if err != nil {
+		return nil, refuse("query.statement", "%v", err)
+	}
+	return s["node"], nil
+}
+
+// clauses refuses every clause but SELECT, FROM, WHERE, GROUP BY and ORDER BY.
+func (p *parser) clauses(node any) (object, error) {
+	if _, kind := class(node); kind != "SELECT_NODE" {
+		return nil, refuse("query.clause", "%.60s: only a plain SELECT passes, without set operations or recursion", strings.ToLower(kind))
+	}
+	body, err := members(node, "type", "modifiers", "cte_map", "select_list", "from_table", "where_clause", "group_expressions",
+		"group_sets", "aggregate_handling", "having", "sample", "qualify")
+	if err != nil {
+		return nil, refuse("query.clause", "%v", err)
+	}
+	ctes, err := members(body["cte_map"], "map")
+	if err != nil || !ctes.isEmptyList("map") {
+		return nil, refuse("query.clause", "WITH does not pass")
+	}
+	for _, name := range []string{"having", "sample", "qualify"} {
+		if body[name] != nil {
+			return nil, refuse("query.clause", "%s does not pass", strings.ToUpper(name))
+		}
+	}
+	if body["aggregate_handling"] != "STANDARD_HANDLING" {
+		return nil, refuse("query.clause", "GROUP BY ALL does not pass: name what to group by")
+	}
+	return body, nil
+}
+
+// from reads the one agreed table.
+func (p *parser) from(v any) error {
+	if _, kind := class(v); kind != "BASE_TABLE" {
+		return refuse("query.table", "FROM%s is %.60s: exactly one table of the agreement passes", near(v), strings.ToLower(strings.ReplaceAll(kind, "_", " ")))
+	}
+	o, err := members(v, "type", "alias", "sample", "query_location", "schema_name", "table_name", "column_name_alias", "catalog_name", "at_clause")
+	if err != nil {
+		return refuse("query.table", "%v", err)
+	}
+	if err := o.want("sample", nil, "schema_name", "", "catalog_name", "", "at_clause", nil); err != nil || !o.isEmptyList("column_name_alias") {
+		return refuse("query.table", "FROM%s takes a table's name and an alias, nothing more", near(v))
+	}
+	name := strings.ToLower(o.text("table_name"))
+	if p.table = p.job.TableByName(name); p.table == nil {
+		return refuse("query.table", "%.70q is not a table of this work", name)
+	}
+	p.alias = name
+	if alias := o.text("alias"); alias != "" {
+		p.alias = strings.ToLower(alias)
+	}
+	p.columns = map[string]agreement.Column{}
+	for _, c := range p.job.InputByName(p.table.Inputs[0]).Schema {
+		p.columns[c.Name] = c
+	}
+	return nil
+}
+
+// groups reads GROUP BY: expressions, or positions and names of what is selected.
+func (p *parser) groups(q *Query, body object) error {
+	list := body.list("group_expressions")
+	if !plainSets(body.list("group_sets"), len(list)) {
+		return refuse("query.clause", "ROLLUP, CUBE and GROUPING SETS do not pass")
+	}
+	for _, v := range list {
+		e, err := p.row(p.selected(v, body.list("select_list")))
+		if err != nil {
+			return err
+		}
+		if !e.hasColumn() {
+			return refuse("query.group", "GROUP BY%s a constant", near(v))
+		}
+		if slices.ContainsFunc(q.groups, func(g *expr) bool { return g.key() == e.key() }) {
+			return refuse("query.group", "GROUP BY%s the same twice", near(v))
+		}
+		q.groups = append(q.groups, e)
+	}
+	return nil
+}
+
+// plainSets reports whether GROUP BY has one grouping set, of all its expressions in order.
+func plainSets(sets []any, n int) bool {
+	if n == 0 || len(sets) != 1 {
+		return n == 0 && len(sets) == 0
+	}
+	set, _ := sets[0].([]any)
+	for i, member := range set {
+		if asText(member) != strconv.Itoa(i) {
+			return false
+		}
+	}
+	return len(set) == n
+}
+
+// selected gives the select item that v names by position, or by alias where v is no
+// column of the table; else v.
+func (p *parser) selected(v any, list []any) any {
+	class, _ := class(v)
+	switch o, _ := v.(map[string]any); class {
+	case "CONSTANT":
+		if e, err := p.constant(v); err == nil && e.typ.kind == "integer" {
+			if i, _ := strconv.Atoi(e.text); i >= 1 && i <= len(list) {
+				return list[i-1]
+			}
+		}
+	case "COLUMN_REF":
+		names := object(o).list("column_names")
+		if len(names) != 1 || p.columns[strings.ToLower(asText(names[0]))].Name != "" {
+			break
+		}
+		for _, item := range list {
+			if o, _ := item.(map[string]any); o != nil && strings.EqualFold(object(o).text("alias"), asText(names[0])) {
+				return item
+			}
+		}
+	}
+	return v
+}
+
+// selects reads what is selected: aggregates, and group expressions.
+func (p *parser) selects(q *Query, list []any) error {
+	if len(list) > sql.MaxOutputs {
+		return refuse("query.size", "%d outputs, at most %d", len(list), sql.MaxOutputs)
+	}
+	names := map[string]bool{}
+	for _, v := range list {
+		o, err := p.item(q, v)
+		if err != nil {
+			return err
+		}
+		if !sql.ValidName(o.name) || names[o.name] {
+			return refuse("query.output", "%.70q%s is not a name for an output, or stands twice: give it one with AS, of a-z, 0-9 and _", o.name, near(v))
+		}
+		names[o.name] = true
+		q.outputs = append(q.outputs, o)
+	}
+	return nil
+}
+
+// item reads one select item.
+func (p *parser) item(q *Query, v any) (output, error) {
+	o, _ := v.(map[string]any)
+	out := output{name: object(o).text("alias"), group: -1, round: -1}
+	var err error
+	if out.aggregate, out.round, err = p.aggregated(v); err != nil {
+		return output{}, err
+	}
+	if out.aggregate != nil {
+		out.typ, err = out.aggregate.result(v, out.round)
+		return out, err
+	}
+	e, err := p.row(v)
+	if err != nil {
+		return output{}, err
+	}
+	out.typ = e.typ
+	out.group = slices.IndexFunc(q.groups, func(g *expr) bool { return g.key() == e.key() })
+	if out.group < 0 {
+		return output{}, refuse("query.output", "a value%s that is neither grouped by nor aggregated: rows of single people never leave", near(v))
+	}
+	if out.name == "" {
+		out.name = e.name
+	}
+	return out, nil
+}
+
+// orders reads ORDER BY; it is the only modifier that passes.
+func (p *parser) orders(q *Query, modifiers []any) error {
+	for _, m := range modifiers {
+		_, kind := class(m)
+		o, err := members(m, "type", "orders")
+		if err != nil || kind != "ORDER_MODIFIER" || len(modifiers) > 1 {
+			return refuse("query.clause", "%.60s does not pass", strings.ReplaceAll(strings.TrimSuffix(kind, "_MODIFIER"), "_", " "))
+		}
+		for _, v := range o.list("orders") {
+			if err := p.orderBy(q, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *parser) orderBy(q *Query, v any) error {
+	o, err := members(v, "type", "null_order", "expression")
+	if err != nil {
+		return refuse("query.order", "%v", err)
+	}
+	key := orderKey{output: p.outputOf(q, o["expression"])}
+	if key.output < 0 {
+		return refuse("query.order", "ORDER BY%s something that is not an output", near(o["expression"]))
+	}
+	switch o.text("type") {
+	case "DESCENDING":
+		key.descending = true
+	case "ASCENDING", "ORDER_DEFAULT":
+	default:
+		return refuse("query.order", "direction %.60q", o.text("type"))
+	}
+	switch o.text("null_order") {
+	case "NULLS FIRST":
+		key.nullsFirst = true
+	case "NULLS LAST", "ORDER_DEFAULT":
+	default:
+		return refuse("query.order", "order of NULL %.60q", o.text("null_order"))
+	}
+	q.order = append(q.order, key)
+	return nil
+}
+
+// outputOf finds the output an ORDER BY item means, by position, name or expression; -1 if
+// there is none.
+func (p *parser) outputOf(q *Query, v any) int {
+	switch class, _ := class(v); class {
+	case "CONSTANT":
+		if e, err := p.constant(v); err == nil && e.typ.kind == "integer" {
+			if i, _ := strconv.Atoi(e.text); i >= 1 && i <= len(q.outputs) {
+				return i - 1
+			}
+		}
+		return -1
+	case "COLUMN_REF":
+		o, _ := v.(map[string]any)
+		if names := object(o).list("column_names"); len(names) == 1 {
+			i := slices.IndexFunc(q.outputs, func(out output) bool { return strings.EqualFold(out.name, asText(names[0])) })
+			if i >= 0 {
+				return i
+			}
+		}
+	}
+	item, err := p.item(q, v)
+	if err != nil {
+		return -1
+	}
+	return slices.IndexFunc(q.outputs, func(out output) bool {
+		return out.group == item.group && out.round == item.round && out.aggregate.key() == item.aggregate.key()
+	})
+}
