@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -20,29 +21,26 @@ const (
 // start, and checks its form. It may read past the header, up to MaxHeader+1 bytes in all.
 // Text armor and passphrase stanzas are refused.
 func ReadHeader(src io.Reader) ([]byte, error) {
-	header, _, err := splitHeader(src)
+	header, _, _, err := splitHeader(src)
 	return header, err
 }
 
-// splitHeader reads the header and gives what it read past it.
-func splitHeader(src io.Reader) (header, rest []byte, err error) {
+// splitHeader reads the header, and gives the types of its stanzas and what it read past it.
+func splitHeader(src io.Reader) (header []byte, types []string, rest []byte, err error) {
 	if err := refuseFIPS(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	start := make([]byte, MaxHeader+1)
 	n, err := io.ReadFull(src, start)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, nil, readError(err)
+		return nil, nil, nil, readError(err)
 	}
 	start = start[:n]
-	header, err = cutHeader(start)
-	if err != nil {
-		return nil, nil, err
+	if header, err = cutHeader(start); err != nil {
+		return nil, nil, nil, err
 	}
-	if _, err := CheckHeader(header); err != nil {
-		return nil, nil, err
-	}
-	return header, start[len(header):], nil
+	types, err = CheckHeader(header)
+	return slices.Clip(header), types, start[len(header):], err
 }
 
 // cutHeader finds the header at the start of a file. No line of a stanza starts with "---":
@@ -122,13 +120,14 @@ func CountStanzas(header []byte) (int, error) {
 // MAC. Whether the header is one that id ought to unwrap at all is the caller's to decide
 // before (R8): this is the private-key step.
 func UnwrapHeader(header []byte, id *Identity) (*FileKey, error) {
-	return unwrap(header, []*Identity{id})
-}
-
-func unwrap(header []byte, ids []*Identity) (*FileKey, error) {
 	if _, err := CheckHeader(header); err != nil {
 		return nil, err
 	}
+	return unwrap(header, []*Identity{id})
+}
+
+// unwrap unwraps a header that was checked.
+func unwrap(header []byte, ids []*Identity) (*FileKey, error) {
 	var list []age.Identity
 	for _, id := range ids {
 		if id.age() == nil {

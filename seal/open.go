@@ -118,15 +118,11 @@ type opening struct {
 }
 
 func newOpening(dst io.Writer, src io.Reader, opts Options) (*opening, error) {
-	header, rest, err := splitHeader(src)
+	header, types, rest, err := splitHeader(src)
 	if err != nil {
 		return nil, err
 	}
-	stanzas, err := CountStanzas(header)
-	if err != nil {
-		return nil, err
-	}
-	return &opening{header: header, recipients: stanzas, dst: dst, opts: opts,
+	return &opening{header: header, recipients: len(types), dst: dst, opts: opts,
 		src: source{src: io.MultiReader(bytes.NewReader(rest), src)}}, nil
 }
 

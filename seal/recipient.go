@@ -23,18 +23,19 @@ func ParseRecipient(text string) (Recipient, error) {
 	if err := refuseFIPS(); err != nil {
 		return Recipient{}, err
 	}
+	if len(text) > maxRecipient {
+		return Recipient{}, badRecipient(fmt.Sprintf("%d characters", len(text)))
+	}
 	var r Recipient
 	var err error
-	switch {
-	case len(text) > maxRecipient:
-		return Recipient{}, badRecipient(fmt.Sprintf("%d characters", len(text)))
-	case strings.HasPrefix(text, "age1pq1"):
+	switch kind := text[:max(0, strings.LastIndexByte(text, '1'))]; {
+	case kind == "age1pq":
 		r.hybrid, err = age.ParseHybridRecipient(text)
-	case strings.HasPrefix(text, "age1tag"), strings.HasPrefix(text, "age1") && strings.Count(text, "1") > 1 && strings.LastIndex(text, "1") > 4:
-		return Recipient{}, badRecipient("a hardware or plug-in recipient " + verdict.Short(text[:strings.LastIndex(text, "1")+1]) + "...")
-	case strings.HasPrefix(text, "age1"):
+	case kind == "age":
 		r.classic, err = age.ParseX25519Recipient(text)
-	case strings.HasPrefix(strings.ToUpper(text), "AGE-SECRET-KEY"):
+	case strings.HasPrefix(kind, "age1"):
+		return Recipient{}, badRecipient("one of hardware or a plug-in: " + verdict.Short(kind+"1..."))
+	case strings.HasPrefix(strings.ToUpper(text), "AGE-"):
 		return Recipient{}, badRecipient("a private key")
 	default:
 		return Recipient{}, badRecipient("something else")

@@ -38,7 +38,7 @@ type relay struct {
 
 // run returns when every worker has; its error is the first one in the order of the stream.
 func (r *relay) run() error {
-	r.left = min(runtime.GOMAXPROCS(0)+1, maxLanes)
+	r.left = min(runtime.GOMAXPROCS(0)+2, maxLanes)
 	r.turn = make(chan bool, 1)
 	r.turn <- true
 	r.start()

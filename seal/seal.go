@@ -84,9 +84,10 @@ func newFile(recipients []Recipient) ([]byte, payload, error) {
 	}
 	var start bytes.Buffer
 	if _, err := age.Encrypt(&start, list...); err != nil {
-		return nil, payload{}, &verdict.Error{Kind: verdict.Broken, Check: "sealed.header", Expected: "to wrap the file key", Got: err.Error(), Err: err}
+		// Only a recipient whose key is a point of low order comes to this.
+		return nil, payload{}, verdict.Misuse("sealed.recipient", "recipients that a key can be wrapped for", err.Error(), "ask for the recipient again")
 	}
-	defer clear(fileKey)
+	defer clear(fileKey) // age has derived its own key from it by now
 	if start.Len() > MaxHeader+nonceSize {
 		return nil, payload{}, tooLong()
 	}

@@ -20,7 +20,7 @@ const (
 	sealedChunk = plainChunk + chacha20poly1305.Overhead
 	// jobChunks is how many chunks a worker takes at a time: enough to make system calls and
 	// turns cheap, few enough for a job's two buffers to stay in a core's cache.
-	jobChunks = 8
+	jobChunks = 16
 )
 
 // payload encrypts and decrypts chunks; it is safe for concurrent use.
