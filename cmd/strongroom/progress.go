@@ -11,7 +11,7 @@ import (
 )
 
 // progress shows how far a long copy is: a bar that redraws itself on a terminal, nothing
-// elsewhere. It is used by one goroutine.
+// elsewhere. It is used by one goroutine at a time.
 type progress struct {
 	w     io.Writer // nil: show nothing
 	now   func() time.Time
@@ -37,22 +37,9 @@ func (a *app) newProgress(verb string, total int64) *progress {
 	return p
 }
 
-// reader counts what is read through it.
-func (p *progress) reader(r io.Reader) io.Reader { return &countingReader{r, p} }
-
-type countingReader struct {
-	r io.Reader
-	p *progress
-}
-
-func (c *countingReader) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.p.add(n)
-	return n, err
-}
-
-func (p *progress) add(n int) {
-	p.done += int64(n)
+// set says how many bytes are done.
+func (p *progress) set(done int64) {
+	p.done = done
 	if p.w == nil {
 		return
 	}

@@ -60,6 +60,9 @@ func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
 		a.partyCommand(),
 		a.keygenCommand(),
+		a.agreementCommand(),
+		a.sealCommand(),
+		a.openCommand(),
 	}
 }
 

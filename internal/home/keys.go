@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
@@ -27,11 +28,17 @@ const (
 
 // SigningKey gives the party's own signing key: the one that its latest descriptor names.
 func (h *Home) SigningKey() (*keys.SigningKey, error) {
-	own, err := h.signingKeys()
+	party, err := h.Descriptor()
 	if err != nil {
 		return nil, err
 	}
-	party, err := h.Descriptor()
+	return h.SigningKeyOf(party)
+}
+
+// SigningKeyOf gives the signing key here that a version of the party's own descriptor
+// names.
+func (h *Home) SigningKeyOf(party *agreement.SignedParty) (*keys.SigningKey, error) {
+	own, err := h.signingKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +49,7 @@ func (h *Home) SigningKey() (*keys.SigningKey, error) {
 			}
 		}
 	}
-	return nil, &verdict.Error{Kind: verdict.Broken, Check: "home.signing-key", Expected: "a signing key that the party's descriptor names",
+	return nil, &verdict.Error{Kind: verdict.Broken, Check: "home.signing-key", Expected: fmt.Sprintf("a signing key that version %d of %s names", party.Version, party.Name),
 		Got: "none of the keys here", Where: h.Path("keys"), Fix: "put the party's key back at keys/" + signingFile}
 }
 
@@ -238,22 +245,42 @@ func (h *Home) noData(name string) error {
 
 // LoadSigningKey reads a signing key from a file outside of any home. It must be private.
 func LoadSigningKey(path string) (*keys.SigningKey, error) {
-	dir, name := filepath.Split(path)
-	h := &Home{filepath.Clean(dir + ".")}
+	return load(path, "a signing key file", "strongroom keygen --purpose signing -o FILE makes one", keys.ParseSigningKey)
+}
+
+// LoadIdentity reads an identity from a file outside of any home. It must be private.
+func LoadIdentity(path string) (*seal.Identity, error) {
+	return load(path, "an identity file with a line # purpose: data or result", "strongroom keygen -o FILE makes one", seal.ParseIdentityFile)
+}
+
+// load reads a key file of somebody's choice. What is wrong with it is a wrong call, not a
+// damaged home.
+func load[K any](path, what, mend string, parse func(string) (K, error)) (K, error) {
+	var none K
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, verdict.Misuse("key", "a signing key file", path+" does not exist", "strongroom keygen --purpose signing -o FILE makes one")
+		return none, verdict.Misuse("key", what, path+" does not exist", mend)
 	}
 	if err == nil && info.IsDir() {
-		return nil, verdict.Misuse("key", "a signing key file", path+" is a directory", "name the file")
+		return none, verdict.Misuse("key", what, path+" is a directory", "name the file")
 	}
 	if err != nil {
-		return nil, readError("key", err)
+		return none, readError("key", err)
 	}
-	key, err := h.signingKey(name)
-	var e *verdict.Error
-	if errors.As(err, &e) && e.Check == "home.file" { // a file of somebody's choice is not a damaged home
-		return nil, &verdict.Error{Kind: verdict.Usage, Check: "key", Expected: "a signing key file", Got: e.Got, Where: path, Fix: "strongroom keygen --purpose signing -o FILE makes one"}
+	h := &Home{filepath.Dir(path)}
+	data, err := h.readSecret(filepath.Base(path))
+	if err != nil {
+		return none, err
 	}
-	return key, err
+	defer clear(data)
+	key, err := parse(string(data))
+	if err == nil {
+		return key, nil
+	}
+	e := *verdict.As(err)
+	e.Where = path
+	if e.Check == "internal" { // an error without a shape of its own
+		e.Kind, e.Check, e.Expected, e.Fix = verdict.Usage, "key", what, mend
+	}
+	return none, &e
 }

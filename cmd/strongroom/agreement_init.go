@@ -1,0 +1,172 @@
+package main
+
+import (
+	"crypto/sha512"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/agreement"
+	"strongroom.dev/agreement/draft"
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/ledger"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+func (a *app) agreementInit() *cobra.Command {
+	var id, title, out, root string
+	var names, ledgers []string
+	var days int
+	var software, force bool
+	cmd := &cobra.Command{
+		Use:   "init > agreement.yaml",
+		Short: "Write a commented agreement.yaml to start from",
+		Example: `  strongroom agreement init --id my-study --party alpha --party beta --party carol > study.yaml
+  strongroom agreement init --insecure-software > try.yaml     # for trying out, on this machine`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.json && (out == "" || out == "-") {
+				return verdict.Misuse("--out", "a file name with --output json", "none", "give -o FILE")
+			}
+			if root != "" && !software {
+				return verdict.Misuse("--root", "--insecure-software with it", "none", "a development root only makes software evidence")
+			}
+			s := draft.Start{ID: wire.ID(id), Title: title}
+			if days != 0 {
+				if days < 0 || days > 3650 {
+					return verdict.Misuse("--days", "1 to 3650", fmt.Sprint(days), "a new version can follow")
+				}
+				s.From, s.Until = wire.At(a.now()), wire.At(a.now().Add(time.Duration(days)*24*time.Hour))
+			}
+			var err error
+			if s.Parties, err = a.partiesNamed(names); err != nil {
+				return err
+			}
+			if s.Witnesses, err = witnesses(ledgers); err != nil {
+				return err
+			}
+			if software {
+				if s.Platform, err = a.softwarePlatform(root); err != nil {
+					return err
+				}
+			}
+			if id != "" && !s.ID.Valid() {
+				return verdict.Misuse("--id", "a name of 1 to 63 of a-z, 0-9 and -", verdict.Short(id), "choose such a name")
+			}
+			if out == "" {
+				out = "-"
+			}
+			if err := a.saveFile(out, []byte(draft.Template(s)), 0o644, force); err != nil || out == "-" {
+				return err
+			}
+			return a.print(map[string]string{"file": out}, func(w io.Writer) { fmt.Fprintln(w, "Written to", out) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&id, "id", "", "the agreement's id, the same in every version")
+	f.StringVar(&title, "title", "", "what people call it")
+	f.StringArrayVar(&names, "party", nil, "party of your address book, or yourself, in order (repeat)")
+	f.StringArrayVar(&ledgers, "ledger", nil, "verifier key of a shared ledger that witnesses every run (repeat)")
+	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
+	f.BoolVar(&software, "insecure-software", false, "accept the dev platform of this machine, which keeps nobody out: for trying out")
+	f.StringVar(&root, "root", "", "with --insecure-software, the FINGERPRINT of the host's development root (default: your own)")
+	f.StringVarP(&out, "out", "o", "", "write to FILE instead of standard output")
+	f.BoolVar(&force, "force", false, "replace FILE if it exists")
+	return cmd
+}
+
+// partiesNamed gives each named party with the digest of its latest descriptor.
+func (a *app) partiesNamed(names []string) ([]agreement.Party, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	h, err := a.openHome()
+	if err != nil {
+		return nil, err
+	}
+	var out []agreement.Party
+	for _, name := range names {
+		p, _, err := findParty(h, []string{name}, 0)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, agreement.Party{ID: p.Name, Descriptor: p.Digest()})
+	}
+	return out, nil
+}
+
+func witnesses(verifiers []string) ([]agreement.Witness, error) {
+	var out []agreement.Witness
+	for i, key := range verifiers {
+		if _, err := ledger.OriginOf(key); err != nil {
+			return nil, verdict.Misuse("--ledger", "a verifier key NAME+HASH+KEY", verdict.Short(key), "strongroom ledger prints it")
+		}
+		out = append(out, agreement.Witness{Name: wire.ID(fmt.Sprintf("ledger-%d", i+1)), Key: key})
+	}
+	return out, nil
+}
+
+// softwarePlatform is the dev platform as this machine has it: the programs beside this one
+// and a development root.
+func (a *app) softwarePlatform(root string) (*agreement.Platform, error) {
+	h, err := a.openHome()
+	if err != nil {
+		return nil, err
+	}
+	var pin wire.Hash
+	if root != "" {
+		if pin, err = wire.ParseHash(root); err != nil {
+			return nil, verdict.Misuse("--root", "sha256: and 64 hex digits", verdict.Short(root), "strongroom doctor prints your own")
+		}
+	} else {
+		key, err := h.DevRoot(true)
+		if err != nil {
+			return nil, err
+		}
+		pin = key.Public().ID()
+	}
+	agent, err := measure("strongroom-agent")
+	if err != nil {
+		return nil, err
+	}
+	sql, err := measure("strongroom-sql")
+	if err != nil {
+		return nil, err
+	}
+	m := dev.Measurement{Agent: agent, Helpers: map[string]wire.Digest{"strongroom-sql": sql}}
+	return &agreement.Platform{Kind: dev.Name, Root: &pin, Images: []agreement.Image{{Name: "room", Measurements: m.Named()}}}, nil
+}
+
+// measure gives the SHA-384 of a program beside this one.
+func measure(name string) (wire.Digest, error) {
+	path, err := beside(name)
+	if err != nil {
+		return wire.Digest{}, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return wire.Digest{}, verdict.Misuse("program", name+" beside strongroom", "nothing at "+path, "make build puts all programs into bin/")
+	}
+	defer f.Close()
+	h := sha512.New384()
+	if _, err := io.Copy(h, f); err != nil {
+		return wire.Digest{}, fileError(path, "a program", err)
+	}
+	return wire.Digest(h.Sum(nil)), nil
+}
+
+// beside gives the path of a program in the directory of this one.
+func beside(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(self), name), nil
+}

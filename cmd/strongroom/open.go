@@ -1,0 +1,194 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/proof"
+	"strongroom.dev/seal"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// opening is one call of `open`.
+type opening struct {
+	file, out, proof string
+	identities       []string
+	force, unproven  bool
+	trust            trustFlags
+}
+
+func (a *app) openCommand() *cobra.Command {
+	var o opening
+	cmd := &cobra.Command{
+		Use:   "open FILE.age",
+		Short: "Open a sealed file; a result only after its proof is checked",
+		Long: `Opens a sealed file with your keys. A file sealed to your data key opens as it is. A result,
+sealed to your result key, opens only if NAME.proof beside it proves that it came out of
+the room that was agreed on: signatures, evidence, receipts and the file itself are checked
+first, with your own address book and agreements.`,
+		Example: `  strongroom open means-3f2a.age              # checks means-3f2a.proof, writes means-3f2a
+  strongroom open patients.csv.age -o -
+  strongroom open notes.age -i backup.key`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			o.file = args[0]
+			return a.open(o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.out, "out", "o", "", "write to FILE (default: the name without .age; - for standard output)")
+	f.StringArrayVarP(&o.identities, "identity", "i", nil, "identity FILE to open with (repeat; default: those of your home)")
+	f.StringVar(&o.proof, "proof", "", "the result's proof FILE (default: NAME.proof beside it)")
+	f.BoolVar(&o.force, "force", false, "replace the output if it exists")
+	f.BoolVar(&o.unproven, "insecure-unproven", false, "open a result without its proof: anybody may have made it")
+	o.trust.add(cmd)
+	return cmd
+}
+
+func (a *app) open(o opening) error {
+	base, sealedName := strings.CutSuffix(o.file, ".age")
+	if o.out == "" {
+		if !sealedName || o.file == "-" {
+			return verdict.Misuse("--out", "a file to write, where the input's name does not end in .age", "none", "give -o FILE (-o - for standard output)")
+		}
+		o.out = base
+	}
+	if o.proof == "" {
+		o.proof = base + ".proof"
+	}
+	ids, err := a.openIdentities(o.identities)
+	if err != nil {
+		return err
+	}
+	if o.file == "-" {
+		return a.openStream(o, ids)
+	}
+	src, size, err := a.source(o.file, "a sealed file")
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	header, err := seal.ReadHeader(src)
+	if err != nil {
+		return inFile(o.file, err)
+	}
+	id, key, err := unwrap(header, ids)
+	if err != nil {
+		return inFile(o.file, err)
+	}
+	defer key.Wipe()
+	var proven *proof.Proven
+	if id.Purpose() != seal.Data {
+		if proven, err = a.prove(o); err != nil {
+			return err
+		}
+	}
+	f := src.(*os.File)
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fileError(o.file, "a file, not a pipe", err)
+	}
+	return a.openWith(o, f, size, key, proven)
+}
+
+// unwrap finds the first identity that a header is sealed to.
+func unwrap(header []byte, ids []*seal.Identity) (*seal.Identity, *seal.FileKey, error) {
+	var first error
+	for _, id := range ids {
+		key, err := seal.UnwrapHeader(header, id)
+		if err == nil {
+			return id, key, nil
+		}
+		if first == nil || verdict.Exit(err) == int(verdict.Invalid) { // a broken header says more than a key that doesn't fit
+			first = err
+		}
+	}
+	return nil, nil, first
+}
+
+// prove checks a result's proof, or says what it means to go without.
+func (a *app) prove(o opening) (*proof.Proven, error) {
+	if o.unproven {
+		a.say("WARNING: opening %s without its proof: anybody may have made it", o.file)
+		return nil, nil
+	}
+	if _, err := os.Stat(o.proof); errors.Is(err, fs.ErrNotExist) {
+		return nil, verdict.Refuse("result.proof", "the result's proof at "+o.proof, "no such file",
+			"get it from the host that made the result; --insecure-unproven opens what anybody may have made")
+	}
+	return a.proven(o.proof, &o.trust)
+}
+
+// openWith decrypts to the output. A proven file is compared with its proof before the
+// first byte is written, and again on the very bytes that were decrypted.
+func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, proven *proof.Proven) error {
+	hash := sha256.New()
+	src := io.Reader(f)
+	if proven != nil {
+		if err := a.checkResultFile(proven, o.file); err != nil {
+			return err
+		}
+		src = io.TeeReader(f, hash)
+	}
+	var sum seal.Summary
+	err := a.produce(o.out, 0o600, o.force, f, func(dst io.Writer, tell func(int64) error) (err error) {
+		if sum, err = seal.OpenWithKey(dst, src, key, seal.Options{Progress: tell}); err != nil {
+			return inFile(o.file, err)
+		}
+		if proven == nil {
+			return nil
+		}
+		return proven.CheckFile(wire.Hash(hash.Sum(nil)), sum.Size)
+	}, a.newProgress("opening", size))
+	if err != nil || o.out == "-" {
+		return err
+	}
+	return a.opened(o, sum, proven)
+}
+
+// openStream opens standard input, which can't be read twice: data only.
+func (a *app) openStream(o opening, ids []*seal.Identity) error {
+	if !o.unproven {
+		if ids = dataOnly(ids); len(ids) == 0 {
+			return verdict.Refuse("result.proof", "a result as a file with its proof beside it", "standard input", "save it as NAME.age beside NAME.proof")
+		}
+	}
+	var sum seal.Summary
+	err := a.produce(o.out, 0o600, o.force, io.NopCloser(a.in), func(dst io.Writer, tell func(int64) error) (err error) {
+		sum, err = seal.Open(dst, a.in, ids, seal.Options{Progress: tell})
+		return err
+	}, a.newProgress("opening", 0))
+	if err != nil || o.out == "-" {
+		return err
+	}
+	return a.opened(o, sum, nil)
+}
+
+func dataOnly(ids []*seal.Identity) []*seal.Identity {
+	var out []*seal.Identity
+	for _, id := range ids {
+		if id.Purpose() == seal.Data {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (a *app) opened(o opening, sum seal.Summary, proven *proof.Proven) error {
+	view := map[string]any{"file": o.out, "size": sum.Plain, "proven": proven != nil}
+	if proven != nil {
+		view["proof"] = provenDocument(proven)
+	}
+	return a.print(view, func(w io.Writer) {
+		if proven != nil {
+			printProven(w, proven)
+		}
+		fmt.Fprintf(w, "Opened %s: %s\n", byteSize(sum.Plain), o.out)
+	})
+}
