@@ -141,7 +141,12 @@ func TestVerifyRefuses(t *testing.T) {
 		"report of 0 bytes":       {func(f *attest.Facts) { f.ReportData = nil }, "evidence.binding", "0 bytes"},
 		"report zero":             {func(f *attest.Facts) { f.ReportData = make([]byte, 64) }, "evidence.binding", "empty"},
 		"report of other purpose": {func(f *attest.Facts) { o := b; o.Purpose = attest.ForDevice; r := o.ReportData(); f.ReportData = r[:] }, "evidence.binding", "purpose device"},
-		"short of other purpose":  {func(f *attest.Facts) { o := b; o.Purpose = attest.ForJoin; r := o.ShortReportData(); f.ReportData = r[:] }, "evidence.binding", "purpose join"},
+		"short of other purpose": {func(f *attest.Facts) {
+			o := b
+			o.Purpose = attest.ForJoin
+			r := o.ShortReportData()
+			f.ReportData = r[:]
+		}, "evidence.binding", "purpose join"},
 		"report altered":          {func(f *attest.Facts) { f.ReportData[63] ^= 1 }, "evidence.binding", ""},
 		"init of 47 bytes":        {func(f *attest.Facts) { f.InitData = f.InitData[:47] }, "evidence.init-data", "47 bytes"},
 		"init padded to 64":       {func(f *attest.Facts) { f.InitData = append(f.InitData, make([]byte, 16)...) }, "evidence.init-data", "64 bytes"},

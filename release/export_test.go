@@ -1,0 +1,4 @@
+package release
+
+// MakeToken makes a token with a given id, for vectors.
+var MakeToken = makeToken
