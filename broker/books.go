@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -117,7 +118,7 @@ func (b *Broker) readCatalogue(tx Tx, r *request, now time.Time, books *policy.B
 func countRuns(tx Tx, dataset wire.ID, runID string, now time.Time) (n int64, err error) {
 	from := countKey(dataset, now.Add(-countWindow).UnixMilli()+1, "")
 	err = tx.Scan(tableCounts, from, string(dataset)+"0", func(key string, _ []byte) bool { // "0" follows "/"
-		if key[len(key)-len(runID):] != runID {
+		if !strings.HasSuffix(key, "/"+runID) {
 			n++
 		}
 		return true

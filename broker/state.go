@@ -51,7 +51,8 @@ type State interface {
 type Tx interface {
 	// Get gives the value, nil if there is none.
 	Get(t Table, key string) []byte
-	// Put writes, whatever was there. Writing in a View is an error.
+	// Put writes, whatever was there. Writing in a View is an error, and so is an empty key or
+	// value, which could not be told from none.
 	Put(t Table, key string, value []byte) error
 	// Insert writes where nothing is; otherwise it changes nothing and gives ErrExists.
 	Insert(t Table, key string, value []byte) error

@@ -18,6 +18,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"strongroom.dev/broker"
+	"strongroom.dev/internal/durable"
 	"strongroom.dev/verdict"
 )
 
@@ -52,8 +53,8 @@ func Open(path string, wait time.Duration) (*Store, error) {
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if fresh {
-		if err := syncDir(filepath.Dir(path)); err != nil {
+	if fresh { // bbolt syncs what is in the file; its name has to be durable too
+		if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
 	}
@@ -83,15 +84,6 @@ func (s *Store) prepare() error {
 		}
 		return nil
 	})
-}
-
-// syncDir makes the file's name durable too: bbolt syncs only what is in the file.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close lets go of the file once running transactions have ended.
@@ -127,12 +119,16 @@ func (t tx) Get(name broker.Table, key string) []byte {
 	return bytes.Clone(b.Get([]byte(key)))
 }
 
+// Put copies the value: bbolt keeps the slice until the transaction ends.
 func (t tx) Put(name broker.Table, key string, value []byte) error {
 	b, err := t.bucket(name)
 	if err != nil {
 		return err
 	}
-	return b.Put([]byte(key), value)
+	if key == "" || len(value) == 0 {
+		return fmt.Errorf("an empty key or value for table %s", name)
+	}
+	return b.Put([]byte(key), bytes.Clone(value))
 }
 
 func (t tx) Insert(name broker.Table, key string, value []byte) error {
@@ -143,7 +139,7 @@ func (t tx) Insert(name broker.Table, key string, value []byte) error {
 	if b.Get([]byte(key)) != nil {
 		return broker.ErrExists
 	}
-	return b.Put([]byte(key), value)
+	return t.Put(name, key, value)
 }
 
 func (t tx) Delete(name broker.Table, key string) error {
