@@ -13,6 +13,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
+	"strongroom.dev/release/file"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -475,4 +476,19 @@ func TestLoadSigningKey(t *testing.T) {
 	}
 	_, err = home.LoadSigningKey(empty)
 	wants(t, err, verdict.Usage, "key")
+}
+
+// The broker's key store reads the same directory.
+func TestKeyStoreReadsTheKeys(t *testing.T) {
+	h, p := newParty(t, setup("alpha", true))
+	if _, err := h.Update(home.Change{Years: 5, NewData: true}, now); err != nil {
+		t.Fatal(err)
+	}
+	store, err := file.Open(h.Path("keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := store.ReleaseKey().Public(); got != p.Broker.ReleaseKey {
+		t.Errorf("release key %v", got)
+	}
 }
