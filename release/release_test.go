@@ -280,6 +280,16 @@ func TestRequestRefused(t *testing.T) {
 	refusedBy(t, "release id exchanged", err, "message.signature")
 	_, err = release.ParseRequest(bytes.Replace(good, []byte(release.RequestType), []byte(release.LiveRequestType), 1))
 	refusedBy(t, "another type", err, "message.form")
+	twice, err := keys.ParseDocument(good, release.RequestType, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := twice.Sign(signingKey(t)); err != nil {
+		t.Fatal(err)
+	}
+	both, _ := twice.Encode()
+	_, err = release.ParseRequest(both)
+	refusedBy(t, "two signatures", err, "message.form")
 	r.Version = "strongroom/release/v2"
 	_, err = release.ParseRequest(sign(t, room, r))
 	refusedBy(t, "another version", err, "message.version")
