@@ -152,11 +152,7 @@ func (j *judge) checkMachine(p *agreement.Platform, c attest.Claims) {
 func (d *decision) checkEvidence() {
 	accepted := Accepted(d.Agreement.Agreement, d.Claims)
 	if !d.Claims.Proven() {
-		err := d.EvidenceError
-		if err == nil {
-			err = verdict.NotGenuine("evidence", "evidence that proves where the room runs", "none", "send the evidence")
-		}
-		d.needNil(err, "evidence.genuine", "genuine evidence", "", "start the room again and take fresh evidence")
+		d.checkNoClaims()
 	} else {
 		d.need(true, "evidence.genuine", "genuine evidence", fmt.Sprintf("of platform %s (%s)", d.Claims.Platform(), d.Claims.Class()), "")
 	}
@@ -169,6 +165,19 @@ func (d *decision) checkEvidence() {
 	d.needKind(verdict.Invalid, d.Claims.Proven() && b == want, "evidence.binding", "evidence made for this release, challenge, room, agreement and run", got, "take fresh evidence for this very request")
 	d.add(verdict.Refused, accepted...)
 	d.checkFloor()
+}
+
+// checkNoClaims reports why the evidence proved nothing, under the verifier's own check
+// where it names one.
+func (d *decision) checkNoClaims() {
+	err, id := d.EvidenceError, "evidence.genuine"
+	if err == nil {
+		err = verdict.NotGenuine(id, "evidence that proves where the room runs", "none", "send the evidence")
+	}
+	if own := verdict.As(err).Check; strings.HasPrefix(own, "evidence.") {
+		id = own
+	}
+	d.needNil(err, id, "genuine evidence", "", "start the room again and take fresh evidence")
 }
 
 func bindingDifference(got, want attest.Binding) string {
