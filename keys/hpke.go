@@ -38,10 +38,10 @@ func GenerateHPKEKey() (*HPKEPrivateKey, error) {
 func (k *HPKEPrivateKey) Public() HPKEPublicKey { return k.public }
 
 // Format redacts the key under every verb.
-func (k *HPKEPrivateKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, "HPKE key (redacted)") }
+func (k HPKEPrivateKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, "HPKE key (redacted)") }
 
 // MarshalText refuses, so that a key can't slip into a document.
-func (k *HPKEPrivateKey) MarshalText() ([]byte, error) {
+func (k HPKEPrivateKey) MarshalText() ([]byte, error) {
 	return nil, fmt.Errorf("an HPKE private key has no text")
 }
 
@@ -93,6 +93,9 @@ func (k HPKEPublicKey) Seal(info, message []byte) ([]byte, error) {
 
 // Open decrypts what [HPKEPublicKey.Seal] made with the same info.
 func (k *HPKEPrivateKey) Open(info, sealed []byte) ([]byte, error) {
+	if k == nil || k.key == nil {
+		return nil, fmt.Errorf("no HPKE key")
+	}
 	return hpke.Open(k.key, hpke.HKDFSHA256(), hpke.AES256GCM(), info, sealed)
 }
 
@@ -125,7 +128,10 @@ func NewSecret(b []byte) (*Secret, error) {
 func (s *Secret) MarshalSecret() []byte { s.must(); return append([]byte(nil), s.bytes[:]...) }
 
 // Format redacts the secret under every verb.
-func (s *Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "secret (redacted)") }
+func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "secret (redacted)") }
+
+// MarshalText refuses, so that a secret can't slip into a document; see MarshalSecret.
+func (s Secret) MarshalText() ([]byte, error) { return nil, fmt.Errorf("a secret has no text") }
 
 func (s *Secret) must() {
 	if !s.set {

@@ -198,16 +198,16 @@ func (k *SigningKey) setPublic(a Algorithm) error {
 // Public gives the key that checks this one's signatures.
 func (k *SigningKey) Public() PublicKey { return k.public }
 
-func (k *SigningKey) String() string { return "signing key (redacted)" }
+func (k SigningKey) String() string { return "signing key (redacted)" }
 
 // GoString redacts the key in %#v too.
-func (k *SigningKey) GoString() string { return k.String() }
+func (k SigningKey) GoString() string { return k.String() }
 
 // Format redacts the key under every verb.
-func (k *SigningKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
+func (k SigningKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
 // MarshalText refuses, so that a key can't slip into a document; see MarshalSecret.
-func (k *SigningKey) MarshalText() ([]byte, error) {
+func (k SigningKey) MarshalText() ([]byte, error) {
 	return nil, fmt.Errorf("a signing key has no text")
 }
 
@@ -225,6 +225,9 @@ func (k *SigningKey) MarshalSecret() (string, error) {
 }
 
 func (k *SigningKey) secret() (b []byte, err error) {
+	if k.public.IsZero() {
+		return nil, fmt.Errorf("no signing key")
+	}
 	if k.ecdsa != nil {
 		if b, err = k.ecdsa.Bytes(); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"math/big"
 
 	"filippo.io/mldsa"
@@ -38,6 +39,9 @@ func message(docType string, a Algorithm, key KeyID, digest wire.Digest) []byte 
 
 // Sign signs the digest of a document of the named type.
 func (k *SigningKey) Sign(docType string, digest wire.Digest) (Signature, error) {
+	if k == nil || k.public.IsZero() {
+		return Signature{}, fmt.Errorf("no signing key")
+	}
 	s := Signature{Algorithm: k.public.algorithm, Key: k.public.ID()}
 	msg := message(docType, s.Algorithm, s.Key, digest)
 	if k.ecdsa != nil {
