@@ -39,11 +39,10 @@ func (b *Broker) confirm(ctx context.Context) (Event, error) {
 		return Event{}, verdict.Refuse("broker.locked", "a broker that is locked", "one that serves", "there is nothing to confirm")
 	}
 	ev := Event{Kind: "confirm", TimeMS: b.now().UnixMilli(), Notes: []string{}, Done: "the broker serves again; it was locked: " + l.Reason}
-	found, err := b.examine(ctx)
+	agrees, err := b.agrees(ctx, l)
 	if err != nil {
 		return Event{}, err
 	}
-	agrees := found == nil || l.Kind == LockUnreachable && found.Kind == LockUnreachable
 	if !agrees {
 		if err := b.rebuild(); err != nil {
 			return Event{}, broken("to read the log into the state", err)
@@ -86,6 +85,28 @@ func (b *Broker) confirm(ctx context.Context) (Event, error) {
 	}
 	b.lock.Store(nil)
 	return ev, nil
+}
+
+// agrees tells whether a locked broker's log is by now what everybody has seen, whoever
+// showed something else before included: because it was restored whole, or because nobody
+// could be asked in the first place.
+func (b *Broker) agrees(ctx context.Context, l *Lock) (bool, error) {
+	found, err := b.examine(ctx)
+	if err != nil || found != nil && found.Kind != LockUnreachable {
+		return false, err
+	}
+	if l.Seen == "" {
+		return found == nil || l.Kind == LockUnreachable, nil
+	}
+	now, err := ledger.OpenCheckpoint(b.cfg.Log.Checkpoint(), b.logKey)
+	if err != nil {
+		return false, err
+	}
+	seen, err := ledger.OpenCheckpoint(l.Seen, b.logKey)
+	if err != nil {
+		return false, err
+	}
+	return b.compare(now, seen, "somebody") == nil, nil
 }
 
 // unconfirmAll takes authority from every activated agreement until it is activated again.

@@ -84,7 +84,8 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {
 			return err
 		}
-		run.LeaseEndMS = nowMS + run.LeaseMS
+		// A lease never outlives the agreement.
+		run.LeaseEndMS = min(nowMS+run.LeaseMS, known.agreement.Valid.Until.Time().UnixMilli())
 		answer = release.Live{TimeMS: nowMS, LeaseEndMS: run.LeaseEndMS}
 		output = nil
 		if asked.Commitment != nil {

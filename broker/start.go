@@ -30,6 +30,9 @@ type Lock struct {
 	Reason  string   `json:"reason"` // for people
 	Size    int64    `json:"size"`   // of the log when it was found
 	SinceMS int64    `json:"since_ms"`
+	// Seen is the later or other checkpoint that somebody showed, signed by the log's own key;
+	// empty if the broker's own records alone showed it.
+	Seen string `json:"seen,omitempty"`
 }
 
 // serving is nil while the broker may decide anything.
@@ -168,14 +171,14 @@ func (b *Broker) examineOwn(now ledger.Checkpoint) (*Lock, error) {
 // compare tells whether the log, now, extends what somebody has seen of it.
 func (b *Broker) compare(now, seen ledger.Checkpoint, who string) *Lock {
 	if seen.Size > now.Size {
-		return &Lock{Kind: LockBehind, Size: now.Size, Reason: fmt.Sprintf("the log has %d entries, %s has seen %d", now.Size, who, seen.Size)}
+		return &Lock{Kind: LockBehind, Size: now.Size, Seen: seen.Note, Reason: fmt.Sprintf("the log has %d entries, %s has seen %d", now.Size, who, seen.Size)}
 	}
 	proof, err := b.consistency(seen.Size, now.Size)
 	if err == nil {
 		err = ledger.CheckConsistency(proof, seen, now)
 	}
 	if err != nil {
-		return &Lock{Kind: LockForked, Size: now.Size, Reason: fmt.Sprintf("the log is not the one that %s saw at %d entries: %v", who, seen.Size, err)}
+		return &Lock{Kind: LockForked, Size: now.Size, Seen: seen.Note, Reason: fmt.Sprintf("the log is not the one that %s saw at %d entries: %v", who, seen.Size, err)}
 	}
 	return nil
 }

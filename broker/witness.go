@@ -120,6 +120,9 @@ func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreem
 		asked++
 		go func() {
 			lines, err := b.ask(ctx, witness, originOf(w.Key), c, old, known)
+			if err == nil {
+				err = ownLine(lines, w.Key)
+			}
 			signatures <- signed{w.Name, w.Key, lines, err}
 		}()
 	}
@@ -134,6 +137,15 @@ func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreem
 		have++
 	}
 	return problems
+}
+
+// ownLine demands that a witness gave one signature line in its own name: any other could
+// take the place of somebody else's.
+func ownLine(lines, key string) error {
+	if !strings.HasPrefix(lines, "\u2014 "+originOf(key)+" ") || strings.Count(lines, "\n") != 1 || !strings.HasSuffix(lines, "\n") {
+		return fmt.Errorf("answered with something else than one signature line of its own")
+	}
+	return nil
 }
 
 // ask has one witness sign a checkpoint that extends what it last signed. Where that is not

@@ -235,6 +235,9 @@ type house struct {
 	log   broker.Log
 	cfg   broker.Config
 	close func()
+	// broker and agreement are those of ready.
+	broker    *broker.Broker
+	agreement *agreement.SignedAgreement
 }
 
 // newHouse opens alpha's house on disk, in the world's directory.
@@ -275,6 +278,7 @@ func (h *house) ready() (*broker.Broker, *agreement.SignedAgreement) {
 	must(h.w.t, err)
 	_, err = b.Activate(ctx, h.w.activation(a))
 	must(h.w.t, err)
+	h.broker, h.agreement = b, a
 	return b, a
 }
 

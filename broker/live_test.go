@@ -1,0 +1,154 @@
+package broker_test
+
+import (
+	"testing"
+	"time"
+
+	"strongroom.dev/ledger"
+	"strongroom.dev/release"
+	"strongroom.dev/wire"
+)
+
+func commitment(s string) *wire.Digest { d := wire.DigestOf([]byte(s)); return &d }
+
+func TestLive(t *testing.T) {
+	w := newWorld(t)
+	b, a := w.newHouse().ready()
+	r := w.newRoom(a, w.newRun(a))
+	r.granted(b)
+	for range 4 { // longer in all than one lease
+		w.pass(2 * time.Second)
+		l, err := r.live(b, nil)
+		must(t, err)
+		if want := w.now().UnixMilli() + a.LeaseMS; l.LeaseEndMS != want {
+			t.Errorf("lease ends at %d, expected %d", l.LeaseEndMS, want)
+		}
+	}
+	t.Run("only the room that was given the keys", func(t *testing.T) {
+		other := *r
+		other.signing = signingKey(t)
+		_, err := other.live(b, nil)
+		refusedBy(t, err, "message.signature")
+	})
+	t.Run("only for that run and release", func(t *testing.T) {
+		other := *r
+		other.releaseID = randomID()
+		_, err := other.live(b, nil)
+		refusedBy(t, err, "live.run")
+		other = *r
+		other.run = w.newRun(a)
+		_, err = other.live(b, nil)
+		refusedBy(t, err, "live.run")
+	})
+	t.Run("one answer", func(t *testing.T) {
+		first, err := r.live(b, commitment("answer"))
+		must(t, err)
+		entry, _, err := first.Receipt.Verify(w.descriptors["alpha"].Broker.LogKey, nil, 0)
+		must(t, err)
+		facts, err := release.ParseOutputFacts(entry.Public)
+		must(t, err)
+		if entry.Kind != "output" || entry.RunID != r.run.RunID || facts.Commitment != *commitment("answer") {
+			t.Errorf("receipt of %+v", entry)
+		}
+		again, err := r.live(b, commitment("answer"))
+		must(t, err)
+		if again.Receipt.Index != first.Receipt.Index {
+			t.Error("the same commitment was recorded twice")
+		}
+		_, err = r.live(b, commitment("another answer"))
+		refusedBy(t, err, "run.one-answer")
+	})
+	t.Run("a lapsed lease is over for good", func(t *testing.T) {
+		w.pass(3 * time.Second)
+		_, err := r.live(b, nil)
+		refusedBy(t, err, "lease")
+		w.pass(-2 * time.Second)
+		w.pass(2 * time.Second)
+		_, err = r.live(b, commitment("answer"))
+		refusedBy(t, err, "lease")
+	})
+}
+
+func TestSwitchedOffMidRun(t *testing.T) {
+	for name, off := range map[string]func(*world, *house) error{
+		"retired": func(w *world, h *house) error {
+			_, err := h.broker.Retire(ctx, h.agreement.Digest())
+			return err
+		},
+		"revoked": func(w *world, h *house) error {
+			_, err := h.broker.Revoke(ctx, w.descriptors["beta"].Digest())
+			return err
+		},
+		"superseded": func(w *world, h *house) error {
+			digest := h.agreement.Digest()
+			w.agreement.Version, w.agreement.Supersedes = 2, &digest
+			_, err := h.broker.Activate(ctx, w.activation(w.agree()))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			h := w.newHouse()
+			b, a := h.ready()
+			r := w.newRoom(a, w.newRun(a))
+			r.granted(b)
+			must1(r.live(b, nil))
+			must(t, off(w, h))
+			check := "agreement.activated"
+			if name == "revoked" {
+				check = "agreement.revoked"
+			}
+			_, err := r.live(b, nil)
+			refusedBy(t, err, check)
+			_, err = r.live(b, commitment("answer"))
+			refusedBy(t, err, check)
+			// Nor are the same bytes given again.
+			_, err = b.Release(ctx, r.request())
+			refusedBy(t, err, check)
+		})
+	}
+}
+
+// TestLeaseEndsWithAgreement shows that no lease is longer than the agreement's validity.
+func TestLeaseEndsWithAgreement(t *testing.T) {
+	w := newWorld(t)
+	w.agreement.Valid.Until = wire.At(start.Add(4 * time.Second))
+	b, a := w.newHouse().ready()
+	r := w.newRoom(a, w.newRun(a))
+	r.granted(b)
+	w.pass(2 * time.Second)
+	l, err := r.live(b, nil)
+	must(t, err)
+	if until := a.Valid.Until.Time().UnixMilli(); l.LeaseEndMS > until {
+		t.Errorf("lease ends %d ms after the agreement", l.LeaseEndMS-until)
+	}
+	w.pass(2 * time.Second)
+	_, err = r.live(b, nil)
+	refusedBy(t, err, "agreement.validity")
+}
+
+func TestRefusalsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	b, a := h.ready()
+	r := w.newRoom(a, w.newRun(a))
+	r.granted(b)
+	must1(b.Retire(ctx, a.Digest()))
+	for range 100 {
+		r.live(b, nil)
+	}
+	s := must1(b.Status(ctx))
+	if s.Recorded["refusal"] != 60 || s.SinceStart.Refused != 100 || s.SinceStart.Unlogged != 40 {
+		t.Errorf("%+v, %+v", s.Recorded, s.SinceStart)
+	}
+	w.pass(3 * time.Second)
+	for range 10 {
+		r.live(b, nil)
+	}
+	if s := must1(b.Status(ctx)); s.Recorded["refusal"] != 63 {
+		t.Errorf("%d refusals recorded", s.Recorded["refusal"])
+	}
+	for i := range h.log.Size() {
+		must1(ledger.ParseEntry(must1(h.log.Entry(i))))
+	}
+}

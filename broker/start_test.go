@@ -1,0 +1,455 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/broker"
+	"strongroom.dev/ledger"
+	"strongroom.dev/store/tilelog"
+	"strongroom.dev/wire"
+)
+
+// witness is a shared ledger in memory; it behaves as spec/ledger.md says one must.
+type witness struct {
+	signer *ledger.Signer
+	now    func() time.Time
+
+	mu     sync.Mutex
+	logKey string
+	seen   ledger.Checkpoint
+	asked  int
+	down   bool
+	lies   string // appended to its cosignatures' base
+}
+
+var errDown = errors.New("no route to host")
+
+func newWitness(t testing.TB, w *world, name string) *witness {
+	secret, _, err := ledger.GenerateKey(name)
+	must(t, err)
+	return &witness{signer: must1(ledger.ParseSigner(secret)), now: w.now, logKey: w.descriptors["alpha"].Broker.LogKey}
+}
+
+func (w *witness) key() string { return w.signer.Verifier() }
+
+func (w *witness) AddCheckpoint(_ context.Context, old int64, proof []wire.Hash, checkpoint string) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	if w.down {
+		return "", errDown
+	}
+	c, err := ledger.OpenCheckpoint(checkpoint, w.logKey)
+	if err != nil {
+		return "", err
+	}
+	if old != w.seen.Size {
+		return "", errors.New("conflict")
+	}
+	if old > 0 {
+		if err := ledger.CheckConsistency(proof, w.seen, c); err != nil {
+			return "", err
+		}
+	}
+	w.seen = c
+	if w.lies != "" {
+		return w.lies, nil
+	}
+	return w.signer.Cosign(c, w.now())
+}
+
+func (w *witness) Latest(context.Context, string) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down {
+		return "", errDown
+	}
+	return w.seen.Note, nil
+}
+
+func (w *witness) set(down bool) { w.mu.Lock(); w.down = down; w.mu.Unlock() }
+
+// witnesses adds shared ledgers to the world's agreement and gives the broker's table.
+func (w *world) witnesses(quorum int64, list ...*witness) map[string]broker.Witness {
+	table := map[string]broker.Witness{}
+	for i, one := range list {
+		w.agreement.Ledgers.Witnesses = append(w.agreement.Ledgers.Witnesses, agreement.Witness{Name: wire.ID("ledger-" + string(rune('a'+i))), Key: one.key()})
+		table[one.key()] = one
+	}
+	w.agreement.Ledgers.Quorum = quorum
+	return table
+}
+
+func TestWitnesses(t *testing.T) {
+	w := newWorld(t)
+	w.agreement.Inputs[0].RunsPerDay = 100
+	one, two := newWitness(t, w, "one"), newWitness(t, w, "two")
+	h := w.newHouse()
+	h.cfg.Witnesses = w.witnesses(1, one, two)
+	b, a := h.ready()
+	w.newRoom(a, w.newRun(a)).granted(b) // opening the grant counts the quorum
+	t.Run("one of two is enough", func(t *testing.T) {
+		one.set(true)
+		w.newRoom(a, w.newRun(a)).granted(b)
+	})
+	t.Run("none: recorded, no key, and the same request goes on later", func(t *testing.T) {
+		two.set(true)
+		r := w.newRoom(a, w.newRun(a))
+		_, err := r.ask(b)
+		refusedBy(t, err, "release.witnesses")
+		before := must1(b.Status(ctx)).Recorded["grant"]
+		_, err = b.Release(ctx, r.request())
+		refusedBy(t, err, "release.witnesses")
+		_, err = w.newRoom(a, r.run).ask(b)
+		refusedBy(t, err, "run.once")
+		two.set(false)
+		answer, err := b.Release(ctx, r.request())
+		must(t, err)
+		must1(r.open(answer))
+		if after := must1(b.Status(ctx)).Recorded["grant"]; after != before {
+			t.Errorf("%d grants recorded, %d before the retry", after, before)
+		}
+	})
+	t.Run("comes back and catches up", func(t *testing.T) {
+		one.set(false)
+		two.set(true)
+		w.newRoom(a, w.newRun(a)).granted(b)
+	})
+	t.Run("a false cosignature counts for nothing", func(t *testing.T) {
+		one.lies = must1(two.signer.Cosign(one.seen, w.now()))
+		_, err := w.newRoom(a, w.newRun(a)).ask(b)
+		refusedBy(t, err, "release.witnesses")
+	})
+}
+
+func TestWitnessNotConfigured(t *testing.T) {
+	w := newWorld(t)
+	w.witnesses(1, newWitness(t, w, "one"))
+	b, a := w.newHouse().ready()
+	_, err := w.newRoom(a, w.newRun(a)).ask(b)
+	e := refusedBy(t, err, "release.witnesses")
+	if !strings.Contains(e.Got, "not told where") {
+		t.Errorf("got %q", e.Got)
+	}
+}
+
+// peer is another party's broker that holds checkpoints of alpha's log.
+type peer struct {
+	notes []string
+	err   error
+}
+
+func (p peer) Seen(context.Context, string) ([]string, error) { return p.notes, p.err }
+func (p peer) Consistency(context.Context, int64, int64) ([]wire.Hash, error) {
+	return nil, errors.New("not asked in this test")
+}
+
+// copyDir keeps a copy of alpha's house, to set it back later.
+func copyDir(t *testing.T, from, to string) {
+	t.Helper()
+	must(t, os.CopyFS(to, os.DirFS(from)))
+}
+
+// setBack puts an old log, an old state or both back, and opens the house again.
+func (h *house) setBack(t *testing.T, copied string, log, stateToo bool) *house {
+	h.close()
+	if log {
+		must(t, os.RemoveAll(filepath.Join(h.w.dir, "alpha")))
+		copyDir(t, filepath.Join(copied, "alpha"), filepath.Join(h.w.dir, "alpha"))
+	}
+	if stateToo {
+		data, err := os.ReadFile(filepath.Join(copied, "state.db"))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(h.w.dir, "state.db"), data, 0o600))
+	}
+	again := h.w.newHouse()
+	again.cfg.Witnesses, again.cfg.Peers = h.cfg.Witnesses, h.cfg.Peers
+	again.agreement = h.agreement
+	return again
+}
+
+// keep copies the house as it is now; the house is opened again, without its broker.
+func (h *house) keep(t *testing.T) (string, *house) {
+	h.close()
+	copied := t.TempDir()
+	copyDir(t, filepath.Join(h.w.dir, "alpha"), filepath.Join(copied, "alpha"))
+	data, err := os.ReadFile(filepath.Join(h.w.dir, "state.db"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(copied, "state.db"), data, 0o600))
+	again := h.w.newHouse()
+	again.cfg.Witnesses, again.cfg.Peers, again.agreement = h.cfg.Witnesses, h.cfg.Peers, h.agreement
+	return copied, again
+}
+
+func TestRollback(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		log, state bool
+		// others says who else knows: "", "witness" or "peer".
+		others string
+	}{
+		{"log set back, state knows", true, false, ""},
+		{"state set back, log knows", false, true, ""},
+		{"both set back, a witness knows", true, true, "witness"},
+		{"both set back, a peer knows", true, true, "peer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			h := w.newHouse()
+			one := newWitness(t, w, "one")
+			if c.others == "witness" {
+				h.cfg.Witnesses = w.witnesses(1, one)
+			}
+			_, a := h.ready()
+			copied, h := h.keep(t)
+			b := h.open()
+			spent := w.newRoom(a, w.newRun(a))
+			spent.granted(b)
+			must1(spent.live(b, commitment("answer")))
+			if c.others == "peer" {
+				h.cfg.Peers = map[string]broker.Peer{"broker.example/beta": peer{notes: []string{"junk", h.log.Checkpoint()}}}
+			}
+			h = h.setBack(t, copied, c.log, c.state)
+			b = h.open()
+			s := must1(b.Status(ctx))
+			if s.Serving || s.Lock == nil || s.Lock.Kind != broker.LockBehind {
+				t.Fatalf("serving %v, lock %+v", s.Serving, s.Lock)
+			}
+			refusesAll(t, w, b, a, spent)
+
+			t.Run("it stays locked until officers confirm", func(t *testing.T) {
+				h.cfg.Witnesses, h.cfg.Peers = nil, nil // nobody tells this time
+				refusesAll(t, w, h.open(), a, spent)
+				b = h.open()
+				ev := must1(b.Confirm(ctx))
+				if len(ev.Notes) != 2 {
+					t.Errorf("notes %q", ev.Notes)
+				}
+				_, err := b.Confirm(ctx)
+				refusedBy(t, err, "broker.locked")
+				refusedBy(t, w.newRoom(a, w.newRun(a)).getChallenge(b), "agreement.activated")
+			})
+			t.Run("activated again, it goes on, and what it knows to be spent stays spent", func(t *testing.T) {
+				must1(b.Activate(ctx, w.activation(a)))
+				if c.others == "" {
+					_, err := w.newRoom(a, spent.run).ask(b)
+					refusedBy(t, err, "run.once")
+				}
+				if w.agreement.Ledgers.Quorum == 0 {
+					w.newRoom(a, w.newRun(a)).granted(b)
+				}
+			})
+			t.Run("and serves after the next start", func(t *testing.T) {
+				if s := must1(h.open().Status(ctx)); !s.Serving {
+					t.Errorf("locked: %+v", s.Lock)
+				}
+			})
+		})
+	}
+}
+
+// refusesAll demands that a locked broker does nothing but tell its status.
+func refusesAll(t *testing.T, w *world, b *broker.Broker, a *agreement.SignedAgreement, spent *room) {
+	t.Helper()
+	refusedBy(t, w.newRoom(a, w.newRun(a)).getChallenge(b), "broker.locked")
+	_, err := b.Release(ctx, spent.request())
+	refusedBy(t, err, "broker.locked")
+	_, err = spent.live(b, nil)
+	refusedBy(t, err, "broker.locked")
+	_, err = b.Activate(ctx, w.activation(a))
+	refusedBy(t, err, "broker.locked")
+	_, err = b.Retire(ctx, a.Digest())
+	refusedBy(t, err, "broker.locked")
+	_, err = b.Revoke(ctx, a.Digest())
+	refusedBy(t, err, "broker.locked")
+	_, err = b.Publish(ctx, w.publication())
+	refusedBy(t, err, "broker.locked")
+}
+
+// TestRetirementOutlivesRestore sets the state back to before a retirement.
+func TestRetirementOutlivesRestore(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	_, a := h.ready()
+	copied, h := h.keep(t)
+	b := h.open()
+	must1(b.Retire(ctx, a.Digest()))
+	must1(b.Revoke(ctx, wire.DigestOf([]byte("somebody"))))
+	h = h.setBack(t, copied, false, true)
+	b = h.open()
+	must1(b.Confirm(ctx))
+	_, err := b.Activate(ctx, w.activation(a))
+	refusedBy(t, err, "agreement.activated")
+	if ev := must1(b.Revoke(ctx, wire.DigestOf([]byte("somebody")))); ev.Number != -1 {
+		t.Error("the revocation was forgotten")
+	}
+}
+
+// TestStateLost starts with the log alone.
+func TestStateLost(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	b, a := h.ready()
+	spent := w.newRoom(a, w.newRun(a))
+	spent.granted(b)
+	must1(spent.live(b, commitment("answer")))
+	h.close()
+	must(t, os.Remove(filepath.Join(w.dir, "state.db")))
+	h = w.newHouse()
+	b = h.open()
+	refusesAll(t, w, b, a, spent)
+	w.pass(time.Second)
+	must1(b.Confirm(ctx))
+	must1(b.Activate(ctx, w.activation(a)))
+	_, err := w.newRoom(a, spent.run).ask(b)
+	refusedBy(t, err, "run.once")
+	_, err = b.Release(ctx, spent.request())
+	refusedBy(t, err, "challenge.fresh")
+	w.newRoom(a, w.newRun(a)).granted(b) // the catalogue is there again
+	if s := must1(b.Status(ctx)); s.Datasets[0].Runs != 2 {
+		t.Errorf("%d runs counted", s.Datasets[0].Runs)
+	}
+}
+
+// TestForked puts another history of the same length and key in the log's place.
+func TestForked(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	h.ready()
+	h.close()
+	dir := filepath.Join(w.dir, "alpha")
+	must(t, os.RemoveAll(dir))
+	must(t, tilelog.Create(dir, w.keys.LogKey()))
+	log := must1(tilelog.Open(dir, w.keys.LogKey()))
+	must1(log.Append(ctx, [][]byte{[]byte("x"), []byte("y"), []byte("z")}))
+	must(t, log.Close())
+	// The state believes it made three entries too.
+	h = w.newHouse()
+	must1(0, h.state.Update(func(tx broker.Tx) error { return tx.Put("meta", "next", []byte("3")) }))
+	b := h.open()
+	if s := must1(b.Status(ctx)); s.Lock == nil || s.Lock.Kind != broker.LockForked {
+		t.Fatalf("lock %+v", s.Lock)
+	}
+}
+
+// TestQueuedIsNotWhatStands finds another entry where a queued one should be.
+func TestQueuedIsNotWhatStands(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	_, a := h.ready()
+	size := h.log.Size()
+	must1(h.log.Append(ctx, [][]byte{[]byte("a stranger's")}))
+	r := w.newRoom(a, w.newRun(a))
+	_, err := r.ask(h.broker)
+	refusedBy(t, err, "broker.locked")
+	if s := must1(h.broker.Status(ctx)); s.Lock == nil || s.Lock.Kind != broker.LockForked || s.Size != size+1 {
+		t.Fatalf("lock %+v", s.Lock)
+	}
+	// After its officers confirmed, the record is in the log at another place, and lost as a release.
+	b := h.open()
+	_, err = b.Confirm(ctx)
+	if err == nil {
+		t.Fatal("a log with a stranger's entry, which can't be read, was confirmed")
+	}
+}
+
+func TestNobodyReachable(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses = w.witnesses(1, one)
+	_, a := h.ready()
+	r := w.newRoom(a, w.newRun(a))
+	r.granted(h.broker)
+	one.set(true)
+	b := h.open()
+	s := must1(b.Status(ctx))
+	if s.Lock == nil || s.Lock.Kind != broker.LockUnreachable {
+		t.Fatalf("lock %+v", s.Lock)
+	}
+	refusesAll(t, w, b, a, r)
+	must(t, b.Recheck(ctx))
+	refusesAll(t, w, b, a, r)
+
+	t.Run("officers confirm", func(t *testing.T) {
+		ev := must1(b.Confirm(ctx))
+		if len(ev.Notes) != 0 {
+			t.Errorf("notes %q", ev.Notes)
+		}
+		must(t, w.newRoom(a, w.newRun(a)).getChallenge(b))
+	})
+	t.Run("or somebody answers", func(t *testing.T) {
+		b := h.open()
+		refusesAll(t, w, b, a, r)
+		one.set(false)
+		must(t, b.Recheck(ctx))
+		w.newRoom(a, w.newRun(a)).granted(b)
+	})
+	t.Run("one of two is enough", func(t *testing.T) {
+		h.cfg.Peers = map[string]broker.Peer{"broker.example/beta": peer{err: errDown}}
+		if s := must1(h.open().Status(ctx)); !s.Serving {
+			t.Errorf("locked: %+v", s.Lock)
+		}
+	})
+	t.Run("peers of activated agreements are asked at their address", func(t *testing.T) {
+		h.cfg.Peers, h.cfg.Witnesses = nil, nil
+		asked := ""
+		h.cfg.PeerAt = func(address string) broker.Peer { asked = address; return peer{err: errDown} }
+		if s := must1(h.open().Status(ctx)); s.Serving || asked != "127.0.0.1:1" {
+			t.Errorf("serving %v, asked %q", s.Serving, asked)
+		}
+	})
+}
+
+// TestWitnessAheadWhileServing lets a witness show a later state of the log in mid-service.
+func TestWitnessAheadWhileServing(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses = w.witnesses(1, one)
+	b, a := h.ready()
+	w.newRoom(a, w.newRun(a)).granted(b)
+	later := must1(w.keys.LogKey().SignCheckpoint(99, wire.HashOf([]byte("later"))))
+	one.mu.Lock()
+	one.seen = must1(ledger.OpenCheckpoint(later, one.logKey))
+	one.mu.Unlock()
+	_, err := w.newRoom(a, w.newRun(a)).ask(b)
+	refusedBy(t, err, "broker.locked")
+	if s := must1(b.Status(ctx)); s.Lock == nil || s.Lock.Kind != broker.LockBehind {
+		t.Fatalf("lock %+v", s.Lock)
+	}
+}
+
+func TestConfigRefused(t *testing.T) {
+	w := newWorld(t)
+	good := w.newHouse().cfg
+	for name, change := range map[string]func(*broker.Config){
+		"broker.config 1":      func(c *broker.Config) { *c = broker.Config{} },
+		"broker.config 2":      func(c *broker.Config) { c.Platforms = nil },
+		"broker.config 3":      func(c *broker.Config) { c.Own = append([]*agreement.SignedParty{w.descriptors["beta"]}, c.Own...) },
+		"broker.descriptor 1":  func(c *broker.Config) { c.Own = []*agreement.SignedParty{w.descriptors["study"]} },
+		"broker.release-key 1": func(c *broker.Config) { c.Own = []*agreement.SignedParty{w.descriptors["beta"]} },
+	} {
+		cfg := good
+		change(&cfg)
+		_, err := broker.Open(ctx, cfg)
+		refusedBy(t, err, name[:len(name)-2])
+	}
+}
+
+func TestSoftwareNotAllowed(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	h.cfg.InsecureAllowSoftware = false
+	b, a := h.ready()
+	_, err := w.newRoom(a, w.newRun(a)).ask(b)
+	refusedBy(t, err, "agreement.class")
+}
