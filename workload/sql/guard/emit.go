@@ -151,11 +151,7 @@ func (e *expr) tree() tree {
 	case e.op == "case":
 		return e.caseTree()
 	case e.op == "+" || e.op == "-" || e.op == "*":
-		var args []any
-		for _, a := range e.args {
-			args = append(args, a.exact())
-		}
-		return call(e.op, true, args...)
+		return call(e.op, true, e.operands()...)
 	case e.op == "round":
 		return call(e.op, false, e.args[0].tree(), integer(e.digits).tree())
 	case e.op == "abs":
@@ -184,6 +180,26 @@ func (e *expr) caseTree() tree {
 		checks = append(checks, tree{"when_expr": e.args[i].tree(), "then_expr": e.args[i+1].tree()})
 	}
 	return of("CASE", "CASE_EXPR", "case_checks", checks, "else_expr", e.args[len(e.args)-1].tree())
+}
+
+// wide is the narrowest decimal of DuckDB's that is held in 128 bits.
+const wide = 19
+
+// operands gives the arguments of arithmetic. DuckDB keeps the result of two decimals of
+// 64 bits in 64 bits, at the price of a check that fails on a row; where the result may
+// need more, the first operand is widened, so that the result is.
+func (e *expr) operands() []any {
+	var args []any
+	narrow := true
+	for _, a := range e.args {
+		args = append(args, a.exact())
+		narrow = narrow && max(a.typ.whole+a.typ.scale, 1) < wide
+	}
+	if len(args) == 2 && narrow && e.typ.whole+e.typ.scale >= wide {
+		scale := e.args[0].typ.scale
+		args[0] = cast(args[0].(tree), decimalID(typ{"decimal", wide - scale, scale}))
+	}
+	return args
 }
 
 // exact gives a number as a decimal wide enough for it, so that arithmetic on it is
