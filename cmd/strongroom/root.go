@@ -63,6 +63,9 @@ func (a *app) verbs() []*cobra.Command {
 		a.agreementCommand(),
 		a.sealCommand(),
 		a.openCommand(),
+		a.inspectCommand(),
+		a.doctorCommand(),
+		a.versionCommand(),
 	}
 }
 
