@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"fmt"
 
 	"strongroom.dev/verdict"
@@ -12,9 +13,15 @@ const fileKeySize = 16
 // FileKey opens the payload of one sealed file. It is held by pointer, prints as
 // "redacted" and has no text. The zero FileKey opens nothing.
 type FileKey struct {
-	_     [0]func() // not comparable: == is not constant-time
+	_ [0]func() // not comparable: == is not constant-time
+	// secret is behind a pointer so that wiping reaches every copy, and that %p, which fmt
+	// lets nobody format, prints an address.
+	secret *secret
+}
+
+type secret struct {
 	bytes [fileKeySize]byte
-	set   bool
+	wiped bool
 }
 
 // NewFileKey takes the 16 bytes that [FileKey.MarshalSecret] gave.
@@ -22,9 +29,7 @@ func NewFileKey(b []byte) (*FileKey, error) {
 	if len(b) != fileKeySize {
 		return nil, verdict.NotGenuine("sealed.key", "a file key of 16 bytes", fmt.Sprintf("%d bytes", len(b)), "ask for the key again")
 	}
-	k := &FileKey{set: true}
-	copy(k.bytes[:], b)
-	return k, nil
+	return &FileKey{secret: &secret{bytes: [fileKeySize]byte(b)}}, nil
 }
 
 // MarshalSecret gives the key's 16 bytes, to be sealed to a room. The caller wipes them.
@@ -32,19 +37,18 @@ func (k *FileKey) MarshalSecret() ([]byte, error) {
 	if err := k.check(); err != nil {
 		return nil, err
 	}
-	return append([]byte(nil), k.bytes[:]...), nil
+	return bytes.Clone(k.secret.bytes[:]), nil
 }
 
 // Wipe overwrites the key, which then opens nothing. A nil or wiped key may be wiped again.
 func (k *FileKey) Wipe() {
-	if k != nil {
-		clear(k.bytes[:])
-		k.set = false
+	if k != nil && k.secret != nil {
+		*k.secret = secret{wiped: true}
 	}
 }
 
 func (k *FileKey) check() error {
-	if k == nil || !k.set {
+	if k == nil || k.secret == nil || k.secret.wiped {
 		return verdict.Refuse("sealed.key", "a file key", "none, or one wiped", "obtain the file's key first")
 	}
 	return nil

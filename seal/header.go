@@ -151,7 +151,7 @@ func checkMAC(header []byte, key *FileKey) error {
 	if err := key.check(); err != nil {
 		return err
 	}
-	raw := bytes.Clone(key.bytes[:])
+	raw := bytes.Clone(key.secret.bytes[:])
 	defer clear(raw)
 	if _, err := age.DecryptHeader(header, age.NewInjectedFileKeyIdentity(raw)); err != nil {
 		return headerError(err)

@@ -1,7 +1,7 @@
 package seal
 
 const (
-	// MaxHeader is the longest header, in bytes: 40 hybrid recipients, more than any
+	// MaxHeader is the longest header, in bytes: 42 hybrid recipients, more than any
 	// agreement has. Every stanza costs its reader a private-key operation, so that age's own
 	// limit of 2 MiB would buy a stranger a third of a second of a broker's time.
 	MaxHeader = 64 << 10

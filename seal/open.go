@@ -136,7 +136,7 @@ func (o *opening) run(key *FileKey) (Summary, error) {
 		return Summary{}, readError(err)
 	}
 	var err error
-	if o.payload, err = newPayload(key.bytes[:], nonce[:]); err != nil {
+	if o.payload, err = newPayload(key.secret.bytes[:], nonce[:]); err != nil {
 		return Summary{}, err
 	}
 	o.offset = int64(len(o.header) + nonceSize)
@@ -209,7 +209,7 @@ func (o *opening) checkLast(src io.ReaderAt, size int64, key *FileKey) error {
 	if _, err := src.ReadAt(last, start+nonceSize+number*sealedChunk); err != nil && err != io.EOF {
 		return readError(err)
 	}
-	p, err := newPayload(key.bytes[:], buf[:nonceSize])
+	p, err := newPayload(key.secret.bytes[:], buf[:nonceSize])
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 type lane struct {
 	in, out []byte      // backing of input and output
 	n, m    int         // bytes of them in use
+	most    int         // bytes of them ever used
 	chunk   uint64      // number of the job's first chunk
 	offset  int64       // of the job's first sealed byte in the file
 	last    bool        // nothing follows
@@ -64,6 +65,7 @@ func (r *relay) worker() {
 		if l.err == nil {
 			r.work(l)
 		}
+		l.most = max(l.most, l.n, l.m)
 		good := <-before
 		if good {
 			if r.err = r.write(l); r.err != nil {
@@ -108,7 +110,8 @@ func newLane() *lane {
 	}
 }
 
+// wipe clears what was used of the buffers: a small file doesn't touch the rest.
 func (l *lane) wipe() {
-	clear(l.in)
-	clear(l.out)
+	clear(l.in[:l.most])
+	clear(l.out[:l.most])
 }

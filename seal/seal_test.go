@@ -169,7 +169,8 @@ func unwrap(file []byte, ids []*seal.Identity) (key *seal.FileKey, header []byte
 		return nil, nil, err
 	}
 	for _, id := range ids {
-		if key, err = seal.UnwrapHeader(header, id); err == nil {
+		key, err = seal.UnwrapHeader(header, id)
+		if e := (*verdict.Error)(nil); !errors.As(err, &e) || e.Check != "sealed.recipient" {
 			break
 		}
 	}

@@ -1,0 +1,7 @@
+package seal
+
+// Sizes that tests place their cases by.
+const (
+	SealedChunk = sealedChunk
+	JobChunks   = jobChunks
+)
