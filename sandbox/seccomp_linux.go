@@ -65,7 +65,7 @@ func helperCalls() []rule {
 		unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID, unix.SYS_GETCPU,
 		unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_GETPARAM, unix.SYS_SCHED_GETSCHEDULER,
 		unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_READLINKAT, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2,
-		unix.SYS_GETDENTS64, unix.SYS_GETCWD, unix.SYS_FADVISE64, unix.SYS_FSTATFS, unix.SYS_PRLIMIT64,
+		unix.SYS_GETDENTS64, unix.SYS_GETCWD, unix.SYS_GETSOCKOPT, unix.SYS_FADVISE64, unix.SYS_FSTATFS, unix.SYS_PRLIMIT64,
 	)...)
 	return append(rules,
 		rule{unix.SYS_OPENAT, 2, unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC, unix.O_RDONLY},

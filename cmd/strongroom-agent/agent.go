@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"strongroom.dev/attest"
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/channel"
+	"strongroom.dev/room"
+	"strongroom.dev/sandbox"
+	"strongroom.dev/verdict"
+	"strongroom.dev/workload/sql"
+)
+
+// The descriptors an agent starts with; helpers and inputs follow, named in the start message.
+const (
+	channelFD = 3
+	deviceFD  = 4
+)
+
+// patience is how long the host may take over what has nothing to wait for.
+const patience = 30 * time.Second
+
+// agent composes a room of the machine it runs on.
+type agent struct {
+	inside  *sandbox.Inside
+	session *channel.Session
+	control *channel.Stream
+	device  *os.File
+	telling sync.Mutex // one event or file at a time
+	asking  sync.Mutex // one question to the evidence device at a time
+}
+
+func serve(in *sandbox.Inside, memory int64) error {
+	conn, err := polled(channelFD, "channel")
+	if err != nil {
+		return verdict.Misuse("descriptor 3", "a connection to the host", err.Error(), "strongroom run and strongroom host serve start this program")
+	}
+	device, err := polled(deviceFD, "evidence device")
+	if err != nil {
+		return verdict.Misuse("descriptor 4", "the evidence device", err.Error(), "strongroom run and strongroom host serve start this program")
+	}
+	session, err := channel.New(conn, channel.Room)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	// A host that goes away ends the run.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { <-session.Done(); cancel() }()
+	a := &agent{inside: in, session: session, device: device}
+	return a.run(ctx, memory)
+}
+
+// polled makes a descriptor one that the run-time waits for without holding a thread.
+func polled(fd int, name string) (*os.File, error) {
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (a *agent) run(ctx context.Context, memory int64) error {
+	first, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	control, err := a.session.Accept(first)
+	if err != nil {
+		return fmt.Errorf("waiting for the host: %w", err)
+	}
+	if control.Name() != "control" {
+		return verdict.Misuse("room.start", "the control stream first", control.Name(), "host and agent must be of the same version")
+	}
+	a.control = control
+	data, err := channel.ReadMessage(control, room.MaxStart)
+	if err != nil {
+		return fmt.Errorf("reading the start message: %w", err)
+	}
+	start, err := room.ParseStart(data)
+	if err == nil {
+		err = room.Run(ctx, a.config(memory), start)
+	} else {
+		a.tell(room.Event{Event: room.Stopped, Error: verdict.Encode(err)})
+	}
+	a.leave()
+	return err
+}
+
+// leave says that nothing more comes, and waits until the host has taken it.
+func (a *agent) leave() {
+	if a.control.CloseWrite() != nil {
+		return
+	}
+	select {
+	case <-a.session.Done():
+	case <-time.After(patience):
+	}
+}
+
+func (a *agent) config(memory int64) room.Config {
+	return room.Config{
+		Platform: dev.Name,
+		Lacks:    a.inside.Lacks,
+		Attest:   a.attest,
+		Ask:      a.session.Call,
+		Tell:     a.tell,
+		File: func(name string, data io.Reader, size int64) error {
+			a.telling.Lock()
+			defer a.telling.Unlock()
+			return room.WriteFile(a.control, name, data, size)
+		},
+		Input:         handedOver,
+		Memory:        memoryFile,
+		Seal:          sealFile,
+		Engine:        a.engine,
+		FirstFile:     sandbox.FirstFile,
+		Silence:       a.inside.Silence,
+		Elapsed:       elapsed,
+		HostClock:     time.Now,
+		EngineMemory:  memory,
+		EngineThreads: int64(runtime.NumCPU()),
+	}
+}
+
+func (a *agent) tell(e room.Event) error {
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	return room.WriteEvent(a.control, e)
+}
+
+// attest asks the evidence device: 64 bytes of report data in, a message with the evidence out.
+func (a *agent) attest(ctx context.Context, report [64]byte) (attest.Evidence, error) {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	stop := context.AfterFunc(ctx, func() { a.device.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var e attest.Evidence
+	if _, err := a.device.Write(report[:]); err != nil {
+		return e, err
+	}
+	data, err := channel.ReadMessage(a.device, 2*attest.MaxEvidence)
+	if err != nil {
+		return e, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&e); err != nil {
+		return e, err
+	}
+	if e.Platform != dev.Name {
+		return e, verdict.NotGenuine("room.evidence", "evidence of platform "+string(dev.Name), verdict.Short(string(e.Platform)), "start the room with a launcher of this version")
+	}
+	return e, nil
+}
+
+// handedOver opens a descriptor that the host handed over.
+func handedOver(fd int) (*os.File, error) {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		return nil, err
+	}
+	unix.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)), nil
+}
+
+// memoryFile makes a file without a place in any file system, which nobody can execute.
+func memoryFile(name string) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// sealFile makes a memory file one that nobody can change any more.
+func sealFile(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	return err
+}
+
+// elapsed reads the machine's counter that goes on while it sleeps.
+func elapsed() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic("no clock: " + err.Error()) // can't happen, and no lease could be kept
+	}
+	return time.Duration(t.Nano())
+}
+
+// engine runs one job in a helper's sandbox and ends the helper.
+func (a *agent) engine(ctx context.Context, program *os.File, job sql.Job, files []*os.File) (sql.Result, string, error) {
+	p, err := a.inside.Start(sandbox.Command{
+		Program: program,
+		Args:    []string{"strongroom-sql"},
+		Files:   files,
+		// DuckDB keeps itself to the job's memory; this is where it ends if it doesn't.
+		Limits: sandbox.Limits{Memory: 2*job.Memory + 2<<30, Files: sandbox.MaxFiles},
+	})
+	if err != nil {
+		return sql.Result{}, "", err
+	}
+	stop := context.AfterFunc(ctx, p.Kill)
+	defer stop()
+	result, err := sql.Run(ctx, p.Conn, job, nil)
+	p.Kill()
+	return result, p.Said(), err
+}
+
+// engineMemory is half of what the machine has free: the rest is for inputs and results.
+func engineMemory() int64 {
+	const least = 256 << 20
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return least
+	}
+	return max(least, int64(uint64(info.Freeram+info.Bufferram)*uint64(info.Unit)/2)>>20<<20)
+}

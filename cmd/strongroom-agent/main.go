@@ -1,0 +1,33 @@
+// Command strongroom-agent is the program inside a room. It shuts itself in, makes its keys,
+// takes one run from its host and lets out sealed results: see package room. It has no
+// engine, no network and no command line: what it needs comes on descriptors (spec/room.md,
+// section 2), and it believes none of it.
+//
+// Exit codes are those of strongroom: 0 ok, 1 broken, 2 usage, 3 refused, 4 invalid evidence.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"strongroom.dev/sandbox"
+	"strongroom.dev/verdict"
+)
+
+// engines is how many times a run starts the engine: for the check and for the job.
+const engines = 2
+
+func main() {
+	memory := engineMemory() // asked while it still may ask
+	in, err := sandbox.Main(engines)
+	if err == nil {
+		err = serve(in, memory)
+		in.Close()
+	}
+	if err != nil {
+		// Before data is decrypted this tells whoever started the agent by hand what it wants;
+		// afterwards standard error is gone.
+		fmt.Fprintln(os.Stderr, "strongroom-agent: "+verdict.As(err).Error())
+	}
+	os.Exit(verdict.Exit(err))
+}

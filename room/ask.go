@@ -1,0 +1,341 @@
+package room
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"strongroom.dev/attest"
+	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
+	"strongroom.dev/release"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// each does something for every item at once, and gives the first error in their order that
+// is not merely a consequence of another's.
+func each[T any](ctx context.Context, items []T, do func(context.Context, T) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(items))
+	var all sync.WaitGroup
+	for i, item := range items {
+		all.Go(func() {
+			if errs[i] = do(ctx, item); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	first := errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return first
+}
+
+// ask makes a call that may be repeated: what was refused, or is not genuine, is not asked
+// again; what did not get through is, a few times.
+func (r *run) ask(ctx context.Context, stream, path string, body []byte, limit int) ([]byte, error) {
+	wait := 50 * time.Millisecond
+	for try := 1; ; try++ {
+		answer, err := r.Ask(ctx, stream, path, body, limit)
+		if err == nil || verdict.As(err).Kind != verdict.Broken || try == maxTries || ctx.Err() != nil {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+		wait *= 2
+	}
+}
+
+// challenge asks every owner's broker for a challenge, and judges everything again by the
+// brokers' time.
+func (r *run) challenge(ctx context.Context) error {
+	if err := each(ctx, r.owners, r.challengeOf); err != nil {
+		return err
+	}
+	now := r.clock.now()
+	if err := r.judge(now); err != nil {
+		return err
+	}
+	for _, in := range r.inputs {
+		if err := in.statement.Verify(r.party(in.agreed.Owner), now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) challengeOf(ctx context.Context, o *owner) error {
+	asked := release.ChallengeRequest{Version: release.Version, Purpose: attest.ForRelease, Agreement: r.agreement.Digest(), Nonce: newNonce()}
+	message, err := release.NewChallengeRequest(asked)
+	if err != nil {
+		return err
+	}
+	answer, err := r.ask(ctx, o.stream(), release.PathChallenge, message, release.MaxSmall)
+	if err != nil {
+		return fmt.Errorf("broker of %s: %w", o.id, err)
+	}
+	broker := o.party.Broker
+	if o.challenge, err = release.VerifyChallenge(answer, broker.ReleaseKey, o.party.Name, asked); err != nil {
+		return fmt.Errorf("broker of %s: %w", o.id, err)
+	}
+	if o.checkpoint, err = ledger.OpenCheckpoint(o.challenge.Checkpoint, broker.LogKey); err != nil {
+		return fmt.Errorf("broker of %s: %w", o.id, err)
+	}
+	r.clock.heard(o.challenge.TimeMS)
+	return nil
+}
+
+func newNonce() wire.Hash {
+	a, b := keys.RandomID(), keys.RandomID()
+	return wire.Hash(slices.Concat(a[:], b[:]))
+}
+
+// getKeys shows each broker evidence for its own challenge and the other brokers'
+// checkpoints, and opens the keys that all of them give (R12: no work without all).
+func (r *run) getKeys(ctx context.Context) error {
+	peers := map[wire.ID][]release.PeerCheckpoint{}
+	for _, o := range r.owners { // one after the other: each may make another answer anew
+		list, err := r.peersOf(ctx, o)
+		if err != nil {
+			return err
+		}
+		peers[o.id] = list
+	}
+	if err := each(ctx, r.owners, func(ctx context.Context, o *owner) error {
+		if err := r.releaseOf(ctx, o, peers[o.id]); err != nil {
+			return fmt.Errorf("broker of %s: %w", o.id, err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	go r.leases.watch(ctx, func(err error) { r.cancel(err) })
+	for _, o := range r.owners {
+		go r.renew(ctx, o)
+	}
+	return r.openKeys()
+}
+
+// peersOf collects the other brokers' checkpoints for o, each with the proof that it extends
+// what o saw last (R15).
+func (r *run) peersOf(ctx context.Context, o *owner) ([]release.PeerCheckpoint, error) {
+	list := []release.PeerCheckpoint{}
+	for _, p := range r.owners {
+		if p == o || p.party.Broker.LogKey == o.party.Broker.LogKey {
+			continue
+		}
+		peer, err := r.peerFor(ctx, o, p)
+		if err != nil {
+			return nil, fmt.Errorf("log of %s, for the broker of %s: %w", p.id, o.id, err)
+		}
+		list = append(list, peer)
+	}
+	return list, nil
+}
+
+func (r *run) peerFor(ctx context.Context, o, p *owner) (release.PeerCheckpoint, error) {
+	from := int64(0)
+	for _, s := range o.challenge.Seen {
+		if s.Origin == p.checkpoint.Origin {
+			from = s.Size
+		}
+	}
+	// Another run may have shown o a newer checkpoint than p's challenge holds.
+	for try := 0; p.checkpoint.Size < from && try < 3; try++ {
+		if err := r.challengeOf(ctx, p); err != nil {
+			return release.PeerCheckpoint{}, err
+		}
+	}
+	peer := release.PeerCheckpoint{Checkpoint: p.challenge.Checkpoint, From: from, Proof: []wire.Hash{}}
+	if from > p.checkpoint.Size {
+		return peer, verdict.NotGenuine("ledger.rollback", fmt.Sprintf("a log of at least %d entries, as its peer has seen", from), fmt.Sprint(p.checkpoint.Size),
+			"the log was set back: its owner's officers must look into it")
+	}
+	if from == 0 || from == p.checkpoint.Size {
+		return peer, nil
+	}
+	proof, err := r.consistency(ctx, p, from, p.checkpoint.Size)
+	peer.Proof = proof
+	return peer, err
+}
+
+func (r *run) consistency(ctx context.Context, p *owner, from, to int64) ([]wire.Hash, error) {
+	message, err := wire.Marshal(release.ConsistencyRequest{From: from, To: to})
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.ask(ctx, p.stream(), release.PathConsistency, message, release.MaxSmall)
+	if err != nil {
+		return nil, err
+	}
+	var answer release.ConsistencyAnswer
+	if err := wire.Unmarshal(data, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Proof == nil {
+		answer.Proof = []wire.Hash{}
+	}
+	return answer.Proof, nil
+}
+
+func (r *run) releaseOf(ctx context.Context, o *owner, peers []release.PeerCheckpoint) error {
+	binding := attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(o.challenge.Token), Signing: r.signing.Public(), HPKE: r.hpke.Public(),
+		Agreement: r.agreement.Digest(), Run: r.request.Digest()}
+	var err error
+	if o.evidence, err = r.Attest(ctx, binding.ReportData()); err != nil {
+		return fmt.Errorf("evidence device: %w", err)
+	}
+	if err := r.show(o); err != nil {
+		return err
+	}
+	id := keys.RandomID()
+	o.releaseID = hex.EncodeToString(id[:])
+	message, signed, err := release.NewRequest(r.signing, release.Request{Broker: o.party.Name, Challenge: o.challenge.Token, ReleaseID: o.releaseID,
+		Evidence: o.evidence, Room: r.keys(), Agreement: r.start.Agreement, Parties: r.start.Parties, Run: r.start.Run, Inputs: r.requests(o), Peers: peers})
+	if err != nil {
+		return err
+	}
+	o.asked = release.Asked{Request: signed, Challenge: o.challenge, Agreement: r.agreement.Digest(), Run: r.request.Digest(), MaxLeaseMS: r.agreement.LeaseMS}
+	sent := r.Elapsed()
+	if o.grant, err = r.ask(ctx, o.stream(), release.PathRelease, message, release.MaxGrant); err != nil {
+		return err
+	}
+	if o.granted, err = release.VerifyGrant(o.grant, o.party.Broker.ReleaseKey, o.asked); err != nil {
+		return err
+	}
+	r.clock.heard(o.granted.TimeMS)
+	r.leases.extend(o.id, sent, time.Duration(o.granted.LeaseMS)*time.Millisecond)
+	return r.checkGrantReceipt(ctx, o)
+}
+
+func (r *run) keys() release.RoomKeys {
+	return release.RoomKeys{Signing: r.signing.Public(), HPKE: r.hpke.Public()}
+}
+
+func (r *run) show(o *owner) error {
+	return r.Tell(Event{Event: Evidence, Shown: &Shown{Broker: o.party.Name, Challenge: o.challenge.Token, Evidence: o.evidence, Room: r.keys(),
+		Agreement: r.agreement.Digest(), Run: r.request.Digest()}})
+}
+
+func (r *run) requests(o *owner) []release.InputRequest {
+	var list []release.InputRequest
+	for _, in := range o.inputs {
+		for _, from := range r.start.Inputs {
+			if from.Input == in.agreed.Name {
+				list = append(list, release.InputRequest{Input: from.Input, Statement: from.Statement, Header: in.header})
+			}
+		}
+	}
+	return list
+}
+
+// checkGrantReceipt demands that the grant stands in the broker's own log, seen by the
+// agreed witnesses, and that this log is the one whose checkpoint came with the challenge.
+func (r *run) checkGrantReceipt(ctx context.Context, o *owner) error {
+	entry, now, err := o.granted.Receipt.Verify(o.party.Broker.LogKey, r.witnesses(), int(r.agreement.Ledgers.Quorum))
+	if err != nil {
+		return err
+	}
+	facts, err := release.ParseGrantFacts(entry.Public)
+	run := r.request.Digest()
+	if err != nil || entry.Kind != "grant" || entry.Run == nil || *entry.Run != run || entry.RunID != r.request.RunID ||
+		facts.Evidence != o.evidence.Digest() || facts.Room != r.signing.Public().ID() || facts.ReleaseID != o.releaseID {
+		return verdict.NotGenuine("grant.receipt", "a receipt of this very grant", "an entry of kind "+verdict.Short(string(entry.Kind))+" about something else",
+			"the broker records something else than it grants: tell its owner")
+	}
+	return r.checkExtends(ctx, o, now)
+}
+
+// checkExtends compares the log's two checkpoints of one conversation.
+func (r *run) checkExtends(ctx context.Context, o *owner, now ledger.Checkpoint) error {
+	before := o.checkpoint
+	var proof []wire.Hash
+	if before.Size > 0 && before.Size < now.Size {
+		var err error
+		if proof, err = r.consistency(ctx, o, before.Size, now.Size); err != nil {
+			return err
+		}
+	}
+	if before.Size == 0 {
+		return nil
+	}
+	return ledger.CheckConsistency(proof, before, now)
+}
+
+func (r *run) witnesses() []ledger.Witness {
+	var list []ledger.Witness
+	for _, w := range r.agreement.Ledgers.Witnesses {
+		list = append(list, ledger.Witness{Name: w.Name, Key: w.Key})
+	}
+	return list
+}
+
+// renew keeps asking an owner's broker whether the run may go on, at a third of the lease,
+// until ctx ends. A no ends the run; silence does when the lease lapses.
+func (r *run) renew(ctx context.Context, o *owner) {
+	lease := time.Duration(r.agreement.LeaseMS) * time.Millisecond
+	wait := lease / 3
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		_, _, err := r.liveOf(ctx, o, nil)
+		switch {
+		case err == nil:
+			wait = lease / 3
+		case ctx.Err() != nil:
+			return
+		case verdict.As(err).Kind == verdict.Broken:
+			wait = lease / 20 // it did not get through
+		default:
+			r.cancel(&verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err})
+			return
+		}
+	}
+}
+
+// liveOf asks an owner's broker whether the run may go on, or, with a commitment, whether
+// this output may leave, and extends the lease by its answer.
+func (r *run) liveOf(ctx context.Context, o *owner, commitment *wire.Digest) (release.Live, []byte, error) {
+	asked := release.LiveRequest{Version: release.Version, Broker: o.party.Name, Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID,
+		ReleaseID: o.releaseID, Nonce: newNonce(), Commitment: commitment}
+	message, err := release.NewLiveRequest(r.signing, asked)
+	if err != nil {
+		return release.Live{}, nil, err
+	}
+	sent := r.Elapsed()
+	try := time.Minute
+	if commitment == nil { // must not outlast the lease that it is to extend
+		try = time.Duration(r.agreement.LeaseMS) * time.Millisecond / 2
+	}
+	one, cancel := context.WithTimeout(ctx, try)
+	defer cancel()
+	data, err := r.Ask(one, o.stream(), release.PathLive, message, release.MaxSmall)
+	if err != nil {
+		return release.Live{}, nil, err
+	}
+	live, err := release.VerifyLive(data, o.party.Broker.ReleaseKey, asked, r.agreement.LeaseMS)
+	if err != nil {
+		return release.Live{}, nil, err
+	}
+	r.clock.heard(live.TimeMS)
+	r.leases.extend(o.id, sent, time.Duration(live.LeaseEndMS-live.TimeMS)*time.Millisecond)
+	return live, data, nil
+}

@@ -1,0 +1,200 @@
+package room
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
+	"strongroom.dev/proof"
+	"strongroom.dev/release"
+	"strongroom.dev/seal"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// letOut is one sealed result on its way out.
+type letOut struct {
+	receiver  wire.ID
+	file      *os.File
+	size      int64
+	statement *keys.Document
+	document  []byte
+}
+
+// finish computes, asks every owner's broker whether this very output may leave, seals it,
+// records the run, and only then hands results and proofs to the host.
+func (r *run) finish(ctx context.Context) error {
+	result, err := r.compute(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.step(Computed); err != nil {
+		return err
+	}
+	head := Head{Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID, Work: r.work.Name, Output: r.output.Name,
+		Format: r.output.Format, Status: OK, Code: result.code}
+	if result.code != "" {
+		head.Status = Failed
+	}
+	part, err := committed(head, result.body, r.output.MaxBytes)
+	if err != nil {
+		return err
+	}
+	salt := release.CommitmentSalt(r.seed, r.request.Digest())
+	commitment := release.CommitTo(salt, r.request.Digest(), r.output.Name, wire.DigestOf(part))
+	if err := r.allowed(ctx, commitment); err != nil {
+		return err
+	}
+	outs, err := r.sealResults(salt, part, commitment)
+	if err != nil {
+		return err
+	}
+	receipts, err := r.record(ctx, result, outs, commitment)
+	if err != nil {
+		return err
+	}
+	if err := r.step(Recorded); err != nil {
+		return err
+	}
+	return r.deliver(ctx, outs, receipts)
+}
+
+// allowed gets every owner's last word: this output of this run may leave, and the broker's
+// own log says so (R13, R14).
+func (r *run) allowed(ctx context.Context, commitment wire.Digest) error {
+	err := each(ctx, r.owners, func(ctx context.Context, o *owner) error {
+		for try := 1; ; try++ {
+			live, data, err := r.liveOf(ctx, o, &commitment)
+			if err == nil {
+				o.live = data
+				return r.checkOutputReceipt(ctx, o, live, commitment)
+			}
+			if verdict.As(err).Kind != verdict.Broken {
+				return &verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err}
+			}
+			if ctx.Err() != nil || try == maxTries {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return r.step(Allowed)
+}
+
+func (r *run) checkOutputReceipt(_ context.Context, o *owner, live release.Live, commitment wire.Digest) error {
+	entry, now, err := live.Receipt.Verify(o.party.Broker.LogKey, r.witnesses(), int(r.agreement.Ledgers.Quorum))
+	if err != nil {
+		return err
+	}
+	facts, err := release.ParseOutputFacts(entry.Public)
+	if err != nil || entry.Kind != "output" || entry.Run == nil || *entry.Run != r.request.Digest() || facts.Commitment != commitment {
+		return verdict.NotGenuine("live.receipt", "a receipt of this very output", "an entry about something else", "the broker records something else than it allows: tell its owner")
+	}
+	if now.Size < o.checkpoint.Size {
+		return verdict.NotGenuine("ledger.rollback", fmt.Sprintf("a log of at least %d entries", o.checkpoint.Size), fmt.Sprint(now.Size), "the broker's log was set back: tell its owner")
+	}
+	return nil
+}
+
+// sealResults seals the plaintext to each receiver, in memory, and states what was sealed.
+func (r *run) sealResults(salt [32]byte, part []byte, commitment wire.Digest) ([]*letOut, error) {
+	var outs []*letOut
+	for _, id := range r.output.Receivers {
+		to, err := recipients(r.party(id))
+		if err != nil {
+			return nil, err
+		}
+		file, err := r.Memory("result")
+		if err != nil {
+			return nil, err
+		}
+		hash := sha256.New()
+		summary, err := seal.Seal(io.MultiWriter(file, hash), container(salt, part), to, seal.Options{})
+		if err != nil {
+			return nil, err
+		}
+		out := &letOut{receiver: id, file: file, size: summary.Size}
+		out.statement, err = keys.NewDocument(proof.ResultType, proof.Result{Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID,
+			Output: r.output.Name, Receiver: id, File: wire.Hash(hash.Sum(nil)), Size: summary.Size, Commitment: commitment})
+		if err == nil {
+			out.document, err = r.signed(out.statement)
+		}
+		if err != nil {
+			return nil, err
+		}
+		outs = append(outs, out)
+	}
+	return outs, nil
+}
+
+// signed signs a document with the room's key and gives it in canonical form.
+func (r *run) signed(doc *keys.Document) ([]byte, error) {
+	if err := doc.Sign(r.signing); err != nil {
+		return nil, err
+	}
+	return wire.Marshal(doc)
+}
+
+// deliver hands each receiver's sealed result and its proof to the host.
+func (r *run) deliver(ctx context.Context, outs []*letOut, receipts []ledger.Receipt) error {
+	if _, err := r.leases.check(); err != nil {
+		return err
+	}
+	for _, out := range outs {
+		bundle := r.bundle(out, receipts)
+		data, err := bundle.Encode()
+		if err != nil {
+			return err
+		}
+		if _, err := out.file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		name := fmt.Sprintf("%s-%s-%s", r.output.Name, out.receiver, r.request.RunID[:8])
+		if err := r.File(name+".age", out.file, out.size); err != nil {
+			return err
+		}
+		if err := r.File(name+".proof", bytes.NewReader(data), int64(len(data))); err != nil {
+			return err
+		}
+		out.file.Close()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (r *run) bundle(out *letOut, receipts []ledger.Receipt) *proof.Bundle {
+	b := &proof.Bundle{Type: proof.BundleType, Agreement: compact(r.start.Agreement), Run: compact(r.start.Run), Room: r.keys(), Result: out.document, Records: receipts}
+	for _, p := range r.start.Parties {
+		b.Parties = append(b.Parties, compact(p))
+	}
+	for i := range r.inputs {
+		b.Statements = append(b.Statements, compact(r.start.Inputs[i].Statement))
+	}
+	for _, o := range r.owners {
+		b.Releases = append(b.Releases, proof.Release{Broker: o.party.Name, Challenge: o.challenge.Token, Evidence: o.evidence, Grant: compact(o.grant)})
+		b.Lives = append(b.Lives, compact(o.live))
+	}
+	return b
+}
+
+// compact takes the line feed off a document.
+func compact(doc []byte) json.RawMessage { return bytes.TrimRight(bytes.Clone(doc), "\n") }
+
+// evidenceDigests gives the evidence digests in the owners' order.
+func (r *run) evidenceDigests() []wire.Digest {
+	var list []wire.Digest
+	for _, o := range r.owners {
+		list = append(list, o.evidence.Digest())
+	}
+	return list
+}

@@ -1,0 +1,386 @@
+package room
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
+	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
+	"strongroom.dev/release"
+	"strongroom.dev/seal"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+	"strongroom.dev/workload/sql"
+)
+
+// run is one run and all that it holds.
+type run struct {
+	Config
+	cancel context.CancelCauseFunc
+	clock  clock
+	leases leases
+
+	start     Start
+	agreement *agreement.SignedAgreement
+	parties   []*agreement.SignedParty
+	request   *agreement.SignedRun
+	work      agreement.Work
+	output    agreement.Output
+	inputs    []*input
+	owners    []*owner
+	engine    *os.File
+	job       sql.Job
+
+	signing *keys.SigningKey
+	hpke    *keys.HPKEPrivateKey
+	seed    *keys.Secret
+
+	opened  bool // an input has been decrypted: from here on, codes only
+	timings timings
+}
+
+// input is data that the work reads.
+type input struct {
+	agreed    agreement.Input
+	statement *agreement.SignedDataset
+	file      *os.File // sealed
+	header    []byte
+	key       *seal.FileKey
+	plain     *os.File // memory only
+}
+
+// owner is a party whose data the work reads, and what its broker said.
+type owner struct {
+	id     wire.ID // in the agreement
+	party  *agreement.SignedParty
+	inputs []*input
+
+	challenge  release.Challenge
+	checkpoint ledger.Checkpoint
+	evidence   attest.Evidence
+	asked      release.Asked
+	releaseID  string
+	granted    release.Granted
+	grant      []byte // signed document
+	live       []byte // signed document: the last word, about the output
+}
+
+func (o *owner) stream() string { return "broker/" + string(o.id) }
+
+// run goes through the stages; each needs the ones before.
+func (r *run) run(ctx context.Context, start Start) error {
+	r.start = start
+	began := r.Elapsed()
+	if err := r.makeKeys(); err != nil {
+		return err
+	}
+	if err := r.step(Started); err != nil {
+		return err
+	}
+	for _, stage := range []struct {
+		do   func(context.Context) error
+		done Step
+		took *int64
+	}{
+		{r.verify, Verified, &r.timings.VerifyMS},
+		{r.challenge, Challenged, &r.timings.KeysMS},
+		{r.getKeys, Released, &r.timings.KeysMS},
+		{r.open, Opened, &r.timings.OpenMS},
+	} {
+		err := stage.do(ctx)
+		if err == nil {
+			err = r.step(stage.done)
+		}
+		if err != nil {
+			return err
+		}
+		now := r.Elapsed()
+		*stage.took += (now - began).Milliseconds()
+		began = now
+	}
+	return r.finish(ctx)
+}
+
+func (r *run) step(s Step) error { return r.Tell(Event{Event: Progress, Step: s}) }
+
+func (r *run) makeKeys() (err error) {
+	if r.signing, err = keys.GenerateSigningKey(keys.Ed25519); err != nil {
+		return err
+	}
+	r.hpke, err = keys.GenerateHPKEKey()
+	return err
+}
+
+// verify checks everything that can be checked without a broker, by the host's clock, which
+// can only make it refuse; judge repeats what depends on time by the brokers' clock.
+func (r *run) verify(ctx context.Context) error {
+	for _, check := range []func() error{r.readDocuments, func() error { return r.judge(r.HostClock()) }, r.checkPlatform, r.checkWork, r.readInputs} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return r.checkQuery(ctx)
+}
+
+func (r *run) readDocuments() (err error) {
+	if r.agreement, err = agreement.ParseAgreement(r.start.Agreement); err != nil {
+		return err
+	}
+	if len(r.start.Parties) > agreement.MaxParties {
+		return verdict.Misuse("room.parties", fmt.Sprintf("at most %d parties", agreement.MaxParties), fmt.Sprint(len(r.start.Parties)), "send the agreement's parties only")
+	}
+	for _, raw := range r.start.Parties {
+		p, err := agreement.ParseParty(raw)
+		if err != nil {
+			return err
+		}
+		r.parties = append(r.parties, p)
+	}
+	r.request, err = agreement.ParseRun(r.start.Run)
+	return err
+}
+
+// judge checks signatures and validity at one moment.
+func (r *run) judge(now time.Time) error {
+	if err := r.agreement.Verify(r.parties, now); err != nil {
+		return err
+	}
+	requester := r.party(r.request.Requester)
+	if requester == nil {
+		return verdict.Refuse("run.requester", "a party of the agreement", verdict.Short(string(r.request.Requester)), "a party that may run the work must sign the request")
+	}
+	return r.request.Verify(r.agreement, requester, now)
+}
+
+// party finds a party's descriptor by its name in the agreement.
+func (r *run) party(id wire.ID) *agreement.SignedParty {
+	p, found := r.agreement.PartyByID(id)
+	if !found {
+		return nil
+	}
+	for _, signed := range r.parties {
+		if signed.Digest() == p.Descriptor {
+			return signed
+		}
+	}
+	return nil
+}
+
+// checkPlatform asks whether the agreement accepts this kind of machine, with what its
+// kernel denies. Whether it is one, evidence shows to the brokers.
+func (r *run) checkPlatform() error {
+	i := slices.IndexFunc(r.agreement.Platforms, func(p agreement.Platform) bool { return p.Kind == r.Platform })
+	if i < 0 {
+		return verdict.Refuse("room.platform", "a platform that the agreement accepts", string(r.Platform), "start the room on another kind of machine")
+	}
+	for _, lack := range r.Lacks {
+		if !slices.Contains(r.agreement.Platforms[i].MayLack, lack.Layer) {
+			return verdict.Refuse("room.sandbox", "a kernel that allows the sandbox layer "+string(lack.Layer), lack.Reason,
+				"start the room on another machine, or agree on may_lack: ["+string(lack.Layer)+"]")
+		}
+	}
+	return nil
+}
+
+func (r *run) checkWork() error {
+	r.work, _ = r.agreement.WorkByName(r.request.Work) // Verify has found it
+	r.output, _ = r.agreement.OutputByName(r.work.Output)
+	if r.work.Kind != "sql" {
+		return verdict.Refuse("room.work", "work of kind sql", string(r.work.Kind), "this agent runs no other kind")
+	}
+	for _, id := range r.agreement.OwnersOf(r.work) {
+		party := r.party(id)
+		if party == nil || party.Broker == nil {
+			return verdict.Refuse("room.broker", "a broker of "+string(id), "none in its descriptor", "an owner of data needs a broker: agree on a descriptor that names one")
+		}
+		r.owners = append(r.owners, &owner{id: id, party: party})
+	}
+	for _, id := range r.output.Receivers {
+		if _, err := recipients(r.party(id)); err != nil {
+			return err
+		}
+	}
+	if _, err := r.detailSize(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// recipients parses what results for a party are sealed to.
+func recipients(p *agreement.SignedParty) ([]seal.Recipient, error) {
+	if p == nil || len(p.Results) == 0 {
+		return nil, verdict.Refuse("room.receiver", "result recipients of every receiver", "none", "agree on a descriptor that names them")
+	}
+	return parseRecipients(p.Results)
+}
+
+func parseRecipients(texts []string) ([]seal.Recipient, error) {
+	out := make([]seal.Recipient, 0, len(texts))
+	for _, text := range texts {
+		recipient, err := seal.ParseRecipient(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, recipient)
+	}
+	return out, nil
+}
+
+// readInputs matches the files that the host handed over with the request's datasets.
+func (r *run) readInputs() error {
+	inputs := r.agreement.InputsOf(r.work)
+	if len(r.start.Inputs) != len(inputs) || len(r.request.Datasets) != len(inputs) {
+		return verdict.Misuse("room.inputs", fmt.Sprintf("the files of %d inputs", len(inputs)), fmt.Sprint(len(r.start.Inputs)), "hand over the sealed file of each input, and no other")
+	}
+	for i, agreed := range inputs {
+		in := &input{agreed: agreed}
+		r.inputs = append(r.inputs, in)
+		if err := r.readInput(in, r.start.Inputs[i], r.request.Datasets[i]); err != nil {
+			return err
+		}
+		o := r.owner(agreed.Owner)
+		o.inputs = append(o.inputs, in)
+	}
+	return nil
+}
+
+func (r *run) owner(id wire.ID) *owner {
+	for _, o := range r.owners {
+		if o.id == id {
+			return o
+		}
+	}
+	return nil // OwnersOf names the owner of every input
+}
+
+// readInput checks one input before anything is decrypted: the owner's signed statement is
+// the one the request names and fits the agreement, and the file's header and size are those
+// of the statement. The file's every byte is checked as it is decrypted.
+func (r *run) readInput(in *input, from StartInput, want agreement.RunDataset) (err error) {
+	name := string(in.agreed.Name)
+	if from.Input != in.agreed.Name || want.Input != in.agreed.Name {
+		return verdict.Misuse("room.inputs", "the file of input "+name, verdict.Short(string(from.Input)), "hand the files over in the agreement's order")
+	}
+	if in.statement, err = agreement.ParseDataset(from.Statement); err != nil {
+		return err
+	}
+	if in.statement.Digest() != want.Statement {
+		return verdict.Refuse("input.version", "the dataset version the request names, "+want.Statement.Short(), in.statement.Digest().Short(), "serve the version that was asked for")
+	}
+	if err := in.statement.Verify(r.party(in.agreed.Owner), r.HostClock()); err != nil {
+		return err
+	}
+	if err := fits(in.statement.Dataset, in.agreed, r.party(in.agreed.Owner).Name); err != nil {
+		return err
+	}
+	if p := in.agreed.Statement; p != nil && *p != want.Statement {
+		return verdict.Refuse("input.version", "the dataset version the agreement pins, "+p.Short(), want.Statement.Short(), "sign a request for that version")
+	}
+	if in.file, err = r.Input(from.FD); err != nil {
+		return verdict.Misuse("room.inputs", "an open file for input "+name, err.Error(), "hand over the sealed file")
+	}
+	return in.checkFile()
+}
+
+// fits checks that a statement is about what the agreement calls by that input's name.
+func fits(d agreement.Dataset, in agreement.Input, owner wire.ID) error {
+	for _, c := range []struct {
+		what      string
+		want, got any
+	}{
+		{"owner", owner, d.Owner}, {"dataset", in.Dataset, d.Dataset}, {"format", in.Format, d.Format},
+		{"schema", agreement.SchemaDigest(in.Schema), d.Schema},
+	} {
+		if c.want != c.got {
+			return verdict.Refuse("input."+c.what, fmt.Sprintf("%s %v, as agreed for input %s", c.what, c.want, in.Name), fmt.Sprint(c.got), "serve a version of the agreed dataset")
+		}
+	}
+	return nil
+}
+
+func (in *input) checkFile() error {
+	name, want := string(in.agreed.Name), in.statement.Dataset
+	info, err := in.file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() < want.Size {
+		size := int64(0)
+		if err == nil {
+			size = info.Size()
+		}
+		return verdict.Refuse("input.size", fmt.Sprintf("a file of %d bytes for input %s", want.Size, name), fmt.Sprint(size), "the file was cut short: get it from its owner again")
+	}
+	if info.Size() != want.Size {
+		return verdict.Refuse("input.size", fmt.Sprintf("a file of %d bytes for input %s", want.Size, name), fmt.Sprint(info.Size()), "something was added to the file: get it from its owner again")
+	}
+	if in.header, err = seal.ReadHeader(in.sealed()); err != nil {
+		return err
+	}
+	if got := wire.HashOf(in.header); got != want.Header {
+		return verdict.Refuse("input.header", "header "+want.Header.Short()+" of input "+name, got.Short(), "this is another file: serve the one its owner signed")
+	}
+	stanzas, err := seal.CountStanzas(in.header)
+	if err != nil {
+		return err
+	}
+	if int64(stanzas) != want.Recipients {
+		return verdict.Refuse("input.recipients", fmt.Sprintf("%d recipients of input %s", want.Recipients, name), fmt.Sprint(stanzas), "serve the file its owner signed")
+	}
+	return nil
+}
+
+// checkQuery has the engine check the query against the agreed schemas, in its sandbox and
+// without data, so that a query outside the rules costs nobody a run.
+func (r *run) checkQuery(ctx context.Context) error {
+	for _, h := range r.start.Helpers {
+		if h.Name != engineName {
+			continue
+		}
+		var err error
+		if r.engine, err = r.Input(h.FD); err != nil {
+			return verdict.Misuse("room.helper", "the program "+engineName, err.Error(), "hand over the helper programs")
+		}
+	}
+	if r.engine == nil {
+		return verdict.Misuse("room.helper", "the program "+engineName, "none", "hand over the helper programs")
+	}
+	if err := r.makeJob(); err != nil {
+		return err
+	}
+	check := r.job
+	check.CheckOnly = true
+	check.Inputs = slices.Clone(check.Inputs)
+	for i := range check.Inputs {
+		check.Inputs[i].FD = 0
+	}
+	_, said, err := r.Engine(ctx, r.engine, check, nil)
+	if err != nil {
+		return explain(ctx, err, said)
+	}
+	return nil
+}
+
+// engineName is the helper that runs work of kind sql.
+const engineName = "strongroom-sql"
+
+// makeJob says what the engine is to do; descriptors are those the inputs will have.
+func (r *run) makeJob() error {
+	parameters, err := sql.Parameters(r.work.Parameters, r.request.Parameters)
+	if err != nil {
+		return err
+	}
+	r.job = sql.Job{Query: r.work.Query, Parameters: parameters, MinGroup: r.output.MinGroup, MaxRows: r.output.MaxRows, MaxBytes: r.output.MaxBytes,
+		Memory: r.EngineMemory, Threads: r.EngineThreads}
+	for i, in := range r.inputs {
+		r.job.Inputs = append(r.job.Inputs, sql.Input{Name: in.agreed.Name, Owner: in.agreed.Owner, FD: r.FirstFile + i, Format: in.agreed.Format,
+			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit})
+	}
+	for _, name := range r.work.Tables {
+		t, _ := r.agreement.TableByName(name)
+		r.job.Tables = append(r.job.Tables, sql.Table{Name: t.Name, Inputs: t.Inputs})
+	}
+	return nil
+}
