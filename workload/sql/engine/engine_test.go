@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"strongroom.dev/agreement"
 	"strongroom.dev/workload/sql"
 	"strongroom.dev/workload/sql/engine"
 )
@@ -163,6 +162,3 @@ func testAllowed(t *testing.T, file string, v vector) {
 		t.Error(diff)
 	}
 }
-
-// columnsOf is for tests that make schemas of their own.
-func columnsOf(columns ...agreement.Column) []agreement.Column { return columns }
