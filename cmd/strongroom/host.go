@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/host"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/internal/version"
+	"strongroom.dev/server"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+func (a *app) hostCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "host",
+		Short: "Start rooms for others, trusted with nothing",
+	}
+	cmd.AddCommand(a.hostServe(), a.hostRoot())
+	return cmd
+}
+
+// hostFlags are what starting rooms on this machine takes.
+type hostFlags struct {
+	data    string
+	ledgers []string
+}
+
+func (f *hostFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", ".", "`DIR` of sealed files: NAME.age and NAME.statement.json")
+	cmd.Flags().StringArrayVar(&f.ledgers, "ledger", nil, "where a shared ledger is: `ORIGIN=URL` (repeat)")
+}
+
+func (f *hostFlags) urls() (map[string]string, error) {
+	urls := map[string]string{}
+	for _, text := range f.ledgers {
+		origin, url, found := strings.Cut(text, "=")
+		if !found || origin == "" || !strings.HasPrefix(url, "http") {
+			return nil, verdict.Misuse("--ledger", "ORIGIN=URL", verdict.Short(text), "the origin is the first part of the ledger's key, as in ledger.example=http://127.0.0.1:7500")
+		}
+		urls[origin] = strings.TrimSuffix(url, "/")
+	}
+	return urls, nil
+}
+
+// hostConfig loads the room image beside this program and the development root of the home.
+func (a *app) hostConfig(f hostFlags, dir string) (host.Config, error) {
+	urls, err := f.urls()
+	if err != nil {
+		return host.Config{}, err
+	}
+	h, err := a.hostHome()
+	if err != nil {
+		return host.Config{}, err
+	}
+	root, err := h.DevRoot(true)
+	if err != nil {
+		return host.Config{}, err
+	}
+	programs, err := loadPrograms()
+	if err != nil {
+		return host.Config{}, err
+	}
+	return host.Config{Programs: programs, Root: root, Dir: dir, Ledgers: urls, Log: a.err}, nil
+}
+
+// hostHome is a home that may hold nothing but a development root.
+func (a *app) hostHome() (*home.Home, error) {
+	if h, err := home.Open(a.homeDir); err == nil {
+		return h, nil
+	}
+	return home.Create(a.homeDir)
+}
+
+// loadPrograms loads the agent and its helpers from beside this program, of the same build.
+func loadPrograms() (*host.Programs, error) {
+	agent, err := companion(agentProgram)
+	if err != nil {
+		return nil, err
+	}
+	sql, err := companion(sqlProgram)
+	if err != nil {
+		return nil, err
+	}
+	return host.Load(agent, map[wire.ID]string{sqlProgram: sql})
+}
+
+// companion gives the path of a program beside this one and refuses one of another build.
+func companion(name string) (string, error) {
+	path, err := beside(name)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", verdict.Misuse("program", name+" beside strongroom", "none there", "keep the programs of one archive in one folder; make build puts them into bin/")
+	}
+	out, err := exec.Command(path, "--version").Output()
+	if err != nil {
+		return "", verdict.Misuse("program.version", name+" of build "+version.Version, "it does not run: "+err.Error(), "take all programs from one archive")
+	}
+	if got := strings.TrimSpace(string(out)); got != version.Version {
+		return "", verdict.Misuse("program.version", name+" of build "+version.Version, verdict.Short(got), "take all programs from one archive")
+	}
+	return path, nil
+}
+
+func (a *app) hostRoot() *cobra.Command {
+	return &cobra.Command{
+		Use:   "root",
+		Short: "Print the fingerprint of this user's development root, INSECURE",
+		Long: `Prints the fingerprint that agreements pin to accept rooms on the insecure dev platform of
+this user, making the key first if there is none. Whoever holds it can forge such rooms.`,
+		Example: "  strongroom host root",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			h, err := a.hostHome()
+			if err != nil {
+				return err
+			}
+			key, err := h.DevRoot(true)
+			if err != nil {
+				return err
+			}
+			root := key.Public().ID()
+			return a.print(map[string]any{"root": root, "platform": "dev", "insecure": true}, func(w io.Writer) { fmt.Fprintln(w, root) })
+		},
+	}
+}
+
+func (a *app) hostServe() *cobra.Command {
+	var flags hostFlags
+	var listen, dir string
+	var rooms int
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start rooms for whoever may run an agreement's work",
+		Long: `Serves rooms over HTTP. A host keeps sealed files and starts rooms; it can delay and stop
+them, and learns when they ran and how large files are, nothing more. On this version's only
+platform, dev, it can also read their memory: INSECURE.`,
+		Example: "  strongroom host serve --listen 127.0.0.1:7600 --data sealed --ledger ledger.example=http://127.0.0.1:7500",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.serveHost(ctx, flags, listen, dir, rooms)
+		},
+	}
+	flags.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
+	f.StringVar(&dir, "dir", "", "`DIR` for what rooms let out (default: rooms in the home directory)")
+	f.IntVar(&rooms, "rooms", 4, "how many rooms may run at once")
+	return cmd
+}
+
+func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string, rooms int) error {
+	if dir == "" {
+		h, err := a.hostHome()
+		if err != nil {
+			return err
+		}
+		dir = h.Path("rooms")
+	}
+	config, err := a.hostConfig(flags, dir)
+	if err != nil {
+		return err
+	}
+	defer config.Programs.Close()
+	manager, err := host.NewManager(config, flags.data, rooms, a.now)
+	if err != nil {
+		return err
+	}
+	defer manager.Close()
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+	}
+	ready := map[string]any{"address": listener.Addr().String(), "platform": "dev", "insecure": true, "root": config.Root.Public().ID(), "measurements": config.Programs.Measurement().Named()}
+	if err := a.print(ready, func(w io.Writer) {
+		fmt.Fprintf(w, "Host listening on http://%s, data in %s\n", listener.Addr(), flags.data)
+		fmt.Fprintf(w, "INSECURE: rooms run on the dev platform, root %s\n", config.Root.Public().ID())
+	}); err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(a.err, nil))
+	return server.Serve(ctx, listener, server.Host(ctx, manager, logger), logger)
+}

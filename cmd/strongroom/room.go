@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
+	"strongroom.dev/client"
+	"strongroom.dev/host"
+	"strongroom.dev/policy"
+	"strongroom.dev/room"
+	"strongroom.dev/verdict"
+)
+
+func (a *app) roomCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "room",
+		Short: "The rooms of a host: list, status, verify, stop",
+	}
+	var url string
+	cmd.PersistentFlags().StringVar(&url, "host", "http://127.0.0.1:7600", "the host's `URL`")
+	at := func() client.Host { return client.Host{URL: url} }
+	cmd.AddCommand(a.roomList(at), a.roomStatus(at), a.roomVerify(at), a.roomStop(at))
+	return cmd
+}
+
+func (a *app) roomList(at func() client.Host) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the rooms of a host", Args: cobra.NoArgs,
+		Example: "  strongroom room list --host http://127.0.0.1:7600",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			rooms, err := at().Rooms(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if rooms == nil {
+				rooms = []host.Info{}
+			}
+			return a.print(rooms, func(w io.Writer) {
+				for _, r := range rooms {
+					fmt.Fprintf(w, "%s  %-8s %s  %s for %s, run %s\n", r.ID, r.State, r.Started, r.Work, r.Requester, r.RunID)
+				}
+			})
+		},
+	}
+}
+
+func (a *app) roomStatus(at func() client.Host) *cobra.Command {
+	return &cobra.Command{
+		Use: "status ROOM", Short: "Show what a host says of a room", Args: cobra.ExactArgs(1),
+		Example: "  strongroom room status 3f2a9c01",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := at().Room(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) { printRoom(w, r) })
+		},
+	}
+}
+
+func printRoom(w io.Writer, r host.Info) {
+	fmt.Fprintf(w, "Room %s: %s\n", r.ID, r.State)
+	fmt.Fprintf(w, "  %s for %s, run %s, started %s\n", r.Work, r.Requester, r.RunID, r.Started)
+	fmt.Fprintf(w, "  agreement %s: %s\n", r.Agreement.Short(), verdict.Printable(r.Title))
+	fmt.Fprintf(w, "  platform %s, INSECURE: the host can read it\n", r.Platform)
+	if r.Step != "" {
+		fmt.Fprintf(w, "  last step: %s\n", r.Step.Text())
+	}
+	if r.Error != "" {
+		fmt.Fprintf(w, "  stopped: %s\n", verdict.Printable(r.Error))
+	}
+	for _, name := range r.Files {
+		fmt.Fprintf(w, "  let out: %s\n", verdict.Printable(name))
+	}
+}
+
+func (a *app) roomStop(at func() client.Host) *cobra.Command {
+	return &cobra.Command{
+		Use: "stop ROOM", Short: "Stop a room; what it holds in memory is gone", Args: cobra.ExactArgs(1),
+		Example: "  strongroom room stop 3f2a9c01",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := at().Stop(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) { printRoom(w, r) })
+		},
+	}
+}
+
+func (a *app) roomVerify(at func() client.Host) *cobra.Command {
+	return &cobra.Command{
+		Use: "verify ROOM", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
+		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
+in your own home directory: genuine machine, agreed image, this agreement, this run. It says
+that such a room exists and holds these keys; whether brokers gave it data is theirs to say,
+and what came out of it is for its results' proofs.`,
+		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := at().Room(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.verifyRoom(r)
+		},
+	}
+}
+
+func (a *app) verifyRoom(r host.Info) error {
+	h, err := a.openHome()
+	if err != nil {
+		return err
+	}
+	ag, err := h.Agreement(r.Agreement)
+	if err != nil {
+		return err
+	}
+	if len(r.Shown) == 0 {
+		return verdict.Refuse("room.evidence", "evidence of the room", "none so far", "wait until it has been challenged")
+	}
+	checks := []verdict.Check{}
+	for _, s := range r.Shown {
+		more, err := a.verifyShown(ag, s)
+		if err != nil {
+			return err
+		}
+		checks = append(checks, more...)
+	}
+	return a.print(map[string]any{"room": r.ID, "verdict": "genuine", "class": ag.Protection, "agreement": ag.Digest(), "checks": checks}, func(w io.Writer) {
+		fmt.Fprintf(w, "Room %s is genuine under %s version %d, class %s\n", r.ID, ag.ID, ag.Version, ag.Protection)
+		for _, c := range checks {
+			fmt.Fprintf(w, "  ok  %-20s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
+		}
+	})
+}
+
+// verifyShown checks one piece of evidence as the broker it was made for would.
+func (a *app) verifyShown(ag *agreement.SignedAgreement, s room.Shown) ([]verdict.Check, error) {
+	claims, err := attest.Verify(s.Evidence, platforms(), attest.Expectation{
+		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(s.Challenge), Signing: s.Room.Signing, HPKE: s.Room.HPKE,
+			Agreement: ag.Digest(), Run: s.Run},
+		AgreementBody: ag.Canonical(), Now: a.now()})
+	if err != nil {
+		return nil, err
+	}
+	checks := append(claims.Checks(), policy.Accepted(ag.Agreement, claims)...)
+	for _, c := range checks {
+		if !c.OK {
+			return nil, verdict.FromCheck(verdict.Invalid, c, checks)
+		}
+	}
+	return checks, nil
+}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/agreement"
+	"strongroom.dev/host"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/keys"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// running is one call of `run`.
+type running struct {
+	hostFlags
+	agreement  string
+	work       string
+	parameters []string
+	as         string
+	host       string
+	out        string
+	requestIn  string
+	requestOut string
+	expires    time.Duration
+	dryRun     bool
+	trust      trustFlags
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var r running
+	cmd := &cobra.Command{
+		Use:   "run AGREEMENT --work NAME [--param NAME=VALUE]",
+		Short: "Run agreed work in a room and fetch its proven result",
+		Long: `Signs a request for one run, has a room started, shows how it goes on, and fetches the sealed
+results with their proofs, which it checks before it says so. Open a result with
+"strongroom open".
+
+AGREEMENT is a signed file, or the id or digest of one that you signed. --host dev starts the
+room on this machine, on the insecure dev platform; a URL asks a host.`,
+		Example: `  strongroom run study.json --work means-by-diagnosis --param min-area=500
+  strongroom run study --work counts --host http://127.0.0.1:7600 --out results
+  strongroom run study --work counts --dry-run            # what would be signed and asked`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.agreement = args[0]
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.runWork(ctx, &r)
+		},
+	}
+	r.hostFlags.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&r.work, "work", "", "name of the agreed work")
+	f.StringArrayVar(&r.parameters, "param", nil, "`NAME=VALUE` of a parameter of the work (repeat)")
+	f.StringVar(&r.host, "host", "dev", "dev, or the `URL` of a host")
+	f.StringVar(&r.out, "out", ".", "`DIR` to put results into")
+	f.DurationVar(&r.expires, "expires", time.Hour, "how long the request may wait for a room, at most 24h")
+	f.StringVar(&r.requestIn, "request", "", "use this signed request `FILE` instead of signing one")
+	f.StringVar(&r.requestOut, "save-request", "", "also write the signed request to `FILE`")
+	f.BoolVar(&r.dryRun, "dry-run", false, "show the request; sign and start nothing")
+	return cmd
+}
+
+func (a *app) runWork(ctx context.Context, r *running) error {
+	h, err := a.openHome()
+	if err != nil {
+		return err
+	}
+	ag, yaml, err := a.loadAgreement(r.agreement)
+	if err != nil {
+		return err
+	}
+	if yaml {
+		return verdict.Misuse("agreement.signed", "an agreement that all parties signed", r.agreement+", a draft", "strongroom agreement sign makes the signed form")
+	}
+	parties, _, err := h.Parties(ag.Agreement)
+	if err != nil {
+		return err
+	}
+	if err := ag.Verify(parties, a.now()); err != nil {
+		return err
+	}
+	site, err := a.site(r)
+	if err != nil {
+		return err
+	}
+	defer site.close()
+	run, err := a.requestFor(ctx, h, r, ag, parties, site)
+	if err != nil || r.dryRun {
+		return err
+	}
+	job, err := jobOf(ag, parties, run)
+	if err != nil {
+		return err
+	}
+	room, err := site.start(ctx, job, run)
+	if err != nil {
+		return err
+	}
+	if err := a.follow(ctx, room); err != nil {
+		return err
+	}
+	return a.collect(ctx, r, room, run)
+}
+
+// requestFor makes and signs the run request, or reads one that was signed before.
+func (a *app) requestFor(ctx context.Context, h *home.Home, r *running, ag *agreement.SignedAgreement, parties []*agreement.SignedParty, s site) (*agreement.SignedRun, error) {
+	me, requester, err := ownParty(h, ag, parties)
+	if err != nil {
+		return nil, err
+	}
+	if r.requestIn != "" {
+		data, err := a.readDocument(r.requestIn, "a signed run request")
+		if err != nil {
+			return nil, err
+		}
+		run, err := agreement.ParseRun(data)
+		if err != nil {
+			return nil, err
+		}
+		return run, run.Verify(ag, requester, a.now())
+	}
+	body, err := a.fillRequest(ctx, r, ag, parties, me, s)
+	if err != nil {
+		return nil, err
+	}
+	run, err := agreement.NewRun(body)
+	if err != nil {
+		return nil, err
+	}
+	if r.dryRun {
+		return run, a.print(run.Run, func(w io.Writer) { printRequest(w, ag, run.Run) })
+	}
+	if err := addRunSignature(h, run); err != nil {
+		return nil, err
+	}
+	if err := run.Verify(ag, requester, a.now()); err != nil {
+		return nil, err
+	}
+	if r.requestOut == "" {
+		return run, nil
+	}
+	data, err := run.Document.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return run, a.saveFile(r.requestOut, data, 0o644, false)
+}
+
+func (a *app) fillRequest(ctx context.Context, r *running, ag *agreement.SignedAgreement, parties []*agreement.SignedParty, me wire.ID, s site) (agreement.Run, error) {
+	work, found := ag.WorkByName(wire.ID(r.work))
+	if !found {
+		names := make([]string, len(ag.Work))
+		for i, w := range ag.Work {
+			names[i] = string(w.Name)
+		}
+		return agreement.Run{}, verdict.Misuse("--work", "one of "+strings.Join(names, ", "), verdict.Short(r.work), "name work of the agreement")
+	}
+	parameters, err := parseParameters(work, r.parameters)
+	if err != nil {
+		return agreement.Run{}, err
+	}
+	sealed, err := s.datasets(ctx)
+	if err != nil {
+		return agreement.Run{}, err
+	}
+	datasets, err := host.Latest(sealed, ag, parties, work)
+	if err != nil {
+		return agreement.Run{}, err
+	}
+	id := keys.RandomID()
+	return agreement.Run{Agreement: ag.Digest(), RunID: hex.EncodeToString(id[:]), Requester: me, Work: work.Name, Parameters: parameters,
+		Datasets: datasets, Expires: wire.At(a.now().Add(r.expires))}, nil
+}
+
+// parseParameters brings the parameters into their canonical text.
+func parseParameters(work agreement.Work, texts []string) (map[string]string, error) {
+	given := map[string]string{}
+	for _, text := range texts {
+		name, value, found := strings.Cut(text, "=")
+		if _, twice := given[name]; !found || twice {
+			return nil, verdict.Misuse("--param", "NAME=VALUE, each name once", verdict.Short(text), "give each parameter once")
+		}
+		given[name] = value
+	}
+	out := map[string]string{}
+	for _, p := range work.Parameters {
+		value, found := given[p.Name]
+		if !found {
+			return nil, verdict.Misuse("--param", "a value for parameter "+p.Name+" ("+p.Type+")", "none", "--param "+p.Name+"=VALUE")
+		}
+		canonical, err := agreement.CanonicalParameter(p, value)
+		if err != nil {
+			return nil, err
+		}
+		out[p.Name] = canonical
+		delete(given, p.Name)
+	}
+	for name := range given {
+		return nil, verdict.Misuse("--param", "a parameter of "+string(work.Name), verdict.Short(name), "strongroom agreement explain shows them")
+	}
+	return out, nil
+}
+
+// ownParty gives the party of the agreement that this home is.
+func ownParty(h *home.Home, ag *agreement.SignedAgreement, parties []*agreement.SignedParty) (wire.ID, *agreement.SignedParty, error) {
+	versions, err := h.Versions()
+	if err != nil {
+		return "", nil, err
+	}
+	for _, own := range versions {
+		if p, found := ag.PartyByDescriptor(own.Digest()); found {
+			return p.ID, own, nil
+		}
+	}
+	return "", nil, verdict.Refuse("run.may-run", "an agreement that names you", string(ag.ID), "ask as one of its parties")
+}
+
+func addRunSignature(h *home.Home, run *agreement.SignedRun) error {
+	key, err := h.SigningKey()
+	if err != nil {
+		return err
+	}
+	return run.Document.Sign(key)
+}
+
+func jobOf(ag *agreement.SignedAgreement, parties []*agreement.SignedParty, run *agreement.SignedRun) (job host.Job, err error) {
+	if job.Agreement, err = ag.Document.Encode(); err != nil {
+		return job, err
+	}
+	if job.Run, err = run.Document.Encode(); err != nil {
+		return job, err
+	}
+	job.Parties = []json.RawMessage{}
+	for _, p := range parties {
+		doc, err := p.Document.Encode()
+		if err != nil {
+			return job, err
+		}
+		job.Parties = append(job.Parties, doc)
+	}
+	return job, nil
+}
+
+func printRequest(w io.Writer, ag *agreement.SignedAgreement, run agreement.Run) {
+	fmt.Fprintf(w, "Would ask for %s of %s version %d, as %s\n", run.Work, ag.ID, ag.Version, run.Requester)
+	for name, value := range run.Parameters {
+		fmt.Fprintf(w, "  %s = %s\n", name, value)
+	}
+	for _, d := range run.Datasets {
+		fmt.Fprintf(w, "  input %s, statement %s\n", d.Input, d.Statement.Short())
+	}
+	fmt.Fprintf(w, "  until %s\n", run.Expires)
+}
+
+// collect fetches the results meant for anyone and checks those that this party can check:
+// the proof must be about this very request.
+func (a *app) collect(ctx context.Context, r *running, room startedRoom, run *agreement.SignedRun) error {
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return verdict.Misuse("--out", "a directory", err.Error(), "choose another")
+	}
+	names, err := room.fetchAll(ctx, r.out)
+	if err != nil {
+		return err
+	}
+	var results []map[string]any
+	var lines []string
+	for _, name := range names {
+		base, isProof := strings.CutSuffix(name, ".proof")
+		if !isProof {
+			continue
+		}
+		proven, err := a.proven(filepath.Join(r.out, name), &r.trust)
+		if err != nil {
+			return err
+		}
+		if proven.Run.Digest() != run.Digest() {
+			return verdict.NotGenuine("result.run", "the result of run "+run.RunID, "that of run "+proven.Run.RunID, "the host served an old result: ask another host")
+		}
+		sealed := filepath.Join(r.out, base+".age")
+		if err := a.checkResultFile(proven, sealed); err != nil {
+			return err
+		}
+		results = append(results, map[string]any{"output": proven.Result.Output, "receiver": proven.Result.Receiver, "file": sealed, "proof": filepath.Join(r.out, name), "class": proven.Class})
+		lines = append(lines, fmt.Sprintf("%s for %s, proven, class %s: strongroom open %s", proven.Result.Output, proven.Result.Receiver, proven.Class, sealed))
+	}
+	if len(results) == 0 {
+		return &verdict.Error{Kind: verdict.Broken, Check: "run.result", Expected: "at least one result with its proof", Got: "none", Fix: "see the host's log"}
+	}
+	return a.print(map[string]any{"run_id": run.RunID, "run": run.Digest(), "room": room.id(), "results": results}, func(w io.Writer) {
+		fmt.Fprintf(w, "Run %s is done.\n", run.RunID)
+		for _, line := range lines {
+			fmt.Fprintln(w, line)
+		}
+	})
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/client"
+	"strongroom.dev/host"
+	"strongroom.dev/internal/durable"
+	"strongroom.dev/keys"
+	"strongroom.dev/room"
+	"strongroom.dev/verdict"
+)
+
+// site is where a room is started: on this machine, or by a host.
+type site interface {
+	datasets(ctx context.Context) ([]host.Sealed, error)
+	start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error)
+	close()
+}
+
+// startedRoom is a room under way.
+type startedRoom interface {
+	id() string
+	events(ctx context.Context, from int) (events []room.Event, ended bool, err error)
+	// wait gives the reason if the room stopped without a result. It is called after the end.
+	wait(ctx context.Context) error
+	// fetchAll puts the room's files into a directory and gives their names.
+	fetchAll(ctx context.Context, dir string) ([]string, error)
+}
+
+func (a *app) site(r *running) (site, error) {
+	if r.host != "dev" {
+		if !strings.HasPrefix(r.host, "http://") && !strings.HasPrefix(r.host, "https://") {
+			return nil, verdict.Misuse("--host", "dev or a URL", verdict.Short(r.host), "as in --host http://127.0.0.1:7600")
+		}
+		return remoteSite{client.Host{URL: strings.TrimSuffix(r.host, "/"), HTTP: client.New()}}, nil
+	}
+	if r.dryRun {
+		return &localSite{data: r.data}, nil
+	}
+	dir, err := os.MkdirTemp("", "strongroom-room-")
+	if err != nil {
+		return nil, err
+	}
+	config, err := a.hostConfig(r.hostFlags, dir)
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	a.say("INSECURE: the room runs on the dev platform of this machine, which keeps nobody here out")
+	return &localSite{config, r.data, dir}, nil
+}
+
+// localSite starts rooms on this machine's dev platform, INSECURE.
+type localSite struct {
+	config host.Config
+	data   string
+	dir    string
+}
+
+func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.data) }
+
+func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error) {
+	var err error
+	if job.Inputs, err = host.Find(s.data, run.Run); err != nil {
+		return nil, err
+	}
+	random := keys.RandomID()
+	id := hex.EncodeToString(random[:4])
+	r, err := host.Start(ctx, s.config, id, job)
+	if err != nil {
+		return nil, err
+	}
+	return localRoom{r, id}, nil
+}
+
+func (s *localSite) close() {
+	if s.config.Programs != nil {
+		s.config.Programs.Close()
+	}
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+type localRoom struct {
+	*host.Room
+	name string
+}
+
+func (r localRoom) id() string { return r.name }
+
+func (r localRoom) events(ctx context.Context, from int) ([]room.Event, bool, error) {
+	events, ended := r.Events(ctx, from)
+	return events, ended, ctx.Err()
+}
+
+func (r localRoom) wait(ctx context.Context) error { return r.Wait(ctx) }
+
+func (r localRoom) fetchAll(_ context.Context, dir string) ([]string, error) {
+	for _, name := range r.Files() {
+		data, err := os.ReadFile(filepath.Join(r.Dir(), name))
+		if err != nil {
+			return nil, err
+		}
+		if err := durable.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return r.Files(), nil
+}
+
+// remoteSite asks a host.
+type remoteSite struct{ client.Host }
+
+func (s remoteSite) datasets(ctx context.Context) ([]host.Sealed, error) { return s.Datasets(ctx) }
+
+func (s remoteSite) start(ctx context.Context, job host.Job, _ *agreement.SignedRun) (startedRoom, error) {
+	info, err := s.Start(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	return remoteRoom{s.Host, info.ID}, nil
+}
+
+func (s remoteSite) close() { s.HTTP.CloseIdleConnections() }
+
+type remoteRoom struct {
+	client.Host
+	name string
+}
+
+func (r remoteRoom) id() string { return r.name }
+
+func (r remoteRoom) events(ctx context.Context, from int) ([]room.Event, bool, error) {
+	return r.Events(ctx, r.name, from)
+}
+
+// wait reads the last event: the host's word for why there is no result.
+func (r remoteRoom) wait(ctx context.Context) error {
+	events, _, err := r.Events(ctx, r.name, 0)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		switch e.Event {
+		case room.Stopped:
+			return verdict.Decode(e.Error)
+		case room.Done:
+			return nil
+		}
+	}
+	info, err := r.Room(ctx, r.name)
+	if err != nil {
+		return err
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: info.Error, Fix: "see the host's log"}
+}
+
+func (r remoteRoom) fetchAll(ctx context.Context, dir string) ([]string, error) {
+	info, err := r.Room(ctx, r.name)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range info.Files {
+		if filepath.Base(name) != name || name == "." || name == ".." {
+			return nil, verdict.NotGenuine("room.file", "a plain file name", verdict.Short(name), "do not use this host")
+		}
+		f, err := durable.Create(filepath.Join(dir, name), 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.Fetch(ctx, r.name, name, f); err != nil {
+			f.Abort()
+			return nil, err
+		}
+		if err := f.Commit(); err != nil {
+			return nil, err
+		}
+	}
+	return info.Files, nil
+}
+
+// follow shows a room's steps until it ends, and gives the reason if it stopped.
+func (a *app) follow(ctx context.Context, r startedRoom) error {
+	a.say("room %s is starting", r.id())
+	for from := 0; ; {
+		events, ended, err := r.events(ctx, from)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Event == room.Progress {
+				a.say("  %s", e.Step.Text())
+			}
+		}
+		from += len(events)
+		if ended {
+			return r.wait(ctx)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/keys"
+	"strongroom.dev/room"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// Manager keeps the rooms of a host that serves others. Its methods may be called from any
+// goroutine.
+type Manager struct {
+	config Config
+	data   string // data directory
+	most   int    // rooms at once
+	now    func() time.Time
+
+	mu    sync.Mutex
+	rooms map[string]*entry
+	wait  sync.WaitGroup
+}
+
+// entry is a room and what is known of it.
+type entry struct {
+	room    *Room
+	info    Info
+	started time.Time
+}
+
+// Info is what a host says of a room.
+type Info struct {
+	ID        string      `json:"id"`
+	Agreement wire.Digest `json:"agreement"`
+	Title     string      `json:"title"`
+	RunID     string      `json:"run_id"`
+	Requester wire.ID     `json:"requester"`
+	Work      wire.ID     `json:"work"`
+	Started   wire.Time   `json:"started"`
+	Platform  wire.ID     `json:"platform"`
+	// State is "running", "done" or "stopped".
+	State string    `json:"state"`
+	Step  room.Step `json:"step"`
+	Files []string  `json:"files"`
+	// Error says why a room stopped, in one line.
+	Error string `json:"error"`
+	// Shown is the room's evidence for each broker, for anyone to verify.
+	Shown []room.Shown `json:"shown"`
+}
+
+// maxKept is how many ended rooms a manager remembers.
+const maxKept = 256
+
+// NewManager makes a manager that takes sealed files from a data directory and runs at most
+// so many rooms at once.
+func NewManager(c Config, data string, most int, now func() time.Time) (*Manager, error) {
+	if data == "" || most < 1 || now == nil {
+		return nil, verdict.Misuse("host.config", "a data directory and at least one room", "less", "give --data and --rooms")
+	}
+	if _, err := List(data); err != nil {
+		return nil, err
+	}
+	return &Manager{config: c, data: data, most: most, now: now, rooms: map[string]*entry{}}, nil
+}
+
+// Datasets gives the sealed files the host has.
+func (m *Manager) Datasets() ([]Sealed, error) { return List(m.data) }
+
+// Start starts a room for a job whose inputs are found in the data directory. It looks at
+// the signatures first, so that strangers can't fill the machine with rooms; the room does
+// not believe it.
+func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
+	a, run, err := m.check(job)
+	if err != nil {
+		return Info{}, err
+	}
+	if job.Inputs, err = Find(m.data, run.Run); err != nil {
+		return Info{}, err
+	}
+	random := keys.RandomID()
+	id := hex.EncodeToString(random[:4])
+	now := m.now()
+	info := Info{ID: id, Agreement: a.Digest(), Title: verdict.Printable(a.Title), RunID: run.RunID, Requester: run.Requester, Work: run.Work, Started: wire.At(now), Platform: "dev"}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.running(); n >= m.most {
+		return Info{}, &verdict.Error{Kind: verdict.Refused, Check: "host.rooms", Expected: fmt.Sprintf("fewer than %d rooms", m.most), Got: fmt.Sprint(n), Fix: "wait for one to end, or start the host with more --rooms"}
+	}
+	r, err := Start(ctx, m.config, id, job)
+	if err != nil {
+		return Info{}, err
+	}
+	m.forget()
+	m.rooms[id] = &entry{r, info, now}
+	m.wait.Go(func() { <-r.Done() })
+	return m.rooms[id].describe(), nil
+}
+
+func (m *Manager) check(job Job) (*agreement.SignedAgreement, *agreement.SignedRun, error) {
+	a, err := agreement.ParseAgreement(job.Agreement)
+	if err != nil {
+		return nil, nil, err
+	}
+	var parties []*agreement.SignedParty
+	for _, raw := range job.Parties {
+		p, err := agreement.ParseParty(raw)
+		if err != nil {
+			return nil, nil, err
+		}
+		parties = append(parties, p)
+	}
+	if err := a.Verify(parties, m.now()); err != nil {
+		return nil, nil, err
+	}
+	run, err := agreement.ParseRun(job.Run)
+	if err != nil {
+		return nil, nil, err
+	}
+	requester, found := a.PartyByID(run.Requester)
+	if !found {
+		return nil, nil, verdict.Refuse("run.may-run", "a party of the agreement", string(run.Requester), "ask as one of its parties")
+	}
+	for _, p := range parties {
+		if p.Digest() == requester.Descriptor {
+			return a, run, run.Verify(a, p, m.now())
+		}
+	}
+	return nil, nil, verdict.Refuse("run.signatures", "the requester's descriptor", "none", "send all descriptors")
+}
+
+// running counts the rooms that go on. The caller holds the lock.
+func (m *Manager) running() int {
+	n := 0
+	for _, e := range m.rooms {
+		if !e.ended() {
+			n++
+		}
+	}
+	return n
+}
+
+// forget drops the oldest ended rooms over the limit. The caller holds the lock.
+func (m *Manager) forget() {
+	var ended []*entry
+	for _, e := range m.rooms {
+		if e.ended() {
+			ended = append(ended, e)
+		}
+	}
+	slices.SortFunc(ended, func(a, b *entry) int { return a.started.Compare(b.started) })
+	for len(ended) > maxKept {
+		delete(m.rooms, ended[0].info.ID)
+		ended = ended[1:]
+	}
+}
+
+func (e *entry) ended() bool {
+	select {
+	case <-e.room.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// Get gives a room and what is known of it.
+func (m *Manager) Get(id string) (*Room, Info, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, found := m.rooms[id]
+	if !found {
+		return nil, Info{}, verdict.Misuse("room.id", "a room of this host", verdict.Short(id), "strongroom room list shows them")
+	}
+	return e.room, e.describe(), nil
+}
+
+// All gives what is known of every room, the oldest first.
+func (m *Manager) All() []Info {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]Info, 0, len(m.rooms))
+	for _, e := range m.rooms {
+		all = append(all, e.describe())
+	}
+	slices.SortFunc(all, func(a, b Info) int {
+		return cmp.Or(a.Started.Time().Compare(b.Started.Time()), cmp.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// Close stops every room and waits for them.
+func (m *Manager) Close() {
+	m.mu.Lock()
+	for _, e := range m.rooms {
+		e.room.cancel()
+	}
+	m.mu.Unlock()
+	m.wait.Wait()
+}
+
+// describe gives the state of a room now.
+func (e *entry) describe() Info {
+	info := e.info
+	info.State, info.Files, info.Shown = "running", []string{}, []room.Shown{}
+	ended := e.ended()
+	e.room.mu.Lock()
+	defer e.room.mu.Unlock()
+	for _, ev := range e.room.events {
+		if ev.Step != "" {
+			info.Step = ev.Step
+		}
+		if ev.Shown != nil {
+			info.Shown = append(info.Shown, *ev.Shown)
+		}
+	}
+	info.Files = append(info.Files, e.room.files...)
+	if ended {
+		info.State = "done"
+		if e.room.err != nil {
+			info.State, info.Error = "stopped", verdict.Printable(e.room.err.Error())
+		}
+	}
+	return info
+}
