@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"strongroom.dev/ledger"
@@ -60,6 +61,7 @@ func (b *Broker) shut(l Lock) error {
 // kept in the state. The broker is locked even if keeping it fails.
 func (b *Broker) setLock(l Lock) error {
 	l.SinceMS = b.now().UnixMilli()
+	l.Reason = strings.Trim(strconv.QuoteToASCII(l.Reason), `"`) // it may quote what a peer said
 	b.lock.Store(&l)
 	if l.Kind == LockUnreachable {
 		return nil
