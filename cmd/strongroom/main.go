@@ -53,6 +53,14 @@ func usage(err error) error {
 // fail prints an error once: a line for people, or the document for machines.
 func (a *app) fail(err error, asJSON bool) {
 	e := verdict.As(usage(err))
+	if e.Fix == "" {
+		mended := *e
+		mended.Fix = "correct it and try again"
+		if e.Kind == verdict.Broken {
+			mended.Fix = "strongroom doctor checks this machine"
+		}
+		e = &mended
+	}
 	if !asJSON {
 		fmt.Fprintln(a.err, "strongroom: "+e.Error())
 		return

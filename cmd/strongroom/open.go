@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/proof"
+	"strongroom.dev/room"
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -94,7 +95,7 @@ func (a *app) open(o opening) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fileError(o.file, "a file, not a pipe", err)
 	}
-	return a.openWith(o, f, size, key, proven)
+	return a.openWith(o, f, size, key, id.Purpose() != seal.Data, proven)
 }
 
 // unwrap finds the first identity that a header is sealed to.
@@ -127,7 +128,7 @@ func (a *app) prove(o opening) (*proof.Proven, error) {
 
 // openWith decrypts to the output. A proven file is compared with its proof before the
 // first byte is written, and again on the very bytes that were decrypted.
-func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, proven *proof.Proven) error {
+func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, result bool, proven *proof.Proven) error {
 	hash := sha256.New()
 	src := io.Reader(f)
 	if proven != nil {
@@ -136,9 +137,15 @@ func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, pro
 		}
 		src = io.TeeReader(f, hash)
 	}
-	var sum seal.Summary
+	var done opened
 	err := a.produce(o.out, 0o600, o.force, f, func(dst io.Writer, tell func(int64) error) (err error) {
-		if sum, err = seal.OpenWithKey(dst, src, key, seal.Options{Progress: tell}); err != nil {
+		opts := seal.Options{Progress: tell}
+		if !result {
+			done.size, err = plainSize(seal.OpenWithKey(dst, src, key, opts))
+			return inFile(o.file, err)
+		}
+		var sum seal.Summary
+		if sum, err = openResult(&done, dst, src, key, proven, opts); err != nil {
 			return inFile(o.file, err)
 		}
 		if proven == nil {
@@ -149,25 +156,74 @@ func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, pro
 	if err != nil || o.out == "-" {
 		return err
 	}
-	return a.opened(o, sum, proven)
+	return a.reportOpened(o, done, proven)
+}
+
+// opened is what came out of a sealed file.
+type opened struct {
+	size int64 // bytes written
+	head *room.Head
+}
+
+func plainSize(sum seal.Summary, err error) (int64, error) { return sum.Plain, err }
+
+// openResult decrypts a result and takes its answer out of the padding. A result that says
+// that the run failed is an error: there is no answer to write.
+func openResult(done *opened, dst io.Writer, src io.Reader, key *seal.FileKey, proven *proof.Proven, opts seal.Options) (sum seal.Summary, err error) {
+	var want room.Committed
+	if proven != nil {
+		r := proven.Result
+		want = room.Committed{Agreement: r.Agreement, Run: r.Run, RunID: r.RunID, Output: r.Output, Commitment: r.Commitment}
+	}
+	from, to := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		sum, err = seal.OpenWithKey(to, src, key, opts)
+		to.CloseWithError(err)
+		ended <- err
+	}()
+	counted := &counter{w: dst}
+	head, err := room.ReadResult(counted, from, want)
+	from.CloseWithError(errStopped)
+	if serr := <-ended; serr != nil && !errors.Is(serr, errStopped) {
+		return sum, serr // what was wrong with the sealed file comes first
+	}
+	if err == nil {
+		err = head.Failure()
+	}
+	done.size, done.head = counted.n, &head
+	return sum, err
+}
+
+var errStopped = errors.New("reading ended")
+
+// counter counts what is written through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // openStream opens standard input, which can't be read twice: data only.
 func (a *app) openStream(o opening, ids []*seal.Identity) error {
-	if !o.unproven {
-		if ids = dataOnly(ids); len(ids) == 0 {
-			return verdict.Refuse("result.proof", "a result as a file with its proof beside it", "standard input", "save it as NAME.age beside NAME.proof")
-		}
+	if ids = dataOnly(ids); len(ids) == 0 {
+		return verdict.Refuse("result.proof", "a result as a file with its proof beside it", "standard input", "save it as NAME.age beside NAME.proof")
 	}
-	var sum seal.Summary
+	var done opened
 	err := a.produce(o.out, 0o600, o.force, io.NopCloser(a.in), func(dst io.Writer, tell func(int64) error) (err error) {
-		sum, err = seal.Open(dst, a.in, ids, seal.Options{Progress: tell})
+		done.size, err = plainSize(seal.Open(dst, a.in, ids, seal.Options{Progress: tell}))
 		return err
 	}, a.newProgress("opening", 0))
 	if err != nil || o.out == "-" {
 		return err
 	}
-	return a.opened(o, sum, nil)
+	return a.reportOpened(o, done, nil)
 }
 
 func dataOnly(ids []*seal.Identity) []*seal.Identity {
@@ -180,15 +236,18 @@ func dataOnly(ids []*seal.Identity) []*seal.Identity {
 	return out
 }
 
-func (a *app) opened(o opening, sum seal.Summary, proven *proof.Proven) error {
-	view := map[string]any{"file": o.out, "size": sum.Plain, "proven": proven != nil}
+func (a *app) reportOpened(o opening, done opened, proven *proof.Proven) error {
+	view := map[string]any{"file": o.out, "size": done.size, "proven": proven != nil}
 	if proven != nil {
 		view["proof"] = provenDocument(proven)
+	}
+	if done.head != nil {
+		view["result"] = done.head
 	}
 	return a.print(view, func(w io.Writer) {
 		if proven != nil {
 			printProven(w, proven)
 		}
-		fmt.Fprintf(w, "Opened %s: %s\n", byteSize(sum.Plain), o.out)
+		fmt.Fprintf(w, "Opened %s: %s\n", byteSize(done.size), o.out)
 	})
 }

@@ -202,7 +202,8 @@ have pinned must be signed by the old keys as well.`,
 				return inFile(args[0], err)
 			}
 			if strings.TrimSpace(checked) == "" {
-				a.say("fingerprint of %s (%s):\n  %s", party.Name, verdict.Printable(party.Title), grouped(party.Digest()))
+				return verdict.Misuse("party.checked", "words on how you compared the fingerprint of "+string(party.Name)+": "+grouped(party.Digest()), "none",
+					`compare it with the party, then say how with --checked "read aloud on the phone with Dr. Meier"`)
 			}
 			entry, err := h.Pin(party, label, checked, a.now())
 			if err != nil {

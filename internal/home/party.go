@@ -140,6 +140,9 @@ type keyFile struct {
 
 // describe makes the first descriptor and what keys it needs.
 func (h *Home) describe(s Setup, now time.Time, pending *[]keyFile) (d agreement.Descriptor, signers []*keys.SigningKey, err error) {
+	if !s.Name.Valid() {
+		return d, nil, &verdict.Error{Kind: verdict.Usage, Check: "party.form", Where: "name", Expected: "a name of 1 to 63 of a-z, 0-9 and -, starting with a letter", Got: verdict.Short(string(s.Name)), Fix: "choose such a name"}
+	}
 	own, err := h.newSigner(signingFile, pending)
 	if err != nil {
 		return d, nil, err
@@ -243,8 +246,11 @@ func (h *Home) newLog(origin string, pending *[]keyFile) (verifier string, err e
 		return ledger.VerifierOf(secret)
 	}
 	secret, verifier, err := ledger.GenerateKey(origin)
+	if err != nil {
+		return "", &verdict.Error{Kind: verdict.Usage, Check: "party.form", Where: "domain", Expected: "a DNS name in lower case, or nothing", Got: verdict.Short(origin), Fix: "correct it, or leave it out", Err: err}
+	}
 	*pending = append(*pending, keyFile{logFile, []byte("# public key: " + verifier + "\n" + secret + "\n")})
-	return verifier, err
+	return verifier, nil
 }
 
 // signDescriptor checks, signs and verifies a descriptor that follows previous (or nothing).
