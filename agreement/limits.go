@@ -19,7 +19,7 @@ const (
 	MaxKeys       = 16       // signing keys of a party
 	MaxRecipients = 16       // age recipients of a party, for data and for results each
 	MaxWitnesses  = 16       // shared ledgers; each one is asked at the end of every run
-	MaxStanzas    = 64       // recipients of a sealed file; a hybrid stanza is 1.6 kB, a header 64 KiB
+	MaxStanzas    = 512      // recipients of a sealed file; more do not fit a header of 64 KiB
 	MaxAge        = 10       // years a key or an agreement may be valid
 	MaxRows       = 10_000_000
 	MaxOutput     = 1 << 30   // bytes of one result

@@ -46,7 +46,7 @@ func datasetVectors() []vector {
 		{"schema-zero", "Zero is no digest.", func(d *agreement.Dataset) { d.Schema = wire.Hash{} }, "schema"},
 		{"size-0", "A sealed file has bytes.", func(d *agreement.Dataset) { d.Size = 0 }, "size"},
 		{"recipients-0", "A sealed file has a recipient.", func(d *agreement.Dataset) { d.Recipients = 0 }, "recipients"},
-		{"recipients-65", "A header has at most 64 stanzas.", func(d *agreement.Dataset) { d.Recipients = 65 }, "recipients"},
+		{"recipients-513", "A header has at most 512 stanzas.", func(d *agreement.Dataset) { d.Recipients = 513 }, "recipients"},
 		{"format", "A format that doesn't exist.", func(d *agreement.Dataset) { d.Format = "xlsx" }, "format"},
 	} {
 		vs = append(vs, of(c.name, c.comment, doc(c.change, "alpha")).unread().fails("usage", "dataset.form", c.where))
