@@ -59,6 +59,12 @@ func (f *fsck) run(verifier string) (Report, error) {
 		return f.report, err
 	}
 	f.report.Origin = origin
+	// What a writer at work adds later is not listed, so that all that is listed belongs to
+	// entries that the journal, read after it, has already.
+	listed, err := f.listTiles()
+	if err != nil {
+		return f.report, err
+	}
 	published, err := readBounded(f.dir, checkpointName, ledger.MaxNote)
 	if err != nil {
 		return f.report, err
@@ -78,7 +84,12 @@ func (f *fsck) run(verifier string) (Report, error) {
 	if err := f.tree.extends(c); err != nil {
 		return f.report, err
 	}
-	return f.report, f.walkTiles()
+	for _, name := range listed {
+		if err := f.checkTile(name); err != nil {
+			return f.report, err
+		}
+	}
+	return f.report, nil
 }
 
 // readAll brings every entry into the tree: from full bundles, then from the journal or, in
@@ -195,30 +206,24 @@ func (f *fsck) compare(want fullTile) error {
 	return nil
 }
 
-// walkTiles looks at every file under tile/: partial tiles must agree with the entries, and
-// nothing may lie there that is no tile of the log.
-func (f *fsck) walkTiles() error {
-	root := filepath.Join(f.dir, "tile")
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+// listTiles lists the files under tile/, with slashes.
+func (f *fsck) listTiles() (names []string, err error) {
+	err = filepath.WalkDir(filepath.Join(f.dir, "tile"), func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // an empty log, or a partial tile removed by a writer at work
 		}
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || strings.HasSuffix(name, ".tmp") { // one being written, or left by a crash
 			return err
 		}
 		below, err := filepath.Rel(f.dir, name)
-		if err != nil {
-			return err
-		}
-		if strings.HasSuffix(below, ".tmp") {
-			return nil // being written, or left by a crash
-		}
-		return f.walkTile(filepath.ToSlash(below))
+		names = append(names, filepath.ToSlash(below))
+		return err
 	})
-	return err
+	return names, err
 }
 
-func (f *fsck) walkTile(below string) error {
+// checkTile compares a file under tile/ with the entries, whatever it is called.
+func (f *fsck) checkTile(below string) error {
 	level, n, width, err := parseTilePath(below)
 	if err != nil {
 		return err
