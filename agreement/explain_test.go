@@ -44,7 +44,6 @@ func TestExplain(t *testing.T) {
 
 // TestExplainSays names what must stand in an explanation, and what must not.
 func TestExplainSays(t *testing.T) {
-	type A = agreement.Agreement
 	for _, c := range []struct {
 		name   string
 		change func(*world)

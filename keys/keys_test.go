@@ -181,7 +181,7 @@ func TestSecret(t *testing.T) {
 			t.Errorf("a secret of %d bytes", n)
 		}
 	}
-	if keys.RandomID() == keys.RandomID() {
+	if one, other := keys.RandomID(), keys.RandomID(); one == other {
 		t.Error("two random ids are alike")
 	}
 }
