@@ -47,7 +47,7 @@ func (r *run) ask(ctx context.Context, stream, path string, body []byte, limit i
 	wait := 50 * time.Millisecond
 	for try := 1; ; try++ {
 		answer, err := r.Ask(ctx, stream, path, body, limit)
-		if err == nil || verdict.As(err).Kind != verdict.Broken || try == maxTries || ctx.Err() != nil {
+		if err == nil || !passing(err) || try == maxTries || ctx.Err() != nil {
 			return answer, err
 		}
 		select {
@@ -57,6 +57,13 @@ func (r *run) ask(ctx context.Context, stream, path string, body []byte, limit i
 		}
 		wait *= 2
 	}
+}
+
+// passing reports whether an error says nothing about the question: it did not get through,
+// or the broker has too much to do.
+func passing(err error) bool {
+	e := verdict.As(err)
+	return e.Kind == verdict.Broken || e.Check == "broker.busy"
 }
 
 // challenge asks every owner's broker for a challenge, and judges everything again by the
@@ -122,9 +129,9 @@ func (r *run) getKeys(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	go r.leases.watch(ctx, func(err error) { r.cancel(err) })
+	r.background.Go(func() { r.leases.watch(ctx, func(err error) { r.cancel(err) }) })
 	for _, o := range r.owners {
-		go r.renew(ctx, o)
+		r.background.Go(func() { r.renew(ctx, o) })
 	}
 	return r.openKeys()
 }
@@ -302,7 +309,7 @@ func (r *run) renew(ctx context.Context, o *owner) {
 			wait = lease / 3
 		case ctx.Err() != nil:
 			return
-		case verdict.As(err).Kind == verdict.Broken:
+		case passing(err):
 			wait = lease / 20 // it did not get through
 		default:
 			r.cancel(&verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err})

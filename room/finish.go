@@ -75,7 +75,7 @@ func (r *run) allowed(ctx context.Context, commitment wire.Digest) error {
 				o.live = data
 				return r.checkOutputReceipt(ctx, o, live, commitment)
 			}
-			if verdict.As(err).Kind != verdict.Broken {
+			if !passing(err) {
 				return &verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err}
 			}
 			if ctx.Err() != nil || try == maxTries {

@@ -34,7 +34,7 @@ type Detail struct {
 	// Phase, Input and Reason say why there is no answer, where that is this owner's to know:
 	// the failure was about its own input, or about no single one.
 	Phase   string  `json:"phase"`
-	Input   wire.ID `json:"input"`
+	Input   wire.ID `json:"input,omitempty"`
 	Reason  string  `json:"reason"`
 	Timings timings `json:"timings"`
 }

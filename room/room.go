@@ -78,16 +78,18 @@ func Run(ctx context.Context, c Config, start Start) error {
 		return verdict.Misuse("room.config", "a complete configuration", "less", "a defect in the agent: report it")
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	r := &run{Config: c, cancel: cancel}
-	r.clock.elapsed = c.Elapsed
-	defer r.wipe()
+	r.clock.elapsed, r.leases.elapsed = c.Elapsed, c.Elapsed
 	err := r.run(ctx, start)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	r.background.Wait() // who asks for leases needs the keys that wipe takes
+	r.wipe()
 	if err == nil {
 		return c.Tell(Event{Event: Done})
 	}
 	// The cause, such as a lapsed lease, says more than what broke because of it.
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	if cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
 	if r.opened {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -21,9 +22,10 @@ import (
 // run is one run and all that it holds.
 type run struct {
 	Config
-	cancel context.CancelCauseFunc
-	clock  clock
-	leases leases
+	cancel     context.CancelCauseFunc
+	background sync.WaitGroup // what keeps the leases
+	clock      clock
+	leases     leases
 
 	start     Start
 	agreement *agreement.SignedAgreement
@@ -70,7 +72,8 @@ type owner struct {
 	live       []byte // signed document: the last word, about the output
 }
 
-func (o *owner) stream() string { return "broker/" + string(o.id) }
+// stream is how the host is asked for the owner's broker: by the name in its descriptor.
+func (o *owner) stream() string { return "broker/" + string(o.party.Name) }
 
 // run goes through the stages; each needs the ones before.
 func (r *run) run(ctx context.Context, start Start) error {
