@@ -99,6 +99,9 @@ func (a *app) saveFile(path string, data []byte, mode fs.FileMode, force bool) e
 		_, err := a.out.Write(data)
 		return err
 	}
+	if err := free(path, force); err != nil {
+		return err
+	}
 	write := durable.WriteNew
 	if force {
 		write = durable.WriteFile
@@ -109,10 +112,26 @@ func (a *app) saveFile(path string, data []byte, mode fs.FileMode, force bool) e
 	return nil
 }
 
+// free refuses a name that is taken, and one of something that is no file.
+func free(path string, force bool) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil
+	case info.IsDir():
+		return misfile(path, "a name for a file", "a directory", "name a file in it")
+	case !info.Mode().IsRegular():
+		return misfile(path, "a name for a file", "a device or pipe", "-o - writes to standard output")
+	case !force:
+		return fileError(path, "", fs.ErrExist)
+	}
+	return nil
+}
+
 // createFile starts a file under a name the user chose, and tells at once if the name is taken.
 func createFile(path string, mode fs.FileMode, force bool) (*durable.File, error) {
-	if _, err := os.Lstat(path); err == nil && !force {
-		return nil, fileError(path, "", fs.ErrExist)
+	if err := free(path, force); err != nil {
+		return nil, err
 	}
 	f, err := durable.Create(path, mode)
 	if err != nil {

@@ -52,6 +52,7 @@ Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
 	root.SetHelpFunc(a.help(root.HelpFunc()))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.verbs()...)
+	closeGroups(root)
 	return root
 }
 
@@ -62,24 +63,33 @@ func (a *app) verbs() []*cobra.Command {
 		a.keygenCommand(),
 		a.agreementCommand(),
 		a.sealCommand(),
-		a.runCommand(),
 		a.openCommand(),
-		a.receiptCommand(),
+		a.runCommand(),
 		a.roomCommand(),
 		a.hostCommand(),
-		a.imageCommand(),
+		a.receiptCommand(),
 		a.inspectCommand(),
+		a.imageCommand(),
 		a.doctorCommand(),
 		a.versionCommand(),
 	}
 }
 
-// group makes a verb that only holds others: alone, or with a verb that it doesn't have, it
-// is a wrong call. (cobra on its own would print help and exit 0.)
+// group makes a verb that only holds others.
 func group(cmd *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
-	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, needsVerb
 	cmd.AddCommand(verbs...)
 	return cmd
+}
+
+// closeGroups makes every verb that only holds others a wrong call by itself, and with a
+// verb that it doesn't have. (cobra on its own would print help and exit 0.)
+func closeGroups(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		closeGroups(c)
+		if c.HasSubCommands() && !c.Runnable() {
+			c.Args, c.RunE = cobra.ArbitraryArgs, needsVerb
+		}
+	}
 }
 
 func needsVerb(cmd *cobra.Command, args []string) error {
