@@ -1,8 +1,9 @@
 package main
 
 import (
+	"regexp"
+
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // allCommands gives a command and all below it.
@@ -14,8 +15,7 @@ func allCommands(cmd *cobra.Command) []*cobra.Command {
 	return out
 }
 
+// flagsOf gives the names of a command's flags, as its help shows them.
 func flagsOf(cmd *cobra.Command) []string {
-	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
+	return regexp.MustCompile(`--[a-z-]+`).FindAllString(cmd.Flags().FlagUsages(), -1)
 }

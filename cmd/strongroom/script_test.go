@@ -169,7 +169,7 @@ func TestNoFlagTakesASecret(t *testing.T) {
 		for _, name := range flagsOf(cmd) {
 			for _, word := range []string{"secret", "password", "passphrase"} {
 				if strings.Contains(name, word) {
-					t.Errorf("%s --%s: secrets don't belong on a command line", cmd.CommandPath(), name)
+					t.Errorf("%s %s: secrets don't belong on a command line", cmd.CommandPath(), name)
 				}
 			}
 		}
