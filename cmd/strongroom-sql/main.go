@@ -60,7 +60,7 @@ func serve() error {
 	conn := os.NewFile(socket, "agent")
 	defer conn.Close()
 	if err := sql.Serve(context.Background(), conn, engine.Execute); err != nil {
-		return fmt.Errorf("sql.conversation: %w", err)
+		return &verdict.Error{Kind: verdict.Broken, Check: "sql.conversation", Expected: "a job, and a peer to answer", Got: err.Error(), Err: err}
 	}
 	return nil
 }

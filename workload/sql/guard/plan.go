@@ -66,6 +66,7 @@ type planWalk struct {
 	sources    []Source
 	aggregates int
 	outputs    []duckType // of the aggregate operator: groups, then aggregates
+	calls      []string   // its aggregates, as signature writes them
 }
 
 // root checks the whole plan: a projection of the one aggregation, column by column.
@@ -80,6 +81,9 @@ func (w *planWalk) root(q *Query, v any) error {
 	top, err := members(v, "type", "children", "table_index", "expressions")
 	if err != nil {
 		return err
+	}
+	if _, kind := class(top.list("children")[0]); kind != "LOGICAL_AGGREGATE_AND_GROUP_BY" || len(w.calls) != len(q.primitives) {
+		return fmt.Errorf("%.60q above the aggregation, or other aggregates in it", kind)
 	}
 	for i, e := range top.list("expressions") {
 		ref, err := members(e, "expression_class", "type", "alias", "query_location", "return_type", "index")
@@ -97,8 +101,9 @@ func (w *planWalk) root(q *Query, v any) error {
 		if p.function == "sum" {
 			t = p.arg.typ
 		}
-		if got := w.outputs[len(q.groups)+i]; !got.shows(t) {
-			return fmt.Errorf("aggregate %d is %s, not %s", i, got, t)
+		want := signature(p.function, p.distinct, p.where != nil)
+		if got := w.outputs[len(q.groups)+i]; !got.shows(t) || w.calls[i] != want {
+			return fmt.Errorf("aggregate %d is %s of type %s, not %s of type %s", i, w.calls[i], got, want, t)
 		}
 	}
 	return nil
@@ -216,43 +221,52 @@ func (w *planWalk) aggregation(v any, below []mark) ([]mark, error) {
 		w.outputs = append(w.outputs, t)
 	}
 	for _, e := range o.list("expressions") {
-		t, err := planAggregate(e, below)
+		t, call, err := planAggregate(e, below)
 		if err != nil {
 			return nil, err
 		}
-		w.outputs = append(w.outputs, t)
+		w.outputs, w.calls = append(w.outputs, t), append(w.calls, call)
 	}
 	return make([]mark, len(w.outputs)), nil
 }
 
 // planAggregate checks one aggregate. Only here may the unit stand, bare in a count, and
 // the owner, in the condition of what is counted.
-func planAggregate(v any, below []mark) (duckType, error) {
+func planAggregate(v any, below []mark) (t duckType, call string, err error) {
 	o, err := members(v, "expression_class", "type", "alias", "query_location", "return_type", "children", "name", "arguments",
 		"original_arguments", "catalog_name", "schema_name", "has_serialize", "aggregate_type", "filter", "order_bys")
 	if err != nil {
-		return duckType{}, err
+		return duckType{}, "", err
 	}
 	name, children := o.text("name"), o.list("children")
+	if err := o.want("expression_class", "BOUND_AGGREGATE", "type", "BOUND_AGGREGATE"); err != nil {
+		return duckType{}, "", err
+	}
 	if !slices.Contains([]string{"count_star", "count", "sum"}, name) || o["order_bys"] != nil || len(children) > 1 {
-		return duckType{}, fmt.Errorf("aggregate %.60q does not pass", name)
+		return duckType{}, "", fmt.Errorf("aggregate %.60q does not pass", name)
 	}
 	for _, e := range children {
 		m, _, err := planExpr(e, below)
 		if err != nil {
-			return duckType{}, err
+			return duckType{}, "", err
 		}
 		bare, _ := e.(map[string]any)
 		if m != 0 && (m != unitMark || name != "count" || bare["expression_class"] != "BOUND_REF") {
-			return duckType{}, fmt.Errorf("%s of the unit or owner of a row", name)
+			return duckType{}, "", fmt.Errorf("%s of the unit or owner of a row", name)
 		}
 	}
 	if o["filter"] != nil {
 		if m, _, err := planExpr(o["filter"], below); err != nil || m&unitMark != 0 {
-			return duckType{}, orElse(err, "a condition on the unit of a row")
+			return duckType{}, "", orElse(err, "a condition on the unit of a row")
 		}
 	}
-	return typeOf(o["return_type"])
+	t, err = typeOf(o["return_type"])
+	return t, signature(name, o["aggregate_type"] == "DISTINCT", o["filter"] != nil), err
+}
+
+// signature says which aggregate a call is, but for its argument and condition.
+func signature(function string, distinct, conditional bool) string {
+	return fmt.Sprintf("%s (distinct %v, conditional %v)", function, distinct, conditional)
 }
 
 // get checks that rows come from an allowed source, and all its columns are known.

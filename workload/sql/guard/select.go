@@ -166,7 +166,7 @@ func plainSets(sets []any, n int) bool {
 // column of the table; else v.
 func (p *parser) selected(v any, list []any) any {
 	class, _ := class(v)
-	switch o, _ := v.(map[string]any); class {
+	switch class {
 	case "CONSTANT":
 		if e, err := p.constant(v); err == nil && e.typ.kind == "integer" {
 			if i, _ := strconv.Atoi(e.text); i >= 1 && i <= len(list) {
@@ -174,17 +174,26 @@ func (p *parser) selected(v any, list []any) any {
 			}
 		}
 	case "COLUMN_REF":
-		names := object(o).list("column_names")
-		if len(names) != 1 || p.columns[strings.ToLower(asText(names[0]))].Name != "" {
+		name := bareName(v)
+		if name == "" || p.columns[strings.ToLower(name)].Name != "" {
 			break
 		}
 		for _, item := range list {
-			if o, _ := item.(map[string]any); o != nil && strings.EqualFold(object(o).text("alias"), asText(names[0])) {
+			if o, _ := item.(map[string]any); o != nil && strings.EqualFold(object(o).text("alias"), name) {
 				return item
 			}
 		}
 	}
 	return v
+}
+
+// bareName gives the name of a column reference without a table, else "".
+func bareName(v any) string {
+	o, err := members(v, "class", "type", "alias", "query_location", "column_names")
+	if err != nil || len(o.list("column_names")) != 1 {
+		return ""
+	}
+	return asText(o.list("column_names")[0])
 }
 
 // selects reads what is selected: aggregates, and group expressions.
@@ -290,9 +299,8 @@ func (p *parser) outputOf(q *Query, v any) int {
 		}
 		return -1
 	case "COLUMN_REF":
-		o, _ := v.(map[string]any)
-		if names := object(o).list("column_names"); len(names) == 1 {
-			i := slices.IndexFunc(q.outputs, func(out output) bool { return strings.EqualFold(out.name, asText(names[0])) })
+		if name := bareName(v); name != "" {
+			i := slices.IndexFunc(q.outputs, func(out output) bool { return strings.EqualFold(out.name, name) })
 			if i >= 0 {
 				return i
 			}
