@@ -16,9 +16,6 @@ import (
 	"strongroom.dev/wire"
 )
 
-// PathEntries is where a shared ledger takes entries.
-const PathEntries = "/v1/entries"
-
 // Detail is what only one owner learns of a run: the plaintext of its sealed part of the
 // record (spec/result.md, section 5). It is padded with spaces to one size for all.
 type Detail struct {
@@ -146,7 +143,7 @@ func (r *run) record(ctx context.Context, result outcome, outs []*letOut, commit
 }
 
 func (r *run) post(ctx context.Context, w ledger.Witness, entry []byte) (ledger.Receipt, error) {
-	data, err := r.ask(ctx, "ledger/"+string(w.Name), PathEntries, entry, maxLedgerAnswer)
+	data, err := r.ask(ctx, "ledger/"+string(w.Name), ledger.PathEntries, entry, maxLedgerAnswer)
 	if err != nil {
 		return ledger.Receipt{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
 	"strongroom.dev/release"
 	"strongroom.dev/room"
 	"strongroom.dev/sandbox"
@@ -274,10 +275,10 @@ func TestHostileRelay(t *testing.T) {
 			})
 		}},
 		{"ledger that says nothing", "ledger.quorum", func(*world) relay {
-			return on("ledger/shared"+room.PathEntries, func([]byte, func([]byte) ([]byte, error)) ([]byte, error) { return nil, errors.New("cut") })
+			return on("ledger/shared"+ledger.PathEntries, func([]byte, func([]byte) ([]byte, error)) ([]byte, error) { return nil, errors.New("cut") })
 		}},
 		{"ledger that records something else", "ledger.quorum", func(w *world) relay {
-			return on("ledger/shared"+room.PathEntries, func(body []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
+			return on("ledger/shared"+ledger.PathEntries, func(body []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
 				return next(bytes.Replace(body, []byte(`"kind":"run"`), []byte(`"kind":"fun"`), 1))
 			})
 		}},

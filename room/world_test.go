@@ -358,7 +358,7 @@ func (w *world) asked(ctx context.Context, stream, path string, body []byte, lim
 }
 
 func (w *world) relay(ctx context.Context, stream, path string, body []byte) ([]byte, error) {
-	if stream == "ledger/shared" && path == room.PathEntries {
+	if stream == "ledger/shared" && path == ledger.PathEntries {
 		return w.shared.enter(ctx, body)
 	}
 	b := map[string]*broker.Broker{"broker/alpha-org": w.parties["alpha"].broker, "broker/beta-org": w.parties["beta"].broker}[stream]
