@@ -122,3 +122,42 @@ func checkQuorum(origin string, have []Cosignature, witnesses []Witness, quorum 
 	}
 	return nil
 }
+
+// KeepSignature gives a signed note with the signature by one verifier key alone: what
+// others added to it is left out. Its signatures are not checked.
+func KeepSignature(signed, verifier string) (string, error) {
+	key, err := parseVerifier(verifier)
+	if err != nil {
+		return "", badKey(err)
+	}
+	text, sigs, err := splitNote(signed)
+	if err != nil {
+		return "", badCheckpoint(key.name, err)
+	}
+	for _, s := range sigs {
+		if s.name == key.name && s.id == keyID(key.name, key.algorithm, key.public) {
+			return text + "\n" + signatureLine(s.name, s.id, s.sig), nil
+		}
+	}
+	return "", badCheckpoint(key.name, fmt.Errorf("no signature by its key"))
+}
+
+// CheckCosignature checks that lines is exactly one line, the witness's cosignature on c.
+func CheckCosignature(c Checkpoint, lines string, witness Witness) (Cosignature, error) {
+	c.Note = c.text() + "\n" + lines
+	_, sigs, err := splitNote(c.Note)
+	if err == nil && len(sigs) != 1 {
+		err = fmt.Errorf("%d signature lines, expected one", len(sigs))
+	}
+	if err != nil {
+		return Cosignature{}, badCheckpoint(c.Origin, err)
+	}
+	have, err := Cosignatures(c, []Witness{witness})
+	if err != nil {
+		return Cosignature{}, err
+	}
+	if err := checkQuorum(c.Origin, have, []Witness{witness}, 1); err != nil {
+		return Cosignature{}, err
+	}
+	return have[0], nil
+}
