@@ -57,15 +57,10 @@ func (h Head) Failure() error {
 	return &verdict.Error{Kind: verdict.Refused, Check: h.Code, Expected: text[0], Got: "a run that failed", Fix: text[1]}
 }
 
-// bucket gives the size that a committed part of n bytes is padded to, for an output of at
-// most maxBytes: powers of two from smallest, or below it the one size that all results of
-// the output have.
-func bucket(n, maxBytes int64) int64 {
-	most := int64(1)
-	for most < maxBytes+maxHead+12 {
-		most *= 2
-	}
-	size := min(int64(smallest), most)
+// bucket gives the size that a committed part of n bytes is padded to: a power of two, and at
+// least smallest.
+func bucket(n int) int {
+	size := smallest
 	for size < n {
 		size *= 2
 	}
@@ -73,13 +68,13 @@ func bucket(n, maxBytes int64) int64 {
 }
 
 // committed gives the committed part.
-func committed(h Head, body []byte, maxBytes int64) ([]byte, error) {
+func committed(h Head, body []byte) ([]byte, error) {
 	head, err := wire.Marshal(h)
 	if err != nil {
 		return nil, err
 	}
 	n := 4 + len(head) + 8 + len(body)
-	out := make([]byte, 0, bucket(int64(n), maxBytes))
+	out := make([]byte, 0, bucket(n))
 	out = binary.BigEndian.AppendUint32(out, uint32(len(head)))
 	out = append(out, head...)
 	out = binary.BigEndian.AppendUint64(out, uint64(len(body)))

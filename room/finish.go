@@ -42,7 +42,7 @@ func (r *run) finish(ctx context.Context) error {
 	if result.code != "" {
 		head.Status = Failed
 	}
-	part, err := committed(head, result.body, r.output.MaxBytes)
+	part, err := committed(head, result.body)
 	if err != nil {
 		return err
 	}
