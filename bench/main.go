@@ -25,6 +25,9 @@ func suites() []suite {
 		{"sealed files against the age command", func(match func(string) bool) ([]row, error) {
 			return sealBench(sealConfig{Log: os.Stderr, Match: match})
 		}},
+		{"queries over a sealed input against plain DuckDB", func(match func(string) bool) ([]row, error) {
+			return sqlBench(sqlConfig{Match: match})
+		}},
 	}
 }
 
