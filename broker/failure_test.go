@@ -208,3 +208,91 @@ func worldIn(w *world, t *testing.T) *world {
 	other.clock.Store(w.clock.Load())
 	return other
 }
+
+// hookedState runs a function before the next Update.
+type hookedState struct {
+	broker.State
+	hook atomic.Pointer[func()]
+}
+
+func (s *hookedState) Update(f func(broker.Tx) error) error {
+	if hook := s.hook.Swap(nil); hook != nil {
+		(*hook)()
+	}
+	return s.State.Update(f)
+}
+
+// TestSeenMovesMeanwhile has another run advance what was seen of beta's log between a
+// decision and its transaction.
+func TestSeenMovesMeanwhile(t *testing.T) {
+	for _, c := range []struct {
+		name, check string
+		peer        bool
+	}{
+		{"the peer proves that both are one log", "", true},
+		{"nobody proves it", "peers.checkpoints", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			h := w.newHouse()
+			s := &hookedState{State: h.state}
+			h.cfg.State = s
+			if c.peer {
+				h.cfg.Peers = map[string]broker.Peer{w.betaLog.Origin(): proving{w}}
+			}
+			b, a := h.ready()
+			w.newRoom(a, w.newRun(a)).granted(b)
+			first, second := w.newRoom(a, w.newRun(a)), w.newRoom(a, w.newRun(a))
+			must(t, first.getChallenge(b))
+			must(t, second.getChallenge(b))
+			w.betaGrows(2)
+			early := second.request()
+			w.betaGrows(2)
+			late := first.request()
+			hook := func() { must1(b.Release(ctx, early)) }
+			s.hook.Store(&hook)
+			answer, err := b.Release(ctx, late)
+			if c.check != "" {
+				refusedBy(t, err, c.check)
+				return
+			}
+			must(t, err)
+			must1(first.open(answer))
+			if held := must1(b.Seen(w.betaLog.Origin())); held[0] != w.betaLog.Checkpoint() {
+				t.Error("the later checkpoint is not kept")
+			}
+		})
+	}
+}
+
+// proving is beta's broker.
+type proving struct{ w *world }
+
+func (p proving) Seen(context.Context, string) ([]string, error) { return nil, nil }
+func (p proving) Consistency(_ context.Context, from, to int64) ([]wire.Hash, error) {
+	return p.w.betaLog.Consistency(from, to)
+}
+
+// retiringKeys retire the agreement while a header is unwrapped.
+type retiringKeys struct {
+	*file.Store
+	retire *func()
+}
+
+func (k retiringKeys) Unwrap(header []byte) (*seal.FileKey, error) {
+	if *k.retire != nil {
+		(*k.retire)()
+	}
+	return k.Store.Unwrap(header)
+}
+
+func TestRetiredWhileSealing(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	var retire func()
+	h.cfg.Keys = retiringKeys{w.keys, &retire}
+	b, a := h.ready()
+	retire = func() { must1(b.Retire(ctx, a.Digest())) }
+	_, err := w.newRoom(a, w.newRun(a)).ask(b)
+	refusedBy(t, err, "agreement.activated")
+}

@@ -294,4 +294,3 @@ func logOf(t testing.TB, log broker.Log) entries {
 	}
 	return found
 }
-

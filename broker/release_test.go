@@ -55,7 +55,7 @@ func TestReleaseRefused(t *testing.T) {
 		name, check string
 		change      func(*world, *room)
 	}{
-		{"evidence with a swapped room key", "evidence.genuine", func(w *world, r *room) {
+		{"evidence with a swapped room key", "evidence.binding", func(w *world, r *room) {
 			r.change = func(q *release.Request) { q.Room.HPKE = must1(keys.GenerateHPKEKey()).Public() }
 		}},
 		{"a header of another file", "input.catalogued", func(w *world, r *room) {
@@ -230,7 +230,7 @@ func TestConcurrentRuns(t *testing.T) {
 		rooms[i] = w.newRoom(a, w.newRun(a))
 		must(t, rooms[i].getChallenge(b))
 	}
-	errs := make([]error, n)
+	errs, answers := make([]error, n), make([][]byte, n)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, r := range rooms {
@@ -243,10 +243,14 @@ func TestConcurrentRuns(t *testing.T) {
 				if err == nil {
 					_, err = r.open(answer)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				if err != nil {
-					mu.Lock()
 					errs[i] = err
-					mu.Unlock()
+				} else if answers[i] == nil {
+					answers[i] = answer
+				} else if !bytes.Equal(answers[i], answer) {
+					t.Error("one request got two answers")
 				}
 			}()
 		}
