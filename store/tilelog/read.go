@@ -1,9 +1,6 @@
 package tilelog
 
 import (
-	"fmt"
-
-	"golang.org/x/mod/sumdb/tlog"
 	"strongroom.dev/ledger"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -30,26 +27,7 @@ func (l *Log) Size() int64 {
 func (l *Log) Entry(index int64) ([]byte, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.entry(index)
-}
-
-func (l *Log) entry(index int64) ([]byte, error) {
-	size := l.tree.size()
-	if index < 0 || index >= size {
-		return nil, verdict.Misuse("ledger.index", fmt.Sprintf("an entry below %d, the size of %s", size, l.signer.Origin()), fmt.Sprint(index), "ask for an entry that is there")
-	}
-	if index >= l.tree.base {
-		return append([]byte{}, l.tree.tail[index-l.tree.base]...), nil
-	}
-	data, err := readBounded(l.dir, tilePath(entriesLevel, index/tileWidth, tileWidth), maxBundle)
-	if err != nil {
-		return nil, damaged(l.dir, err)
-	}
-	entries, err := parseBundle(data, tileWidth)
-	if err != nil {
-		return nil, damaged(l.dir, err)
-	}
-	return append([]byte{}, entries[index%tileWidth]...), nil
+	return l.tree.entry(index)
 }
 
 // Receipt gives the proof that the entry at the index is in the log, under the latest
@@ -57,7 +35,7 @@ func (l *Log) entry(index int64) ([]byte, error) {
 func (l *Log) Receipt(index int64) (ledger.Receipt, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.receipt(index, l.checkpoint)
+	return l.tree.receipt(index, l.checkpoint, l.signer.Verifier())
 }
 
 // ReceiptUnder is [Log.Receipt] under a checkpoint of this log that the caller brings, such
@@ -65,32 +43,7 @@ func (l *Log) Receipt(index int64) (ledger.Receipt, error) {
 func (l *Log) ReceiptUnder(index int64, checkpoint string) (ledger.Receipt, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.receipt(index, checkpoint)
-}
-
-func (l *Log) receipt(index int64, checkpoint string) (ledger.Receipt, error) {
-	c, err := ledger.OpenCheckpoint(checkpoint, l.signer.Verifier())
-	if err != nil {
-		return ledger.Receipt{}, err
-	}
-	if err := l.tree.extends(c); err != nil {
-		return ledger.Receipt{}, err
-	}
-	if index < 0 || index >= c.Size {
-		return ledger.Receipt{}, verdict.Misuse("ledger.index", fmt.Sprintf("an entry below %d, the size of the checkpoint", c.Size), fmt.Sprint(index), "ask for an entry that is there")
-	}
-	entry, err := l.entry(index)
-	if err != nil {
-		return ledger.Receipt{}, err
-	}
-	proof, err := tlog.ProveRecord(c.Size, index, &l.tree)
-	if err == nil {
-		err = tlog.CheckRecord(proof, c.Size, tlog.Hash(c.Root), index, tlog.Hash(ledger.LeafHash(entry)))
-	}
-	if err != nil {
-		return ledger.Receipt{}, damaged(l.dir, err)
-	}
-	return ledger.Receipt{Entry: entry, Index: index, Proof: hashes(proof), Checkpoint: checkpoint}, nil
+	return l.tree.receipt(index, checkpoint, l.signer.Verifier())
 }
 
 // Consistency gives the proof that the log's first to entries extend its first from entries;
@@ -98,18 +51,7 @@ func (l *Log) receipt(index int64, checkpoint string) (ledger.Receipt, error) {
 func (l *Log) Consistency(from, to int64) ([]wire.Hash, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	size := l.tree.size()
-	if from < 0 || from > to || to > size {
-		return nil, verdict.Misuse("ledger.sizes", fmt.Sprintf("0 <= from <= to <= %d, the size of %s", size, l.signer.Origin()), fmt.Sprintf("from %d to %d", from, to), "ask for sizes the log has had")
-	}
-	if from == 0 || from == to {
-		return []wire.Hash{}, nil
-	}
-	proof, err := tlog.ProveTree(to, from, &l.tree)
-	if err != nil {
-		return nil, damaged(l.dir, err)
-	}
-	return hashes(proof), nil
+	return l.tree.consistency(from, to)
 }
 
 // Extends demands that the log has the entries under a checkpoint of this log as its first
@@ -155,12 +97,4 @@ func (l *Log) publicTile(level int, n int64, width int) ([]byte, error) {
 
 func noTile(path string) error {
 	return verdict.Misuse("ledger.tile", "a tile the log has", verdict.Short(path), "ask for tiles of the checkpoint's size")
-}
-
-func hashes(in []tlog.Hash) []wire.Hash {
-	out := make([]wire.Hash, len(in))
-	for i, h := range in {
-		out[i] = wire.Hash(h)
-	}
-	return out
 }

@@ -306,6 +306,46 @@ func TestPublishedLayout(t *testing.T) {
 	}
 }
 
+// TestSnapshot reads a log that is open elsewhere.
+func TestSnapshot(t *testing.T) {
+	l, dir, signer := newLog(t)
+	fill(t, l, 0, 300, 100)
+	l.Close()
+	l = reopen(t, dir, signer)
+	fill(t, l, 300, 302, 2) // not published yet
+	s, err := tilelog.Read(dir, signer.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := s.Checkpoint().Size
+	if size < 300 {
+		t.Fatalf("snapshot of %d entries", size)
+	}
+	for _, i := range []int64{0, 255, 256, 299} {
+		r, err := s.Receipt(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.Verify(signer.Verifier(), nil, 0); err != nil || !bytes.Equal(r.Entry, entry(i)) {
+			t.Errorf("receipt %d: %v", i, err)
+		}
+		if e, err := s.Entry(i); err != nil || !bytes.Equal(e, entry(i)) {
+			t.Errorf("entry %d: %v", i, err)
+		}
+	}
+	if _, err := s.Consistency(100, size); err != nil {
+		t.Error(err)
+	}
+	_, err = s.Entry(size)
+	wantCheck(t, err, verdict.Usage, "ledger.index")
+	_, err = s.Receipt(-1)
+	wantCheck(t, err, verdict.Usage, "ledger.index")
+	_, err = tilelog.Read(dir, newSigner(t, "log.example/alpha").Verifier())
+	wantCheck(t, err, verdict.Broken, "ledger.damaged")
+	_, err = tilelog.Read(t.TempDir(), signer.Verifier())
+	wantCheck(t, err, verdict.Usage, "ledger.open")
+}
+
 func TestOlderPartialTilesAreStillServed(t *testing.T) {
 	l, _, _ := newLog(t)
 	fill(t, l, 0, 100, 100)
