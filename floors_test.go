@@ -32,9 +32,9 @@ var floors = [][]string{
 	7:  {"broker", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
 	8:  {"room", "replica", "image", "workload/sql/guard"},
 	9:  {"host", "store/*", "edge", "workload/sql/engine", "internal/home"},
-	10: {"client", "server", "ui"},
+	10: {"client", "server", "ui", "examples/*"},
 	11: {"demo", "internal/world"},
-	12: {"cmd/*", "bench", "test", "examples/*"},
+	12: {"cmd/*", "bench", "test"},
 }
 
 // impure are packages on pure floors that touch the machine, each with its reason.

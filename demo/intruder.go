@@ -185,3 +185,51 @@ func inputRequest(input wire.ID, sealedFile, statementFile string) (release.Inpu
 	statement, err := os.ReadFile(statementFile)
 	return release.InputRequest{Input: input, Statement: json.RawMessage(bytes.TrimSpace(statement)), Header: header}, err
 }
+
+// get fetches a small document.
+func get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := client.New()
+	defer c.CloseIdleConnections()
+	answer, err := c.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(answer.Body, release.MaxSmall))
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, verdict.Decode(data)
+	}
+	return data, nil
+}
+
+// seenSize asks a broker, by way of a challenge, what size it last accepted of a log.
+func (e *enemy) seenSize(ctx context.Context, a *agreement.SignedAgreement, folder, origin string) (int64, error) {
+	id := keys.RandomID()
+	asked := release.ChallengeRequest{Purpose: attest.ForRelease, Agreement: a.Digest(), Nonce: wire.HashOf(id[:])}
+	message, err := release.NewChallengeRequest(asked)
+	if err != nil {
+		return 0, err
+	}
+	broker := e.party(folder)
+	answer, err := post(ctx, broker, release.PathChallenge, message)
+	if err != nil {
+		return 0, err
+	}
+	c, err := release.VerifyChallenge(answer, broker.Broker.ReleaseKey, broker.Name, asked)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range c.Seen {
+		if s.Origin == origin {
+			return s.Size, nil
+		}
+	}
+	return 0, nil
+}

@@ -262,3 +262,6 @@ func freePort() (string, error) {
 	defer l.Close()
 	return l.Addr().String(), nil
 }
+
+// bin gives the path of a program beside the command.
+func (w *world) bin(name string) string { return filepath.Join(filepath.Dir(w.Command), name) }

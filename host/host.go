@@ -102,7 +102,7 @@ func mayAsk(stream, path string) bool {
 	if strings.HasPrefix(stream, "broker/") {
 		return slices.Contains(broker, path)
 	}
-	return strings.HasPrefix(stream, "ledger/") && path == "/v1/entries"
+	return strings.HasPrefix(stream, "ledger/") && path == ledger.PathEntries
 }
 
 // relay answers one call of the room.

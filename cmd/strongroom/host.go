@@ -26,8 +26,7 @@ func (a *app) hostCommand() *cobra.Command {
 		Use:   "host",
 		Short: "Start rooms for others, trusted with nothing",
 	}
-	cmd.AddCommand(a.hostServe(), a.hostRoot())
-	return cmd
+	return group(cmd, a.hostServe(), a.hostRoot())
 }
 
 // hostFlags are what starting rooms on this machine takes.

@@ -18,8 +18,7 @@ func (a *app) imageCommand() *cobra.Command {
 		Use:   "image",
 		Short: "Room images and the values their evidence carries",
 	}
-	cmd.AddCommand(a.imageMeasure())
-	return cmd
+	return group(cmd, a.imageMeasure())
 }
 
 func (a *app) imageMeasure() *cobra.Command {

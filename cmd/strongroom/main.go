@@ -7,6 +7,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,7 +62,7 @@ func (a *app) fail(err error, asJSON bool) {
 		}
 		e = &mended
 	}
-	if !asJSON {
+	if !asJSON || errors.As(err, new(reported)) {
 		fmt.Fprintln(a.err, "strongroom: "+e.Error())
 		return
 	}

@@ -17,8 +17,7 @@ func (a *app) receiptCommand() *cobra.Command {
 		Use:   "receipt",
 		Short: "Check afterwards what a room did",
 	}
-	cmd.AddCommand(a.receiptVerify())
-	return cmd
+	return group(cmd, a.receiptVerify())
 }
 
 func (a *app) receiptVerify() *cobra.Command {

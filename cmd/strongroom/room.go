@@ -22,8 +22,7 @@ func (a *app) roomCommand() *cobra.Command {
 	var url string
 	cmd.PersistentFlags().StringVar(&url, "host", "http://127.0.0.1:7600", "the host's `URL`")
 	at := func() client.Host { return client.Host{URL: url} }
-	cmd.AddCommand(a.roomList(at), a.roomStatus(at), a.roomVerify(at), a.roomStop(at))
-	return cmd
+	return group(cmd, a.roomList(at), a.roomStatus(at), a.roomVerify(at), a.roomStop(at))
 }
 
 func (a *app) roomList(at func() client.Host) *cobra.Command {

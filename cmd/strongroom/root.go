@@ -70,6 +70,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.receiptCommand(),
 		a.inspectCommand(),
 		a.imageCommand(),
+		a.demoCommand(),
 		a.doctorCommand(),
 		a.versionCommand(),
 	}
