@@ -66,14 +66,13 @@ and the development root that an agreement for this machine names.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := a.examine(cmd.Context())
-			if a.json {
-				if err := d.failure(); err != nil {
-					return err
-				}
-				return a.print(d, nil)
+			if err := a.print(d, d.text); err != nil {
+				return err
 			}
-			d.text(a.out)
-			return d.failure()
+			if err := d.failure(); err != nil {
+				return reported{err}
+			}
+			return nil
 		},
 	}
 }
