@@ -1,0 +1,132 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"strongroom.dev/demo"
+)
+
+// named are the attacks that must be tried and refused, whatever else the demo tries.
+var named = []string{
+	"query changed after signing",
+	"parameter changed by the host",
+	"run request replayed",
+	"agent executable altered by one byte",
+	"evidence replayed",
+	"challenge used twice",
+	"room key swapped inside genuine evidence",
+	"evidence made for another purpose",
+	"sealed file altered",
+	"sealed file truncated",
+	"another file fed under an agreed name",
+	"an older dataset version served",
+	"another owner's header listed as one's own input",
+	"releases for two inputs swapped",
+	"a party's signature missing",
+	"superseded agreement presented",
+	"expired agreement",
+	"agreement mixing dev with hardware",
+	"confidential agreement given dev",
+	"result forged",
+	"an old result served as new",
+	"result opened by the wrong party",
+	"owner switches off mid-run while the host cuts the network",
+	"two rooms racing for one run",
+	"a hospital padding a group to expose one patient",
+	"ledger rolled back",
+	"two ledger views, shown to the shared ledger",
+	"two ledger views, shown to another broker",
+}
+
+// programs gives the folder of the programs, which make builds before the tests.
+func programs(t *testing.T) string {
+	t.Helper()
+	bin, err := filepath.Abs("../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(bin, "strongroom")); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("bin/ is empty: make build comes first")
+		}
+		t.Skip("bin/ is empty: run make build for the whole-system tests")
+	}
+	return bin
+}
+
+// TestHospitals tells the first demo as a user would, from a folder that holds nothing else,
+// and looks at every attack.
+func TestHospitals(t *testing.T) {
+	bin := programs(t)
+	dir := t.TempDir()
+	cmd := exec.Command(filepath.Join(bin, "strongroom"), "demo", "hospitals", "--output", "json")
+	cmd.Dir = dir
+	var out, story bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &story
+	runErr := cmd.Run()
+	var report demo.Report
+	dec := json.NewDecoder(&out)
+	if err := dec.Decode(&report); err != nil {
+		t.Fatalf("no report: %v\n%s", err, story.String())
+	}
+	if dec.More() {
+		t.Error("standard output holds more than one document")
+	}
+	attacks := map[string]demo.Attack{}
+	for _, a := range report.Attacks {
+		attacks[a.Name] = a
+	}
+	for _, name := range named {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			a, tried := attacks[name]
+			if !tried || !a.Refused || a.By == "" || a.Reason == "" {
+				t.Errorf("tried %v: %+v", tried, a)
+			}
+		})
+	}
+	if runErr != nil {
+		t.Errorf("the demo failed: %v\n%s", runErr, story.String())
+	}
+	if len(report.Results) != 3 || len(report.Receipts) != 3 {
+		t.Errorf("%d results and %d receipts, 3 of each expected", len(report.Results), len(report.Receipts))
+	}
+	plantedSecrets(t, dir, story.String())
+}
+
+// plantedSecrets looks for what must stand nowhere in clear outside its owner's folder: a row
+// of patient data in what servers, host and ledger wrote, and private keys in any log.
+func plantedSecrets(t *testing.T, dir, story string) {
+	t.Helper()
+	row := []byte("17.990,10.38,122.80,1001.0") // the first patient's measurements
+	world := filepath.Join(dir, "strongroom-demo")
+	err := filepath.WalkDir(world, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(world, path)
+		own := strings.HasPrefix(rel, "alpha/alpha")
+		if bytes.Contains(data, row) && !own {
+			t.Errorf("a patient's row stands in %s", rel)
+		}
+		if strings.HasSuffix(rel, ".log") && bytes.Contains(data, []byte("SECRET-KEY")) {
+			t.Errorf("a private key stands in %s", rel)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(story, "SECRET-KEY") || strings.Contains(story, string(row)) {
+		t.Error("the story shows a secret")
+	}
+}

@@ -1,0 +1,2 @@
+// Package test holds whole-system scenarios: real programs, real processes, over loopback.
+package test
