@@ -194,8 +194,9 @@ func onlyLoopback(dev string) bool {
 }
 
 // enclose puts the process's own root up if it has a mount namespace of its own, and says
-// which layers are missing. The argument is what the process was started with, in hex.
-func enclose(argument string) []Lack {
+// which layers are missing. The argument is what the process was started with, in hex; last
+// that it will start no other.
+func enclose(argument string, last bool) []Lack {
 	n, err := strconv.ParseUint(argument, 16, 32)
 	if err != nil {
 		n = 0
@@ -204,7 +205,7 @@ func enclose(argument string) []Lack {
 	if n&unix.CLONE_NEWNS == 0 { // its mounts would be everyone's
 		return append(lacks, Lack{MountNamespace, "the kernel makes none"})
 	}
-	if err := emptyRoot(); err != nil {
+	if err := emptyRoot(last); err != nil {
 		lacks = append(lacks, Lack{MountNamespace, err.Error()})
 	}
 	return lacks
@@ -213,7 +214,7 @@ func enclose(argument string) []Lack {
 // inside is the program proper: it has an empty root, readies its helpers, and then gives up
 // the right to make any.
 func inside(helpers int) (*Inside, error) {
-	in := &Inside{Lacks: enclose(argument(2))}
+	in := &Inside{Lacks: enclose(argument(2), false)}
 	// Death of the stage outside must end this one even where an earlier layer is missing.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return nil, err

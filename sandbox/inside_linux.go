@@ -23,11 +23,11 @@ func helperMain() int {
 	if err := unix.Dup3(3, controlFD, unix.O_CLOEXEC); err != nil {
 		return 1
 	}
-	r := ready{Lacks: enclose(argument(2))}
+	r := ready{Lacks: enclose(argument(2), true)}
 	if err := dropRights(); err != nil {
 		r.Error = err.Error()
 	}
-	if err := landlock(); err != nil {
+	if err := landlock(visibleCgroup()...); err != nil {
 		r.Lacks = append(r.Lacks, Lack{Landlock, err.Error()})
 	}
 	if say(r) != nil || r.Error != "" {

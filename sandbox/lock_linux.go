@@ -105,10 +105,10 @@ func (l Limits) setThreads() error {
 // landlockAttr is struct landlock_ruleset_attr of ABI 6.
 type landlockAttr struct{ fs, net, scoped uint64 }
 
-// landlock denies every access that the kernel's version of Landlock knows, without one
-// exception: descriptors that are open already stay usable, and memory files belong to no
-// file system that Landlock rules over.
-func landlock() error {
+// landlock denies every access that the kernel's version of Landlock knows but reading what
+// is at the paths given, usually none: descriptors that are open already stay usable, and
+// memory files belong to no file system that Landlock rules over.
+func landlock(readable ...string) error {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return errno
@@ -137,5 +137,24 @@ func landlock() error {
 		return errno
 	}
 	defer unix.Close(int(fd))
+	for _, path := range readable {
+		if err := mayRead(fd, path); err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
 	return onAll(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0)
+}
+
+func mayRead(ruleset uintptr, path string) error {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	rule := unix.LandlockPathBeneathAttr{Allowed_access: unix.LANDLOCK_ACCESS_FS_READ_FILE, Parent_fd: int32(at)}
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

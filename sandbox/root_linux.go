@@ -8,8 +8,9 @@ import (
 )
 
 // emptyRoot changes the root to an empty read-only file system with nothing but /proc, for
-// this process's pid namespace, and /root, an empty directory where the next one goes.
-func emptyRoot() error {
+// this process's pid namespace, and /root, an empty directory where the next one goes. last
+// says that there will be none: the kernel lets nobody mount a /proc who sees less of one.
+func emptyRoot(last bool) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
@@ -31,6 +32,9 @@ func emptyRoot() error {
 	if err := mountProc(); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
+	if last {
+		hideCgroup()
+	}
 	if err := unix.Mount("", ".", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("making the root read-only: %w", err)
 	}
@@ -51,6 +55,25 @@ func mountProc() error {
 		return unix.Mount("/proc", "proc", "", unix.MS_BIND|unix.MS_REC, "")
 	}
 	return unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
+// hideCgroup takes /proc/self/cgroup away from a process that stays process 1. Programs that
+// find it but may not read it, as DuckDB, end there; a socket is no file to them. It is no
+// layer: where it fails, the program says so itself.
+func hideCgroup() {
+	const hidden = "proc/1/cgroup"
+	if os.Getpid() == 1 && unix.Mknod("nothing", unix.S_IFSOCK, 0) == nil {
+		unix.Mount("nothing", hidden, "", unix.MS_BIND, "") // see above
+	}
+}
+
+// visibleCgroup gives the paths that say what the machine's limits are, where a missing layer
+// leaves them in sight. They say nothing about data.
+func visibleCgroup() []string {
+	if info, err := os.Stat("/proc/self/cgroup"); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return []string{"/proc/self/cgroup", "/sys/fs/cgroup"}
 }
 
 // mountPlace finds any directory to mount over; what is there stays as it is for everyone else.

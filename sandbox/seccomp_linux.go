@@ -67,6 +67,7 @@ func helperCalls() []rule {
 		unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_READLINKAT, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2,
 		unix.SYS_GETDENTS64, unix.SYS_GETCWD, unix.SYS_GETSOCKOPT, unix.SYS_FADVISE64, unix.SYS_FSTATFS, unix.SYS_PRLIMIT64,
 	)...)
+	rules = append(rules, always(archFileCalls...)...)
 	return append(rules,
 		rule{unix.SYS_OPENAT, 2, unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC, unix.O_RDONLY},
 		rule{unix.SYS_PRCTL, 0, ^uint32(0), unix.PR_SET_NAME},

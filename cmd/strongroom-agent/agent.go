@@ -40,14 +40,17 @@ type agent struct {
 	asking  sync.Mutex // one question to the evidence device at a time
 }
 
-func serve(in *sandbox.Inside, memory int64) error {
+func serve(in *sandbox.Inside, memory int64, connected bool) error {
+	if !connected {
+		return verdict.Misuse("descriptors 3 and 4", "connections to a host", "none", "strongroom run and strongroom host serve start this program")
+	}
 	conn, err := polled(channelFD, "channel")
 	if err != nil {
-		return verdict.Misuse("descriptor 3", "a connection to the host", err.Error(), "strongroom run and strongroom host serve start this program")
+		return err
 	}
 	device, err := polled(deviceFD, "evidence device")
 	if err != nil {
-		return verdict.Misuse("descriptor 4", "the evidence device", err.Error(), "strongroom run and strongroom host serve start this program")
+		return err
 	}
 	session, err := channel.New(conn, channel.Room)
 	if err != nil {
@@ -60,6 +63,12 @@ func serve(in *sandbox.Inside, memory int64) error {
 	go func() { <-session.Done(); cancel() }()
 	a := &agent{inside: in, session: session, device: device}
 	return a.run(ctx, memory)
+}
+
+// isStream reports whether a descriptor is a stream socket.
+func isStream(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_STREAM
 }
 
 // polled makes a descriptor one that the run-time waits for without holding a thread.

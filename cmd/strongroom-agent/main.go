@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 
+	"strongroom.dev/internal/version"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
 )
@@ -18,10 +19,15 @@ import (
 const engines = 2
 
 func main() {
-	memory := engineMemory() // asked while it still may ask
+	if len(os.Args) == 2 && (os.Args[1] == "version" || os.Args[1] == "--version") {
+		fmt.Println(version.Version)
+		return
+	}
+	// Asked while the program still may ask.
+	memory, connected := engineMemory(), isStream(channelFD) && isStream(deviceFD)
 	in, err := sandbox.Main(engines)
 	if err == nil {
-		err = serve(in, memory)
+		err = serve(in, memory, connected)
 		in.Close()
 	}
 	if err != nil {
