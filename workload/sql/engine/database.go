@@ -19,7 +19,9 @@ type database struct {
 // open starts an in-memory database that may read exactly the files named, and nothing
 // else outside itself, for good: the configuration is locked before any input is touched.
 func open(ctx context.Context, memory, threads int64, files []string) (*database, error) {
-	connector, err := duckdb.NewConnector("", nil)
+	// Given at the start, these two keep DuckDB from asking the machine how large it is (in
+	// /proc and /sys, which a sandbox may show but not let it read).
+	connector, err := duckdb.NewConnector(fmt.Sprintf("?threads=%d&memory_limit=%dB", threads, memory), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +29,7 @@ func open(ctx context.Context, memory, threads int64, files []string) (*database
 	if d.conn, err = d.db.Conn(ctx); err != nil {
 		return nil, errors.Join(err, d.db.Close())
 	}
-	for _, setting := range settings(memory, threads, files) {
+	for _, setting := range settings(files) {
 		if err := d.exec(ctx, setting); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", setting, err), d.close())
 		}
@@ -37,7 +39,7 @@ func open(ctx context.Context, memory, threads int64, files []string) (*database
 
 // settings lists the locks in the order in which each still can be set. Spilling is off: a
 // spill file would hold plaintext.
-func settings(memory, threads int64, files []string) []string {
+func settings(files []string) []string {
 	var quoted []string
 	for _, f := range files {
 		quoted = append(quoted, quote(f))
@@ -49,8 +51,6 @@ func settings(memory, threads int64, files []string) []string {
 		"SET allow_community_extensions = false",
 		"SET allow_unsigned_extensions = false",
 		"SET allow_persistent_secrets = false",
-		fmt.Sprintf("SET memory_limit = '%d B'", memory),
-		fmt.Sprintf("SET threads = %d", threads),
 		"SET preserve_insertion_order = false",
 		"SET allowed_paths = [" + strings.Join(quoted, ", ") + "]",
 		"SET enable_external_access = false",

@@ -79,5 +79,10 @@ func (q *Query) Columns() []sql.Column {
 	return out
 }
 
-// Table gives the one table the query reads.
-func (q *Query) Table() sql.Table { return *q.table }
+// Table gives the one table the query reads; of the zero Query, none.
+func (q *Query) Table() sql.Table {
+	if q.table == nil {
+		return sql.Table{}
+	}
+	return *q.table
+}
