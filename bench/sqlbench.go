@@ -193,7 +193,7 @@ func (b *sqlBencher) query(i int) ([]row, error) {
 			times[side] = append(times[side], time.Since(start).Seconds())
 		}
 	}
-	ours, rewritten, plain := middle(times[0]), middle(times[1]), middle(times[2])
+	ours, rewritten, plain := medianTime(times[0]), medianTime(times[1]), medianTime(times[2])
 	room, rewriting := sqlRowNames(q.name)
 	return []row{
 		{Name: room, Value: ours, Unit: "s", Against: rewritten, Ratio: rewritten / ours, Goal: "at most 1.3x and 1 s", Met: ours <= 1.3*rewritten+1},
@@ -201,7 +201,7 @@ func (b *sqlBencher) query(i int) ([]row, error) {
 	}, nil
 }
 
-func middle(times []float64) float64 {
+func medianTime(times []float64) float64 {
 	slices.Sort(times)
 	return times[len(times)/2]
 }
