@@ -64,6 +64,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.agreementCommand(),
 		a.sealCommand(),
 		a.openCommand(),
+		a.brokerCommand(),
 		a.runCommand(),
 		a.roomCommand(),
 		a.hostCommand(),

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/broker"
+	"strongroom.dev/client"
+	"strongroom.dev/ledger"
+	"strongroom.dev/server"
+	"strongroom.dev/verdict"
+)
+
+// brokerFlags are what a serving broker is told.
+type brokerFlags struct {
+	listen           string
+	insecureSoftware bool
+	witnesses, peers []string
+}
+
+func (a *app) brokerServe() *cobra.Command {
+	var flags brokerFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve rooms that ask for keys",
+		Long: `Serves until it is told to stop. Before it serves it asks the shared ledgers and the other
+parties' brokers what they last saw of its log: if that is more than it has, or if none
+can be asked, it refuses everything until "strongroom broker confirm".
+
+What passes over the network is signed or sealed end to end, so plain HTTP is enough.`,
+		Example: `  strongroom broker serve --listen 127.0.0.1:7443 \
+      --witness http://127.0.0.1:7500=ledger.example+1a2b3c4d+AQ...`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.serveBroker(ctx, flags)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&flags.listen, "listen", "127.0.0.1:7443", "`HOST:PORT` to listen on; port 0 chooses one")
+	f.BoolVar(&flags.insecureSoftware, "insecure-allow-software", false, "release keys to rooms of class software too: they keep nobody out of their memory")
+	f.StringArrayVar(&flags.witnesses, "witness", nil, "where a shared ledger is, and its verifier key: `URL=KEY` (repeat)")
+	f.StringArrayVar(&flags.peers, "peer", nil, "where the broker of a log is, if not at its descriptor's address: `ORIGIN=URL` (repeat)")
+	return cmd
+}
+
+// config gives what the flags say; logKey is the broker's own.
+func (f brokerFlags) config(logKey string) (broker.Config, error) {
+	cfg := broker.Config{InsecureAllowSoftware: f.insecureSoftware, Witnesses: map[string]broker.Witness{}, Peers: map[string]broker.Peer{}}
+	h := client.New() // one for all: it keeps connections
+	for _, text := range f.witnesses {
+		url, key, found := strings.Cut(text, "=")
+		if _, err := ledger.OriginOf(key); !found || !isURL(url) || err != nil {
+			return cfg, verdict.Misuse("--witness", "URL=KEY", verdict.Short(text), "the key is what `strongroom ledger serve` prints, as in http://127.0.0.1:7500=ledger.example+1a2b3c4d+AQ...")
+		}
+		w := client.NewLedger(strings.TrimSuffix(url, "/"), key, h)
+		w.LogKey = logKey
+		cfg.Witnesses[key] = w
+	}
+	for _, text := range f.peers {
+		origin, url, found := strings.Cut(text, "=")
+		if !found || origin == "" || !isURL(url) {
+			return cfg, verdict.Misuse("--peer", "ORIGIN=URL", verdict.Short(text), "the origin is the first part of the other broker's log key, as in broker.beta.example=http://127.0.0.1:7444")
+		}
+		cfg.Peers[origin] = client.NewBroker(strings.TrimSuffix(url, "/"), h)
+	}
+	cfg.PeerAt = func(address string) broker.Peer { return client.NewBroker("http://"+address, h) }
+	return cfg, nil
+}
+
+func isURL(text string) bool {
+	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
+}
+
+func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
+	h, own, err := a.brokerHome()
+	if err != nil {
+		return err
+	}
+	cfg, err := flags.config(own.LogKey)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", flags.listen)
+	if err != nil {
+		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+	}
+	defer listener.Close()
+	if err := keepSecrets(); err != nil {
+		return err
+	}
+	b, err := a.openBroker(ctx, h, cfg)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	admin, done, err := listenAdmin(h.BrokerSocket())
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := a.brokerReady(ctx, b, listener.Addr().String()); err != nil {
+		return err
+	}
+	return a.serveBoth(ctx, b, listener, admin)
+}
+
+// listenAdmin makes the admin socket, for its owner alone. The state's lock keeps a second
+// broker out, so a socket that is there is a dead one's.
+func listenAdmin(path string) (net.Listener, func(), error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	short, done, err := socketPath(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("unix", short)
+	if err == nil {
+		err = os.Chmod(path, 0o600) // the directory is private already
+	}
+	if err != nil {
+		done()
+		return nil, nil, &verdict.Error{Kind: verdict.Broken, Check: "broker.socket", Expected: "an admin socket", Got: err.Error(), Where: path, Fix: "look at the directory's permissions", Err: err}
+	}
+	return listener, func() { listener.Close(); done() }, nil
+}
+
+// brokerReady says who runs what, where, and what is insecure about it (R25).
+func (a *app) brokerReady(ctx context.Context, b *openBroker, address string) error {
+	s, err := b.Status(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "Broker of %s listening on http://%s\n", s.Party, address)
+	whoRuns(a.err, s)
+	if !a.json {
+		return nil
+	}
+	return json.NewEncoder(a.out).Encode(map[string]any{"address": address, "party": s.Party, "operator": s.Operator, "key_store": s.KeyStore,
+		"insecure_software": s.InsecureSoftware, "serving": s.Serving, "lock": s.Lock, "log": s.Log, "size": s.Size})
+}
+
+// serveBoth serves rooms and officers until ctx ends or the log fails.
+func (a *app) serveBoth(ctx context.Context, b *openBroker, rooms, officers net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	logger := slog.New(slog.NewTextHandler(a.err, nil))
+	ended := make(chan error, 2)
+	serve := func(l net.Listener, handler http.Handler) {
+		ended <- server.Serve(ctx, l, handler, logger)
+		stop() // one without the other is no broker
+	}
+	go serve(rooms, server.Broker(b.Broker, logger))
+	go serve(officers, server.BrokerAdmin(b.Broker, logger))
+	go a.recheck(ctx, b)
+	var failed error
+	select {
+	case <-ctx.Done():
+	case <-b.log.Failed():
+		// What reached the disk is not known: the next start finds out.
+		failed = b.log.Err()
+		stop()
+	}
+	return errors.Join(failed, <-ended, <-ended)
+}
+
+// recheck looks every other second whether somebody can be asked, while nobody could be.
+func (a *app) recheck(ctx context.Context, b *openBroker) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := b.Recheck(ctx); err != nil {
+				a.say("broker: %v", err)
+			}
+		}
+	}
+}
