@@ -42,7 +42,7 @@ func AddSignatures(signed, lines string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, added, err := splitNote("\n\n" + lines)
+	added, err := parseSignatures(lines)
 	if err != nil {
 		return "", err
 	}
@@ -145,7 +145,7 @@ func KeepSignature(signed, verifier string) (string, error) {
 // CheckCosignature checks that lines is exactly one line, the witness's cosignature on c.
 func CheckCosignature(c Checkpoint, lines string, witness Witness) (Cosignature, error) {
 	c.Note = c.text() + "\n" + lines
-	_, sigs, err := splitNote(c.Note)
+	sigs, err := parseSignatures(lines)
 	if err == nil && len(sigs) != 1 {
 		err = fmt.Errorf("%d signature lines, expected one", len(sigs))
 	}

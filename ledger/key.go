@@ -96,10 +96,10 @@ func (s *Signer) Verifier() string {
 }
 
 // Format redacts the key under every verb.
-func (s *Signer) Format(f fmt.State, _ rune) { fmt.Fprint(f, "log key (redacted)") }
+func (s Signer) Format(f fmt.State, _ rune) { fmt.Fprint(f, "log key (redacted)") }
 
 // MarshalText refuses, so that a key can't slip into a document.
-func (s *Signer) MarshalText() ([]byte, error) { return nil, fmt.Errorf("a log key has no text") }
+func (s Signer) MarshalText() ([]byte, error) { return nil, fmt.Errorf("a log key has no text") }
 
 func (s *Signer) public() ed25519.PublicKey {
 	if s == nil || len(s.key) != ed25519.PrivateKeySize {

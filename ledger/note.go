@@ -33,27 +33,31 @@ func splitNote(signed string) (text string, sigs []signature, err error) {
 	if i < 0 {
 		return "", nil, errors.New("no blank line before the signatures")
 	}
-	text, block := signed[:i+1], signed[i+2:]
+	sigs, err = parseSignatures(signed[i+2:])
+	return signed[:i+1], sigs, err
+}
+
+func parseSignatures(block string) (sigs []signature, err error) {
 	for len(block) > 0 {
 		line, rest, found := strings.Cut(block, "\n")
 		if !found {
-			return "", nil, errors.New("bytes after the last signature")
+			return nil, errors.New("bytes after the last signature")
 		}
 		block = rest
 		s, err := parseSignature(line)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		for _, other := range sigs {
 			if other.name == s.name && other.id == s.id {
-				return "", nil, fmt.Errorf("two signatures by one key of %.60q", s.name)
+				return nil, fmt.Errorf("two signatures by one key of %.60q", s.name)
 			}
 		}
 		if sigs = append(sigs, s); len(sigs) > MaxSignatures {
-			return "", nil, fmt.Errorf("more than %d signatures", MaxSignatures)
+			return nil, fmt.Errorf("more than %d signatures", MaxSignatures)
 		}
 	}
-	return text, sigs, nil
+	return sigs, nil
 }
 
 func parseSignature(line string) (s signature, err error) {
