@@ -41,6 +41,8 @@ type Owner struct {
 	ID     wire.ID
 	Plain  io.Reader
 	Format agreement.Format
+	// UniqueUnit declares that no two rows are about one unit.
+	UniqueUnit bool
 }
 
 // Config says what the world is about. Dir, Image, Owners, Schema and Work are required.
@@ -48,7 +50,8 @@ type Config struct {
 	Dir    string
 	Image  dev.Measurement
 	Owners []Owner
-	Schema []agreement.Column // of every owner's data; all rows make the table "rows"
+	Schema []agreement.Column // of every owner's data
+	Table  string             // what queries call all owners' rows; "" is "rows"
 	// Work gets its table, its output and who may run it from the world.
 	Work     []agreement.Work
 	MinGroup int64
@@ -89,6 +92,9 @@ const researcher wire.ID = "researcher"
 
 // New makes a world in an empty directory.
 func New(ctx context.Context, c Config) (*World, error) {
+	if c.Table == "" {
+		c.Table = "rows"
+	}
 	w := &World{Config: c, Brokers: map[wire.ID]*broker.Broker{}}
 	if err := w.build(ctx); err != nil {
 		w.Close()
@@ -251,7 +257,7 @@ func (w *World) sealData(p *person, o Owner, to seal.Recipient) error {
 		return err
 	}
 	p.statement, err = agreement.NewDataset(agreement.Dataset{Owner: p.id, Dataset: "rows", Version: 1, Header: sum.HeaderHash, Root: sum.Root, Size: sum.Size,
-		Recipients: int64(sum.Recipients), Format: o.Format, Schema: agreement.SchemaDigest(w.Schema), Created: wire.At(time.Now())})
+		Recipients: int64(sum.Recipients), Format: o.Format, Schema: agreement.SchemaDigest(w.Schema), UniqueUnit: o.UniqueUnit, Created: wire.At(time.Now())})
 	if err != nil {
 		return err
 	}
@@ -266,7 +272,7 @@ func (w *World) agree() (err error) {
 		Protection: agreement.Software,
 		Platforms: []agreement.Platform{{Kind: dev.Name, Root: &root, Machines: []string{}, Releases: []agreement.ReleaseLine{}, MayLack: append([]wire.ID{}, w.MayLack...),
 			Images: []agreement.Image{{Name: "room", Measurements: w.Image.Named()}}}},
-		Tables:  []agreement.Table{{Name: "rows"}},
+		Tables:  []agreement.Table{{Name: w.Table}},
 		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{researcher}, Format: "csv", MinGroup: w.MinGroup, MaxRows: w.MaxRows, MaxBytes: w.MaxBytes}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{{Name: "shared", Key: w.ledger.Verifier()}}, Quorum: 1},
 		LeaseMS: w.LeaseMS}
@@ -278,7 +284,7 @@ func (w *World) agree() (err error) {
 	}
 	a.Parties = append(a.Parties, agreement.Party{ID: researcher, Descriptor: w.people[len(w.Owners)].signed.Digest()})
 	for _, work := range w.Work {
-		work.Tables, work.MayRun, work.Output = []string{"rows"}, []wire.ID{researcher}, "answer"
+		work.Tables, work.MayRun, work.Output = []string{w.Table}, []wire.ID{researcher}, "answer"
 		a.Work = append(a.Work, work)
 	}
 	if w.Agreement, err = agreement.NewAgreement(a); err != nil {
