@@ -30,7 +30,7 @@ results under which rules, and which machines are good enough. You write it in Y
 everybody signs is its canonical form, named by a digest. Signing consents; only activating
 it in your own broker lets your keys out.`,
 	}, a.agreementInit(), a.agreementCheck(), a.agreementExplain(), a.agreementSign(),
-		a.agreementShow(), a.agreementDiff())
+		a.agreementActivate(), a.agreementRetire(), a.agreementShow(), a.agreementDiff())
 }
 
 // loadAgreement reads an agreement from a file, YAML or signed JSON, or finds one kept in

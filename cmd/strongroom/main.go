@@ -43,7 +43,7 @@ func usage(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "required flag", "invalid argument"} {
+	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "required flag", "invalid argument", "at least one of the flags", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), start) {
 			return verdict.Misuse("command line", "a call as --help shows it", err.Error(), "strongroom --help lists the verbs")
 		}

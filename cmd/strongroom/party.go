@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
+	"strongroom.dev/broker"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
@@ -317,7 +319,8 @@ func entryText(w io.Writer, e *home.Entry) {
 }
 
 func (a *app) partyRevoke() *cobra.Command {
-	return &cobra.Command{
+	var again bool
+	cmd := &cobra.Command{
 		Use:   "revoke NAME|DIGEST",
 		Short: "Stop trusting a party: every agreement that names it stops",
 		Long: `Revokes a pinned party: all its versions when you name it by name or label, one when you
@@ -330,15 +333,48 @@ then on. There is no way back but pinning a new version of the party.`,
 			if err != nil {
 				return err
 			}
-			revoked, err := h.Revoke(args[0], a.now())
+			revoked, err := h.Revoke(args[0], again, a.now())
 			if err != nil {
 				return err
 			}
-			return a.print(map[string]any{"revoked": revoked}, func(w io.Writer) {
+			events, err := a.tellBroker(cmd.Context(), h, revoked)
+			if err != nil {
+				e := *verdict.As(err)
+				e.Fix = "the party is revoked in your address book, but your broker does not know: mend that, then: strongroom party revoke " + args[0] + " --again"
+				return &e
+			}
+			return a.print(map[string]any{"revoked": revoked, "broker": events}, func(w io.Writer) {
 				for _, d := range revoked {
 					fmt.Fprintln(w, "Revoked", d)
+				}
+				for _, e := range events {
+					fmt.Fprintln(w, "  "+verdict.Printable(e.Done))
 				}
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&again, "again", false, "tell your broker again about a party that you revoked before")
+	return cmd
+}
+
+// tellBroker has the home's own broker, if it has one, refuse what names a revoked party.
+func (a *app) tellBroker(ctx context.Context, h *home.Home, revoked []wire.Digest) ([]broker.Event, error) {
+	events := []broker.Event{}
+	own, err := h.Descriptor()
+	if err != nil || own.Broker == nil {
+		return events, err
+	}
+	admin, err := a.brokerAdmin(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	for _, d := range revoked {
+		e, err := admin.Revoke(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }

@@ -243,8 +243,9 @@ func isDigest(d wire.Digest, text string) bool {
 }
 
 // Revoke stops trusting a pinned party: every version of it when named by name or label,
-// one version when named by digest. It gives the digests revoked.
-func (h *Home) Revoke(text string, now time.Time) ([]wire.Digest, error) {
+// one version when named by digest. It gives the digests revoked, with again also those
+// that were revoked before.
+func (h *Home) Revoke(text string, again bool, now time.Time) ([]wire.Digest, error) {
 	unlock, err := h.Lock()
 	if err != nil {
 		return nil, err
@@ -257,6 +258,9 @@ func (h *Home) Revoke(text string, now time.Time) ([]wire.Digest, error) {
 	var revoked []wire.Digest
 	for _, e := range found {
 		if e.Revoked != nil {
+			if again {
+				revoked = append(revoked, e.Party.Digest())
+			}
 			continue
 		}
 		at := wire.At(now)
@@ -267,7 +271,7 @@ func (h *Home) Revoke(text string, now time.Time) ([]wire.Digest, error) {
 		revoked = append(revoked, e.Party.Digest())
 	}
 	if len(revoked) == 0 {
-		return nil, verdict.Misuse("party.revoked", "a party not revoked yet", text+" was revoked before", "nothing is left to do")
+		return nil, verdict.Misuse("party.revoked", "a party not revoked yet", text+" was revoked before", "nothing is left to do; --again tells your broker once more")
 	}
 	return revoked, nil
 }

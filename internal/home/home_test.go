@@ -280,9 +280,9 @@ func TestRevoke(t *testing.T) {
 	if _, err := h.Pin(beta, "", "phone", now); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.Revoke("nobody", now)
+	_, err := h.Revoke("nobody", false, now)
 	wants(t, err, verdict.Usage, "party.pinned")
-	got, err := h.Revoke("beta", now)
+	got, err := h.Revoke("beta", false, now)
 	if err != nil || len(got) != 1 || got[0] != beta.Digest() {
 		t.Fatalf("revoked %v, %v", got, err)
 	}
@@ -292,8 +292,11 @@ func TestRevoke(t *testing.T) {
 	wants(t, err, verdict.Refused, "party.revoked")
 	_, err = h.Pin(beta, "", "phone again", now)
 	wants(t, err, verdict.Refused, "party.revoked")
-	_, err = h.Revoke("beta", now)
+	_, err = h.Revoke("beta", false, now)
 	wants(t, err, verdict.Usage, "party.revoked")
+	if got, err = h.Revoke("beta", true, now); err != nil || len(got) != 1 {
+		t.Errorf("again: %v, %v", got, err)
+	}
 }
 
 func TestUpdateChains(t *testing.T) {
