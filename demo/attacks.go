@@ -218,13 +218,13 @@ func (e *enemy) room(ctx context.Context, job host.Job, c host.Config) error {
 	return r.Wait(ctx)
 }
 
-// byRoom says that a room refused; what a broker refused, the room passes on.
+// byRoom says who refused what a room was asked for: the room passes on what brokers say.
 func byRoom(refusal error) string {
 	if refusal == nil {
 		return "nobody"
 	}
-	if strings.HasPrefix(refusal.Error(), "broker") {
-		return "broker, by way of the room"
+	if who, found := strings.CutPrefix(verdict.As(refusal).Where, "broker of "); found {
+		return "broker of " + who + ", which the room asked"
 	}
 	return "room"
 }

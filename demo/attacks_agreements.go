@@ -68,11 +68,7 @@ func (e *enemy) presentOld(ctx context.Context, a *agreement.SignedAgreement) (s
 	if err != nil {
 		return "", nil, err
 	}
-	sealed, statement, err := e.current(alpha)
-	if err != nil {
-		return "", nil, err
-	}
-	input, err := inputRequest("alpha-patients", sealed, statement)
+	input, err := e.currentInput(alpha)
 	if err != nil {
 		return "", nil, err
 	}

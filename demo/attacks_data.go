@@ -16,7 +16,7 @@ import (
 
 // onData are attacks on what comes in.
 func (e *enemy) onData() []attempt {
-	file := []string{"input.file", "sealed.root", "sealed.size", "sealed.truncated", "sealed.header", "input.size", "input.header", "input.root"}
+	file := []string{"input.file", "input.size", "input.header"}
 	return []attempt{
 		e.inRoom("sealed file altered", file, func(job *host.Job, _ *host.Config) error {
 			return e.spoil(&job.Inputs[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
@@ -28,7 +28,7 @@ func (e *enemy) onData() []attempt {
 			job.Inputs[0].Path = job.Inputs[1].Path
 			return nil
 		}),
-		{"another owner's header listed as one's own input", e.confuse, []string{"input.owner", "input.catalogued", "inputs.complete"}},
+		{"another owner's header listed as one's own input", e.confuse, []string{"input.owner", "inputs.complete"}},
 		{"a hospital padding a group to expose one patient", e.pad, []string{"output.min-group"}},
 		{"an older dataset version served", e.serveOld, []string{"input.current"}},
 	}
@@ -51,7 +51,11 @@ func (e *enemy) confuse(ctx context.Context) (string, error, error) {
 	if err := e.stateStolen(stolen); err != nil {
 		return "", nil, err
 	}
-	input, err := inputRequest("beta-patients", e.path(hostHome, "data", "alpha.age"), stolen)
+	sealed, _, err := e.current(alpha)
+	if err != nil {
+		return "", nil, err
+	}
+	input, err := inputRequest("beta-patients", sealed, stolen)
 	if err != nil {
 		return "", nil, err
 	}
@@ -72,7 +76,11 @@ func (e *enemy) confuse(ctx context.Context) (string, error, error) {
 
 // stateStolen writes Beta's signed statement about Alpha's sealed file.
 func (e *enemy) stateStolen(to string) error {
-	data, err := os.ReadFile(e.path(hostHome, "data", "alpha.statement.json"))
+	_, statement, err := e.current(alpha)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(statement)
 	if err != nil {
 		return err
 	}
@@ -183,5 +191,5 @@ func (e *enemy) serveOld(ctx context.Context) (string, error, error) {
 		return "", nil, err
 	}
 	refusal := e.room(ctx, job, e.config())
-	return "broker alpha-hospital", refusal, nil
+	return byRoom(refusal), refusal, nil
 }

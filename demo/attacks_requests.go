@@ -13,6 +13,7 @@ import (
 	"strongroom.dev/host"
 	"strongroom.dev/keys"
 	"strongroom.dev/release"
+	"strongroom.dev/room"
 	"strongroom.dev/verdict"
 )
 
@@ -60,7 +61,7 @@ func (e *enemy) replayRequest(ctx context.Context) (string, error, error) {
 		return "", nil, err
 	}
 	refusal := e.room(ctx, job, e.config())
-	return "broker, asked by the second room", refusal, nil
+	return byRoom(refusal), refusal, nil
 }
 
 // race starts two genuine rooms for one request at once. At most one may come to a result;
@@ -82,9 +83,9 @@ func (e *enemy) race(ctx context.Context) (string, error, error) {
 	case refusals[0] != nil && refusals[1] != nil && !e.onceEach(refusals):
 		return "", nil, fmt.Errorf("neither room came to a result: %w; %w", refusals[0], refusals[1])
 	case refusals[0] != nil:
-		return "broker, asked by the slower room", refusals[0], nil
+		return byRoom(refusals[0]), refusals[0], nil
 	}
-	return "broker, asked by the slower room", refusals[1], nil
+	return byRoom(refusals[1]), refusals[1], nil
 }
 
 // onceEach reports whether each room lost at one broker: each got one key and never the
@@ -99,16 +100,16 @@ func (e *enemy) onEvidence() []attempt {
 	return []attempt{
 		{"agent executable altered by one byte", e.alterAgent, []string{"evidence.image"}},
 		{"evidence replayed", func(ctx context.Context) (string, error, error) {
-			return e.intrude(ctx, func(x *intruder) { x.evidence = &e.seen.Shown[0].Evidence })
+			return e.intrude(ctx, func(x *intruder) { x.evidence = &e.shownTo(alpha).Evidence })
 		}, binding},
 		{"challenge used twice", func(ctx context.Context) (string, error, error) {
-			return e.intrude(ctx, func(x *intruder) { x.token = e.seen.Shown[0].Challenge })
+			return e.intrude(ctx, func(x *intruder) { x.token = e.shownTo(alpha).Challenge })
 		}, []string{"challenge.fresh"}},
 		{"evidence made for another purpose", func(ctx context.Context) (string, error, error) {
 			return e.intrude(ctx, func(x *intruder) { x.purpose = attest.ForIngress })
 		}, binding},
 		{"room key swapped inside genuine evidence", e.swapKey, binding},
-		e.inRoom("releases for two inputs swapped", []string{"grant.request", "grant.signature", "release.signature", "message.signature"}, swapGrants),
+		e.inRoom("releases for two inputs swapped", []string{"grant.request", "message.signature"}, swapGrants),
 	}
 }
 
@@ -140,7 +141,7 @@ func (e *enemy) alterAgent(ctx context.Context) (string, error, error) {
 	c := e.config()
 	c.Programs = programs
 	refusal := e.room(ctx, job, c)
-	return "broker alpha-hospital", refusal, nil
+	return byRoom(refusal), refusal, nil
 }
 
 // intrude asks Alpha's broker with a program of the host that is no room.
@@ -154,7 +155,7 @@ func (e *enemy) intrude(ctx context.Context, change func(*intruder)) (string, er
 		return "", nil, err
 	}
 	change(x)
-	input, err := inputRequest("alpha-patients", e.path(hostHome, "data", "alpha.age"), e.path(hostHome, "data", "alpha.statement.json"))
+	input, err := e.currentInput(alpha)
 	if err != nil {
 		return "", nil, err
 	}
@@ -164,10 +165,14 @@ func (e *enemy) intrude(ctx context.Context, change func(*intruder)) (string, er
 // ask brings the other broker's checkpoint, as a room would, and asks.
 func (e *enemy) ask(ctx context.Context, x *intruder, folder string, inputs ...release.InputRequest) (string, error, error) {
 	broker := e.party(folder)
+	by := "broker of " + string(broker.Name)
 	if err := e.bringPeers(ctx, x, folder); err != nil {
+		if verdict.As(err).Kind == verdict.Refused { // no challenge under this agreement
+			return by, err, nil
+		}
 		return "", nil, err
 	}
-	return "broker " + string(broker.Name), x.ask(ctx, broker, inputs), nil
+	return by, x.ask(ctx, broker, inputs), nil
 }
 
 // swapKey has the host put keys of its own into a genuine room's request, evidence and all.
@@ -208,7 +213,7 @@ func (e *enemy) swapKey(ctx context.Context) (string, error, error) {
 	if !asked {
 		return "", nil, fmt.Errorf("the room never asked for a release")
 	}
-	return "broker alpha-hospital", refusal, nil
+	return "broker, which the host asked with the swapped key", refusal, nil
 }
 
 // swapGrants has the host give each broker's answer for the other's.
@@ -226,4 +231,14 @@ func swapGrants(_ *host.Job, c *host.Config) error {
 		return status, first
 	}
 	return nil
+}
+
+// shownTo gives what the watched room showed a hospital's broker.
+func (e *enemy) shownTo(folder string) *room.Shown {
+	for i, s := range e.seen.Shown {
+		if s.Broker == e.party(folder).Name {
+			return &e.seen.Shown[i]
+		}
+	}
+	return new(room.Shown) // prepare has looked that there are two
 }

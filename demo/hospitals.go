@@ -59,12 +59,24 @@ func (s *study) agreeStudy(ctx context.Context) error {
 	}
 	var explained struct{ Text string }
 	if json.Unmarshal(out, &explained) == nil {
-		for line := range strings.Lines(explained.Text) {
-			s.tell("  | %s", strings.TrimRight(line, "\n"))
+		s.tellStart(explained.Text, 24)
+		if err := os.WriteFile(s.path("study.explained.txt"), []byte(explained.Text), 0o644); err != nil {
+			return err
 		}
+		s.tell("  | ... and so on, in study.explained.txt")
 	}
 	_, err = s.agree(ctx, s.do, "study.yaml")
 	return err
+}
+
+// tellStart prints the first lines of a text.
+func (s *study) tellStart(text string, lines int) {
+	for line := range strings.Lines(text) {
+		if lines--; lines < 0 {
+			return
+		}
+		s.tell("  | %s", strings.TrimRight(line, "\n"))
+	}
 }
 
 // question is one run of the story.

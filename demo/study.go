@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -285,10 +284,4 @@ func (s *study) startHost(ctx context.Context) error {
 
 func broken(check, expected, got string) error {
 	return &verdict.Error{Kind: verdict.Broken, Check: check, Expected: expected, Got: got, Fix: "this is a defect: please report it"}
-}
-
-// sealedFile gives a hospital's sealed file and statement at the host.
-func (s *study) sealedFile(folder string) (sealed, statement string) {
-	base := filepath.Join(s.path(hostHome, "data"), folder)
-	return base + ".age", base + ".statement.json"
 }

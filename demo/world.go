@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -96,7 +97,7 @@ func (w *world) showCommand(args []string) {
 	words := make([]string, len(args))
 	for i, arg := range args {
 		arg = strings.ReplaceAll(arg, w.Dir+string(filepath.Separator), "")
-		if arg == "" || strings.ContainsAny(arg, " '\"$&()*;<>?[]\\`{|}~#\n") {
+		if arg != "&" && (arg == "" || strings.ContainsAny(arg, " '\"$&()*;<>?[]\\`{|}~#\n")) {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 		words[i] = arg
@@ -178,21 +179,34 @@ func (w *world) start(ctx context.Context, name string, args []string) (*server,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cmd.Start(); err != nil {
+	lines := make(chan []byte, 1)
+	started := make(chan error)
+	go func() {
+		// The kernel ties the death signal to the thread that started the process: this one
+		// lives as long as the process does.
+		runtime.LockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.listen(out, lines)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, err
 	}
-	lines := make(chan []byte, 1)
-	go func() {
-		reader := bufio.NewReader(out)
-		var doc json.RawMessage
-		if json.NewDecoder(reader).Decode(&doc) == nil {
-			lines <- doc
-		}
-		close(lines)
-		io.Copy(io.Discard, out)
-		s.done <- s.cmd.Wait()
-	}()
 	return s, s.awaitReady(ctx, lines)
+}
+
+// listen reads the ready document, then whatever else comes, and waits for the end.
+func (s *server) listen(out io.Reader, lines chan<- []byte) {
+	reader := bufio.NewReader(out)
+	var doc json.RawMessage
+	if json.NewDecoder(reader).Decode(&doc) == nil {
+		lines <- doc
+	}
+	close(lines)
+	io.Copy(io.Discard, out)
+	s.done <- s.cmd.Wait()
 }
 
 func (s *server) awaitReady(ctx context.Context, lines <-chan []byte) error {
