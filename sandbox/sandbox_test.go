@@ -190,6 +190,29 @@ func TestDeniedLayersAreNamed(t *testing.T) {
 	}
 }
 
+// One layer less is not none: what the others hold, they hold alone.
+func TestLayersHoldAlone(t *testing.T) {
+	for _, c := range []struct {
+		layer string
+		// allowed is what only the missing layer forbids.
+		allowed []string
+	}{
+		{"landlock", []string{"open /proc/self/status", "list /"}},
+		{"seccomp", []string{"socket inet", "socket inet6", "socket unix", "socket netlink", "fork", "new user namespace", "keyring", "io_uring", "shared memory",
+			"change the personality", "clone3", "unnamed file", "bpf", "read another's memory" /* process 1, which it is itself */}},
+	} {
+		r := run(t, "hello", 0, "deny", c.layer)
+		if r.Helper == nil {
+			t.Fatalf("without %s: %s %s", c.layer, r.Wait, r.Said)
+		}
+		for name, err := range r.Helper.Attempts {
+			if err == "" && !slices.Contains(c.allowed, name) {
+				t.Errorf("without %s: %s worked", c.layer, name)
+			}
+		}
+	}
+}
+
 // Killing what waits outside ends what is inside.
 func TestKillingTheOutsideEndsTheInside(t *testing.T) {
 	path, err := probe()

@@ -16,6 +16,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/host"
 	"strongroom.dev/internal/world"
+	"strongroom.dev/release"
 	"strongroom.dev/room"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
@@ -338,5 +339,103 @@ func TestPrebuilt(t *testing.T) {
 	if err != nil || head.Status != room.OK {
 		detail, _ := w.Detail("alpha")
 		t.Errorf("%v %+v %v", head, detail, err)
+	}
+}
+
+// TestPlantedSecrets: data that breaks a run shows up nowhere but in its owner's own part of
+// the record: not in the log of the host, not in events, not in any file but the sealed ones.
+func TestPlantedSecrets(t *testing.T) {
+	const planted = "PLANTED-4711"
+	p := image(t)
+	w := newWorld(t, p, func(c *world.Config) {
+		c.Owners[0].Plain = strings.NewReader(patients(1, 50) + planted + ",b,1.000\n")
+	})
+	var log bytes.Buffer
+	c := w.Host
+	c.Programs, c.Log = p, &log
+	job, run, err := w.Job("counts", map[string]string{"least": "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := host.Start(t.Context(), c, "one", job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	head, body, err := w.Open(r.Dir(), run)
+	if err != nil || head.Code != "work.load" || body != "" {
+		t.Errorf("%v %q %v", head, body, err)
+	}
+	for owner, learns := range map[wire.ID]bool{"alpha": true, "beta": false} {
+		d, err := w.Detail(owner)
+		if err != nil || strings.Contains(d.Reason, planted) != learns {
+			t.Errorf("%s: %+v %v", owner, d, err)
+		}
+	}
+	events, _ := r.Events(t.Context(), 0)
+	if strings.Contains(log.String(), planted) || strings.Contains(fmt.Sprintf("%+v", events), planted) {
+		t.Error("the host sees the secret")
+	}
+	filepath.WalkDir(w.Dir, func(path string, d os.DirEntry, err error) error {
+		if data, rerr := os.ReadFile(path); err == nil && rerr == nil && bytes.Contains(data, []byte(planted)) {
+			t.Errorf("the secret is in %s", path)
+		}
+		return nil
+	})
+}
+
+// TestNetworkCut: the host lets nothing through once the keys are out. The room ends by
+// itself, with the lease, and nothing leaves.
+func TestNetworkCut(t *testing.T) {
+	p := image(t)
+	w := newWorld(t, p, func(c *world.Config) { c.LeaseMS = 500 })
+	c := w.Host
+	c.Programs, c.Log = p, os.Stderr
+	c.Relay = func(ctx context.Context, _, path string, body []byte, next host.Next) (int, []byte) {
+		if path == release.PathLive {
+			<-ctx.Done()
+		}
+		return next(body)
+	}
+	job, _, err := w.Job("counts", map[string]string{"least": "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	r, err := host.Start(t.Context(), c, "one", job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := verdict.As(r.Wait(t.Context())); e.Check != "lease.lapsed" || e.Kind != verdict.Refused {
+		t.Errorf("got %v", e)
+	}
+	if took := time.Since(began); took > 10*time.Second || len(r.Files()) != 0 {
+		t.Errorf("after %v, files %v", took, r.Files())
+	}
+}
+
+// TestAlteredAgent: one byte of the agent altered, and no key comes.
+func TestAlteredAgent(t *testing.T) {
+	p := image(t)
+	w := newWorld(t, p, nil)
+	agent, _ := programs()
+	data, err := os.ReadFile(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	altered := filepath.Join(t.TempDir(), "agent")
+	if err := os.WriteFile(altered, append(data, 0), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other, err := host.Load(altered, map[wire.ID]string{"strongroom-sql": sqlEngine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	r, _ := start(t, w, other, "one")
+	if e := verdict.As(r.Wait(t.Context())); e.Check != "evidence.image" || e.Kind != verdict.Refused && e.Kind != verdict.Invalid {
+		t.Errorf("got %v", e)
 	}
 }
