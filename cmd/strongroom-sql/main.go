@@ -4,7 +4,7 @@
 //
 // Outside a room, "strongroom-sql check" reads a job with "check_only" true as JSON from
 // standard input and prints the columns of its answer, the hash of its plan and the query
-// as it would run, or why it would be refused; "strongroom-sql version" prints the build's
+// as it would run, or why it would be refused; "strongroom-sql --version" prints the build's
 // name. Exit codes are those of strongroom: 0 ok,
 // 1 broken, 2 usage, 3 refused.
 package main
@@ -45,11 +45,11 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		return serve()
 	case len(args) == 1 && args[0] == "check":
 		return check(in, out)
-	case len(args) == 1 && args[0] == "version":
+	case len(args) == 1 && args[0] == "--version":
 		_, err := fmt.Fprintln(out, version.Version)
 		return err
 	}
-	return verdict.Misuse("command line", "no argument, check or version", fmt.Sprintf("%q", args), "strongroom starts this program; strongroom-sql check < JOB.json checks a query")
+	return verdict.Misuse("command line", "no argument, check or --version", fmt.Sprintf("%q", args), "strongroom starts this program; strongroom-sql check < JOB.json checks a query")
 }
 
 // serve answers the one job that comes on the socket.

@@ -90,7 +90,7 @@ func TestCheck(t *testing.T) {
 		{[]string{"check"}, nil, 2, "job"},
 		{[]string{"check", "more"}, nil, 2, "command line"},
 		{[]string{"serve"}, nil, 2, "command line"},
-		{[]string{"version"}, nil, 0, "unknown"},
+		{[]string{"--version"}, nil, 0, "unknown"},
 	} {
 		var out bytes.Buffer
 		err := run(test.args, bytes.NewReader(test.in), &out)
