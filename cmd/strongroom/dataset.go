@@ -191,6 +191,10 @@ func (a *app) schemaFile(path string) ([]agreement.Column, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseColumns(path, data)
+}
+
+func parseColumns(path string, data []byte) ([]agreement.Column, error) {
 	var list []struct {
 		Name  string `yaml:"name"`
 		Type  string `yaml:"type"`
@@ -201,6 +205,9 @@ func (a *app) schemaFile(path string) ([]agreement.Column, error) {
 	dec.KnownFields(true)
 	if err := dec.Decode(&list); err != nil {
 		return nil, misfile(path, "a list of {name, type, scale, unit}", verdict.Short(strings.TrimPrefix(err.Error(), "yaml: ")), "write it as an agreement's schema is written")
+	}
+	if err := dec.Decode(new(any)); err != io.EOF {
+		return nil, misfile(path, "one list", "a second document", "remove it")
 	}
 	columns := make([]agreement.Column, len(list))
 	for i, c := range list {

@@ -179,6 +179,9 @@ func (a *app) inspectData(i *inspection, data []byte) error {
 
 // inspectDir shows a log or a home.
 func (a *app) inspectDir(i *inspection, path string) error {
+	if below := filepath.Join(path, "log"); !tilelog.Exists(path) && tilelog.Exists(below) {
+		path = below // of a ledger, or of a broker
+	}
 	if tilelog.Exists(path) {
 		note, err := os.ReadFile(filepath.Join(path, "checkpoint"))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -66,32 +67,47 @@ func (h *Home) entry(name string) (e Entry, err error) {
 	if err != nil {
 		return e, readError("home.book", err)
 	}
+	if e, err = parseEntry(data); err != nil {
+		return e, damaged(path, "an entry of the address book", err)
+	}
+	if hexName(e.Party.Digest()) != name {
+		return e, damaged(path, "the descriptor its name says", fmt.Errorf("%s", e.Party.Digest()))
+	}
+	return e, nil
+}
+
+func parseEntry(data []byte) (e Entry, err error) {
 	var f entryFile
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
-		return e, damaged(path, "an entry of the address book", err)
+		return e, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return e, errors.New("bytes after the entry")
 	}
 	party, err := agreement.ParseParty(f.Descriptor)
 	if err != nil {
-		return e, damaged(path, "an entry of the address book", err)
-	}
-	if hexName(party.Digest()) != name {
-		return e, damaged(path, "the descriptor its name says", fmt.Errorf("%s", party.Digest()))
+		return e, err
 	}
 	return Entry{party, f.Label, f.Checked, f.Added, f.Revoked}, nil
 }
 
-func (h *Home) writeEntry(e Entry) error {
+func (e Entry) encode() ([]byte, error) {
 	doc, err := e.Party.Document.Encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data, err := json.MarshalIndent(entryFile{bytes.TrimSpace(doc), e.Label, e.Checked, e.Added, e.Revoked}, "", "  ")
+	return append(data, '\n'), err
+}
+
+func (h *Home) writeEntry(e Entry) error {
+	data, err := e.encode()
 	if err != nil {
 		return err
 	}
-	return h.write(false, append(data, '\n'), "book", hexName(e.Party.Digest()))
+	return h.write(false, data, "book", hexName(e.Party.Digest()))
 }
 
 // Pin puts a party into the address book. The descriptor must be signed as its own rules

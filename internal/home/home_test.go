@@ -495,3 +495,39 @@ func TestKeyStoreReadsTheKeys(t *testing.T) {
 		t.Errorf("release key %v", got)
 	}
 }
+
+// An entry that is read is written back with the same meaning.
+func FuzzEntry(f *testing.F) {
+	h, err := home.Create(filepath.Join(f.TempDir(), "home"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, p, err := home.Init(filepath.Join(f.TempDir(), "beta"), setup("beta", true), now)
+	if err != nil {
+		f.Fatal(err)
+	}
+	e, err := h.Pin(p, "", "phone", now)
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := e.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"descriptor":{},"label":"","checked":"","added":"2026-01-01T00:00:00Z"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := home.ParseEntry(data)
+		if err != nil {
+			return
+		}
+		back, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := home.ParseEntry(back)
+		if err != nil || again.Party.Digest() != e.Party.Digest() || again.Label != e.Label || again.Checked != e.Checked || again.Added != e.Added {
+			t.Fatalf("%+v became %+v, %v", e, again, err)
+		}
+	})
+}

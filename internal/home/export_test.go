@@ -1,0 +1,5 @@
+package home
+
+var ParseEntry = parseEntry
+
+func (e Entry) Encode() ([]byte, error) { return e.encode() }
