@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/fips140"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -82,10 +83,12 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the build's name",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.print(map[string]string{"version": version.Version}, func(w io.Writer) { fmt.Fprintln(w, version.Version) })
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.printVersion() },
 	}
+}
+
+func (a *app) printVersion() error {
+	return a.print(map[string]string{"version": version.Version}, func(w io.Writer) { fmt.Fprintln(w, version.Version) })
 }
 
 func (a *app) examine(ctx context.Context) *diagnosis {
@@ -137,27 +140,33 @@ func orText(text, otherwise string) string {
 	return text
 }
 
-// readableByOthers names the first file below dir that others can reach, "" if none.
+// readableByOthers names the first of a home's own files that others can reach, "" if none.
+// Sealed data that a host keeps below its home is for anyone to read.
 func readableByOthers(dir string) string {
 	found := ""
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	for _, part := range []string{"keys", "dev", "broker", "book", "agreements", "datasets", "party", "party.json"} {
+		err := filepath.WalkDir(filepath.Join(dir, part), func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			if info.Mode()&fs.ModeSymlink == 0 && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+				found = fmt.Sprintf("%s has mode %04o", path, info.Mode().Perm())
+				return fs.SkipAll
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err.Error()
 		}
-		info, err := e.Info()
-		if err != nil {
-			return err
+		if found != "" {
+			return found
 		}
-		if info.Mode()&fs.ModeSymlink == 0 && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-			found = fmt.Sprintf("%s has mode %04o", path, info.Mode().Perm())
-			return fs.SkipAll
-		}
-		return nil
-	})
-	if err != nil {
-		return err.Error()
 	}
-	return found
+	return ""
 }
 
 // examineClock looks for a clock that was never set. Brokers' clocks decide about leases;
@@ -206,7 +215,7 @@ func programVersion(ctx context.Context, name string) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "version")
+	cmd := exec.CommandContext(ctx, path, "--version")
 	cmd.Env = []string{}
 	out, err := cmd.Output()
 	if err != nil {

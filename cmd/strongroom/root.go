@@ -43,7 +43,11 @@ Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return verdict.Misuse("flags", "flags of "+cmd.CommandPath(), err.Error(), cmd.CommandPath()+" --help lists them")
 	})
+	showVersion := root.Flags().Bool("version", false, "print the build's name")
 	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *showVersion && len(args) == 0 {
+			return a.printVersion()
+		}
 		if a.json || len(args) > 0 {
 			return needsVerb(cmd, args)
 		}
