@@ -185,6 +185,7 @@ func TestHostileEngine(t *testing.T) {
 		"half a header":          {'H', 0},
 		"half a body":            head[:len(head)-1],
 		"a frame too large":      {'H', 0xff, 0xff, 0xff, 0xff},
+		"a frame of blanks":      stream(frame('P', `{"phase":"load","done":0,"total":1}`+strings.Repeat(" ", 1<<20)), head, rows, end),
 		"an unknown frame":       frame('X', "{}"),
 		"a job":                  frame('J', marshal(job())),
 		"no head":                stream(rows, end),
@@ -297,13 +298,13 @@ func TestInvalidJobs(t *testing.T) {
 		"no descriptor":          func(j *sql.Job) { j.Inputs[0].FD = 0 },
 		"check with descriptor":  func(j *sql.Job) { j.CheckOnly = true },
 		"no columns":             func(j *sql.Job) { j.Inputs[0].Schema = nil },
-		"no unit":                func(j *sql.Job) { j.Inputs[0].Schema[0].Unit = false },
-		"two units":              func(j *sql.Job) { j.Inputs[0].Schema[1].Unit = true },
-		"column twice":           func(j *sql.Job) { j.Inputs[0].Schema[1].Name = "person" },
-		"column's name":          func(j *sql.Job) { j.Inputs[0].Schema[1].Name = "__owner" },
-		"column's type":          func(j *sql.Job) { j.Inputs[0].Schema[1].Type = "double" },
-		"column's scale":         func(j *sql.Job) { j.Inputs[0].Schema[2].Scale = 19 },
-		"scale of text":          func(j *sql.Job) { j.Inputs[0].Schema[1].Scale = 1 },
+		"no unit":                func(j *sql.Job) { units(j, func(c []agreement.Column) { c[0].Unit = false }) },
+		"two units":              func(j *sql.Job) { units(j, func(c []agreement.Column) { c[1].Unit = true }) },
+		"column twice":           func(j *sql.Job) { units(j, func(c []agreement.Column) { c[1].Name = "person" }) },
+		"column's name":          func(j *sql.Job) { units(j, func(c []agreement.Column) { c[1].Name = "__owner" }) },
+		"column's type":          func(j *sql.Job) { units(j, func(c []agreement.Column) { c[1].Type = "double" }) },
+		"column's scale":         func(j *sql.Job) { units(j, func(c []agreement.Column) { c[2].Scale = 19 }) },
+		"scale of text":          func(j *sql.Job) { units(j, func(c []agreement.Column) { c[1].Scale = 1 }) },
 		"other schema":           func(j *sql.Job) { j.Inputs[1].Schema = columns()[:2] },
 		"table twice":            func(j *sql.Job) { j.Tables = append(j.Tables, j.Tables[0]) },
 		"table's name":           func(j *sql.Job) { j.Tables[0].Name = "people; drop" },
@@ -328,6 +329,13 @@ func TestInvalidJobs(t *testing.T) {
 		if _, err := sql.ParseJob([]byte(marshal(j))); err == nil {
 			t.Errorf("%s parsed", name)
 		}
+	}
+}
+
+// units changes the schemas of all inputs alike.
+func units(j *sql.Job, change func([]agreement.Column)) {
+	for i := range j.Inputs {
+		change(j.Inputs[i].Schema)
 	}
 }
 
