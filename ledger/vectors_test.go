@@ -260,6 +260,7 @@ func checkpointVectors() (out []vector) {
 	add("root-changed", "The root was changed.", lines[0]+lines[1]+strings.SplitAfter(m.note(6), "\n")[2]+strings.Join(lines[3:], ""))
 	add("unsigned", "No signature at all.", strings.Join(lines[:4], ""))
 	add("others-only", "A signature by somebody else only.", must(signerOf("log.example/beta").SignCheckpoint(7, m.checkpoint(7).Root)))
+	add("cosigned-only", "A witness's signature and not the log's.", strings.Join(lines[:4], "")+strings.SplitAfter(cosign(note, "ledger.example"), "\n")[5])
 	add("trailing", "A byte after the signatures.", note+"x")
 	add("trailing-line", "An empty line after the signatures.", note+"\n")
 	add("signed-twice", "The signature stands twice.", note+lines[4])
@@ -377,6 +378,10 @@ func receiptVectors() (out []vector) {
 	add("proof-long", "A hash too many.", change(func(r *ledger.Receipt) { r.Proof = append(r.Proof, r.Proof[0]) }), key, w, 1)
 	add("proof-changed", "A hash was changed.", change(func(r *ledger.Receipt) { r.Proof[2][0] ^= 1 }), key, w, 1)
 	add("other-checkpoint", "The checkpoint of another size.", change(func(r *ledger.Receipt) { r.Checkpoint = cosign(m.note(19), "ledger.example") }), key, w, 1)
+	add("log-unsigned", "The witness signed the checkpoint and the log did not.", change(func(r *ledger.Receipt) {
+		lines := strings.SplitAfter(r.Checkpoint, "\n")
+		r.Checkpoint = strings.Join(append(lines[:4:4], lines[5:]...), "")
+	}), key, w, 1)
 	raw := newMemory(origin, 0)
 	raw.add([]byte("no entry of ours"))
 	add("not-an-entry", "Genuine, but what was recorded is no entry.", raw.receipt(0, 1), key, nil, 0)
