@@ -28,14 +28,12 @@ type running struct {
 	agreement  string
 	work       string
 	parameters []string
-	as         string
 	host       string
 	out        string
 	requestIn  string
 	requestOut string
 	expires    time.Duration
 	dryRun     bool
-	trust      trustFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -282,7 +280,7 @@ func (a *app) collect(ctx context.Context, r *running, room startedRoom, run *ag
 		if !isProof {
 			continue
 		}
-		proven, err := a.proven(filepath.Join(r.out, name), &r.trust)
+		proven, err := a.proven(filepath.Join(r.out, name), new(trustFlags))
 		if err != nil {
 			return err
 		}
