@@ -129,7 +129,7 @@ func (e *enemy) pad(ctx context.Context) (string, error, error) {
 	}
 	few, err := e.betaHas("benign", 17.0)
 	if err != nil || few == 0 || few >= 10 {
-		return "", nil, fmt.Errorf("Beta has %d such patients, 1 to 9 expected: %w", few, err)
+		return "", nil, fmt.Errorf("%d such patients of Beta, 1 to 9 expected: %w", few, err)
 	}
 	for _, row := range rows {
 		if len(row) > 1 && row[0] == "benign" && row[1] == "large" {

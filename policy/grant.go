@@ -79,7 +79,7 @@ func (g Grant) Redeem() (Redeemed, error) {
 	if !g.g.redeemed.CompareAndSwap(false, true) {
 		return Redeemed{}, verdict.Refuse("grant", "a grant not yet redeemed", "one redeemed before", "decide again for a retry")
 	}
-	return Redeemed{g.g}, nil
+	return Redeemed(g), nil
 }
 
 // Redeemed is a grant whose record is durable: keys may be sealed under it. Only

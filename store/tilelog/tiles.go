@@ -88,11 +88,3 @@ func subtreeRoot(hashes []tlog.Hash) tlog.Hash {
 	half := len(hashes) / 2
 	return tlog.NodeHash(subtreeRoot(hashes[:half]), subtreeRoot(hashes[half:]))
 }
-
-func leafHashes(entries [][]byte) []tlog.Hash {
-	out := make([]tlog.Hash, len(entries))
-	for i, e := range entries {
-		out[i] = tlog.Hash(ledger.LeafHash(e))
-	}
-	return out
-}
