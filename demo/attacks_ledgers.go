@@ -57,11 +57,11 @@ func (e *enemy) currentInput(folder string) (release.InputRequest, error) {
 // checkpointOf asks a broker for the latest checkpoint of its log.
 func (e *enemy) checkpointOf(ctx context.Context, folder string) (ledger.Checkpoint, error) {
 	p := e.party(folder)
-	note, err := get(ctx, "http://"+p.Broker.Address+release.PathCheckpoint)
+	note, err := client.NewBroker("http://"+p.Broker.Address, nil).Checkpoint(ctx)
 	if err != nil {
 		return ledger.Checkpoint{}, err
 	}
-	return ledger.OpenCheckpoint(string(note), p.Broker.LogKey)
+	return ledger.OpenCheckpoint(note, p.Broker.LogKey)
 }
 
 // bringPeers gives an intruder the other broker's checkpoint, with its proof, as a room

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 
 	"strongroom.dev/agreement"
@@ -17,7 +15,6 @@ import (
 	"strongroom.dev/keys"
 	"strongroom.dev/release"
 	"strongroom.dev/seal"
-	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
@@ -149,26 +146,7 @@ func (x *intruder) send(ctx context.Context, broker *agreement.SignedParty, requ
 
 // post makes one exchange with a broker.
 func post(ctx context.Context, broker *agreement.SignedParty, path string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+broker.Broker.Address+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	c := client.New()
-	defer c.CloseIdleConnections()
-	answer, err := c.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(answer.Body, release.MaxRequest))
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, verdict.Decode(data)
-	}
-	return data, nil
+	return client.NewBroker("http://"+broker.Broker.Address, nil).Post(ctx, path, body)
 }
 
 // inputRequest reads a sealed file's header and its statement.
@@ -184,29 +162,6 @@ func inputRequest(input wire.ID, sealedFile, statementFile string) (release.Inpu
 	}
 	statement, err := os.ReadFile(statementFile)
 	return release.InputRequest{Input: input, Statement: json.RawMessage(bytes.TrimSpace(statement)), Header: header}, err
-}
-
-// get fetches a small document.
-func get(ctx context.Context, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	c := client.New()
-	defer c.CloseIdleConnections()
-	answer, err := c.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(answer.Body, release.MaxSmall))
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, verdict.Decode(data)
-	}
-	return data, nil
 }
 
 // seenSize asks a broker, by way of a challenge, what size it last accepted of a log.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
-	"strongroom.dev/ledger"
 )
 
 // entriesLevel is the place of entry bundles in tile paths, where hash tiles have a level.
