@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"strongroom.dev/seal"
@@ -76,7 +76,18 @@ func runSealChild(job string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return out.Close()
+	if err := out.Close(); err != nil {
+		return err
+	}
+	// What the parent gets from wait4 is no less than the parent's own memory, from before exec.
+	status, err := os.ReadFile("/proc/self/status")
+	_, err2 := os.Stdout.Write(status)
+	return errors.Join(err, err2)
+}
+
+// sealGoals are how many times age's throughput each job must have.
+func sealGoals() map[string]float64 {
+	return map[string]float64{"seal": 1.5, "open": 1.5, "seal+root": 1.1, "open+root": 1.1}
 }
 
 // sealBench compares seal and open with the age command, file to file in a tmpfs: Debian's
@@ -90,19 +101,30 @@ func sealBench(cfg sealConfig) ([]row, error) {
 	defer os.RemoveAll(b.dir)
 	var rows []row
 	for _, kind := range []string{"x25519", "hybrid"} {
-		more, err := b.kind(kind)
+		var jobs []string
+		for _, job := range []string{"seal", "open", "seal+root", "open+root"} {
+			if b.Match(job+" "+kind) || b.Match(memoryRow(kind)) {
+				jobs = append(jobs, job)
+			}
+		}
+		if len(jobs) == 0 {
+			continue
+		}
+		more, err := b.kind(kind, jobs)
 		if err != nil {
 			return nil, err
 		}
 		rows = append(rows, more...)
 	}
-	return rows, nil
+	return slices.DeleteFunc(rows, func(r row) bool { return !b.Match(r.Name) }), nil
 }
+
+func memoryRow(kind string) string { return "memory of seal and open " + kind }
 
 type sealBencher struct {
 	sealConfig
 	dir, self, plain string
-	peak             int64 // KiB, of our side
+	peak             map[string]int64 // KiB of our processes, by kind of recipient
 }
 
 func newSealBench(cfg sealConfig) (*sealBencher, error) {
@@ -126,12 +148,14 @@ func newSealBench(cfg sealConfig) (*sealBencher, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &sealBencher{sealConfig: cfg, dir: dir, self: self, plain: filepath.Join(dir, "plain")}
-	return b, b.writePlain()
+	return &sealBencher{sealConfig: cfg, dir: dir, self: self, plain: filepath.Join(dir, "plain"), peak: map[string]int64{}}, nil
 }
 
 // writePlain writes incompressible bytes, the same ones every time.
 func (b *sealBencher) writePlain() error {
+	if _, err := os.Stat(b.plain); err == nil {
+		return nil
+	}
 	f, err := os.Create(b.plain)
 	if err != nil {
 		return err
@@ -141,40 +165,35 @@ func (b *sealBencher) writePlain() error {
 	return err
 }
 
-// kind measures the four comparisons of one kind of recipient.
-func (b *sealBencher) kind(kind string) ([]row, error) {
-	names := map[string]float64{"seal": 1.5, "open": 1.5, "seal+root": 1.1, "open+root": 1.1}
-	jobs := slices.DeleteFunc([]string{"seal", "open", "seal+root", "open+root"}, func(job string) bool { return !b.Match(job + " " + kind) })
-	memory := "memory of seal and open " + kind
-	if len(jobs) == 0 && !b.Match(memory) {
-		return nil, nil
-	}
-	if len(jobs) == 0 {
-		jobs = []string{"seal+root", "open+root"}
-	}
+// kind measures jobs with one kind of recipient.
+func (b *sealBencher) kind(kind string, jobs []string) ([]row, error) {
 	age, err := b.ageCommand(kind)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.writePlain(); err != nil {
 		return nil, err
 	}
 	times, err := b.rounds(kind, age, jobs)
 	if err != nil {
 		return nil, err
 	}
-	var rows []row
 	speed := func(of string) float64 {
 		slices.Sort(times[of])
 		return float64(b.Size) / 1e6 / times[of][len(times[of])/2].Seconds()
 	}
+	var rows []row
 	for _, job := range jobs {
-		r := row{Name: job + " " + kind, Value: speed(job), Unit: "MB/s", Goal: fmt.Sprintf("at least %.1fx age", names[job])}
+		goal := sealGoals()[job]
+		r := row{Name: job + " " + kind, Value: speed(job), Unit: "MB/s", Goal: fmt.Sprintf("at least %.1fx age", goal)}
 		r.Against = speed("age " + strings.TrimSuffix(job, "+root"))
 		r.Ratio = r.Value / r.Against
-		r.Met = r.Ratio >= names[job]
+		r.Met = r.Ratio >= goal
 		rows = append(rows, r)
 	}
 	const most = 64
-	mib := float64(b.peak) / 1024
-	return append(rows, row{Name: memory, Value: mib, Unit: "MiB", Against: most, Ratio: most / mib, Goal: "under 64 MiB", Met: mib < most}), nil
+	mib := float64(b.peak[kind]) / 1024
+	return append(rows, row{Name: memoryRow(kind), Value: mib, Unit: "MiB", Against: most, Ratio: most / mib, Goal: "under 64 MiB", Met: mib > 0 && mib < most}), nil
 }
 
 // rounds runs every job and age's counterpart in turn.
@@ -184,7 +203,7 @@ func (b *sealBencher) rounds(kind, age string, jobs []string) (map[string][]time
 		return nil, err
 	}
 	sealed, out := filepath.Join(b.dir, "sealed"), filepath.Join(b.dir, "out")
-	if err := b.run(nil, exec.Command(age, "-R", k.recipient, "-o", sealed, b.plain)); err != nil {
+	if _, err := b.run(exec.Command(age, "-R", k.recipient, "-o", sealed, b.plain)); err != nil {
 		return nil, err
 	}
 	defer os.Remove(sealed)
@@ -196,48 +215,52 @@ func (b *sealBencher) rounds(kind, age string, jobs []string) (map[string][]time
 			if base == "open" {
 				input, flags = sealed, []string{"-d", "-i", k.identity}
 			}
+			theirs := exec.Command(age, append(flags, "-o", out, input)...)
+			if _, err := b.timed(times, "age "+base, theirs, out); err != nil {
+				return nil, err
+			}
 			ours := exec.Command(b.self, k.identity, input, out)
 			ours.Env = append(os.Environ(), sealChildVariable+"="+job)
-			theirs := exec.Command(age, append(flags, "-o", out, input)...)
-			for name, cmd := range map[string]*exec.Cmd{job: ours, "age " + base: theirs} {
-				if err := b.timed(times, name, cmd, out); err != nil {
-					return nil, err
-				}
+			status, err := b.timed(times, job, ours, out)
+			if err != nil {
+				return nil, err
 			}
+			b.peak[kind] = max(b.peak[kind], highWater(status))
 		}
 	}
 	return times, nil
 }
 
-// timed runs cmd with the output absent and adds its time.
-func (b *sealBencher) timed(times map[string][]time.Duration, name string, cmd *exec.Cmd, out string) error {
-	defer os.Remove(out)
-	if err := os.Remove(out); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	start := time.Now()
-	if err := b.run(cmd.Env, cmd); err != nil {
-		return err
-	}
-	times[name] = append(times[name], time.Since(start))
-	if cmd.Env != nil {
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			b.peak = max(b.peak, usage.Maxrss)
-		}
-	}
-	if b.Log != nil {
-		fmt.Fprintf(b.Log, "%-12s %v\n", name, times[name][len(times[name])-1].Round(time.Millisecond))
-	}
-	return nil
+// highWater finds the most memory a process had, in KiB, in its /proc/self/status.
+func highWater(status []byte) (kib int64) {
+	_, rest, _ := bytes.Cut(status, []byte("VmHWM:"))
+	fmt.Sscan(string(rest), &kib)
+	return kib
 }
 
-func (b *sealBencher) run(env []string, cmd *exec.Cmd) error {
-	var errors bytes.Buffer
-	cmd.Stderr, cmd.Env = &errors, env
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, bytes.TrimSpace(errors.Bytes()))
+// timed runs cmd with its output file absent and adds its time.
+func (b *sealBencher) timed(times map[string][]time.Duration, name string, cmd *exec.Cmd, out string) ([]byte, error) {
+	defer os.Remove(out)
+	start := time.Now()
+	printed, err := b.run(cmd)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	took := time.Since(start)
+	times[name] = append(times[name], took)
+	if b.Log != nil {
+		fmt.Fprintf(b.Log, "%-12s %v\n", name, took.Round(time.Millisecond))
+	}
+	return printed, nil
+}
+
+func (b *sealBencher) run(cmd *exec.Cmd) ([]byte, error) {
+	var printed, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &complaint
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, bytes.TrimSpace(complaint.Bytes()))
+	}
+	return printed.Bytes(), nil
 }
 
 type benchKeys struct{ identity, recipient string }
@@ -274,5 +297,7 @@ func (b *sealBencher) ageCommand(kind string) (string, error) {
 	}
 	install := exec.Command("go", "install", "filippo.io/age/cmd/age@v1.3.2")
 	install.Dir = b.dir // outside the module, whose go.sum doesn't list what only age's command needs
-	return filepath.Join(b.dir, "age"), b.run(append(os.Environ(), "GOBIN="+b.dir, "GOFLAGS="), install)
+	install.Env = append(os.Environ(), "GOBIN="+b.dir, "GOFLAGS=")
+	_, err := b.run(install)
+	return filepath.Join(b.dir, "age"), err
 }
