@@ -160,7 +160,7 @@ func (b *Broker) Why(_ context.Context, id string) ([]Decision, error) {
 		return nil, broken("to read the broker's state", err)
 	}
 	if len(list) == 0 {
-		return nil, verdict.Refuse("broker.why", "a run id, release id or agreement this broker has decided about", verdict.Short(id),
+		return nil, verdict.Misuse("broker.why", "a run id, release id or agreement this broker has decided about", verdict.Short(id),
 			"copy the id as `strongroom run` printed it; requests that were malformed or too many are only counted, see `broker status`")
 	}
 	return list, nil

@@ -51,13 +51,17 @@ func Open(dir string) (*Store, error) {
 	if err := s.openIdentities(); err != nil {
 		return nil, err
 	}
-	err := errors.Join(
-		s.read("release.key", "a signing key", func(text string) (err error) { s.release, err = keys.ParseSigningKey(text); return err }),
-		s.read("log.key", "the key of a log", func(text string) (err error) { s.log, err = ledger.ParseSigner(text); return err }),
-		s.read("broker.secret", "64 hex digits", func(text string) (err error) { s.secret, err = parseSecret(text); return err }),
-	)
-	if err != nil {
-		return nil, err
+	for _, f := range []struct {
+		name, expected string
+		parse          func(text string) error
+	}{
+		{"release.key", "a signing key", func(text string) (err error) { s.release, err = keys.ParseSigningKey(text); return err }},
+		{"log.key", "the key of a log", func(text string) (err error) { s.log, err = ledger.ParseSigner(text); return err }},
+		{"broker.secret", "64 hex digits", func(text string) (err error) { s.secret, err = parseSecret(text); return err }},
+	} {
+		if err := s.read(f.name, f.expected, f.parse); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -126,7 +130,11 @@ func (s *Store) read(name, expected string, parse func(text string) error) error
 		err = parse(string(data))
 	}
 	if err != nil {
-		return &verdict.Error{Kind: verdict.Broken, Check: "broker.keys", Where: path, Expected: expected, Got: verdict.Short(err.Error()), Fix: "restore the file from your copy", Err: err}
+		got := err.Error()
+		if e := new(verdict.Error); errors.As(err, &e) {
+			got = e.Got
+		}
+		return &verdict.Error{Kind: verdict.Broken, Check: "broker.keys", Where: path, Expected: expected, Got: verdict.Short(got), Fix: "restore the file from your copy", Err: err}
 	}
 	return nil
 }
