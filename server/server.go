@@ -111,7 +111,7 @@ func writeBody(w http.ResponseWriter, status int, contentType string, data []byt
 		h.Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
-	w.Write(data) //nolint:errcheck // a peer that has gone needs no answer
+	w.Write(data) // a peer that has gone needs no answer
 }
 
 // withStatus gives an error an HTTP status other than that of its kind.
