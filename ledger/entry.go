@@ -15,8 +15,8 @@ const EntryFormat = "strongroom/entry/v1"
 // agreement and run, a part everybody may read, and a part for each owner that only that
 // owner can (R19).
 type Entry struct {
-	// Kind says what happened and so what Public holds: challenge, grant, refusal, live,
-	// output, activate, retire, revoke, publish, confirm, run, ...
+	// Kind says what happened and so what Public holds: grant, refusal, output, activate,
+	// retire, revoke, publish, confirm, run, ...
 	Kind wire.ID `json:"kind"`
 	// TimeMS is the recorder's time, Unix milliseconds, 1 to the end of the year 9999.
 	TimeMS int64 `json:"time_ms"`
