@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"strongroom.dev/broker"
+	"strongroom.dev/wire"
+)
+
+// strongroomCommand runs the real program; the test binary is it under that name.
+func strongroomCommand(home string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], append([]string{"--home", home, "--output", "json"}, args...)...)
+	cmd.Args[0] = "strongroom"
+	return cmd
+}
+
+func answerOf(t *testing.T, home string, into any, args ...string) int {
+	t.Helper()
+	cmd := strongroomCommand(home, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, _ := cmd.Output()
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatalf("%v: %v: %q %q", args, err, out, stderr.String())
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// brokerProcess is a broker in a process of its own.
+type brokerProcess struct {
+	*exec.Cmd
+	ready struct {
+		Address string `json:"address"`
+		Serving bool   `json:"serving"`
+	}
+	stderr bytes.Buffer
+	rest   *bufio.Reader
+}
+
+func startBrokerProcess(t *testing.T, home string, args ...string) *brokerProcess {
+	t.Helper()
+	r := &brokerProcess{Cmd: strongroomCommand(home, append([]string{"broker", "serve", "--listen", "127.0.0.1:0"}, args...)...)}
+	r.Cmd.Stderr = &r.stderr
+	out, err := r.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Process.Kill() })
+	r.rest = bufio.NewReader(out)
+	line, err := r.rest.ReadBytes('\n')
+	if err != nil || json.Unmarshal(line, &r.ready) != nil {
+		t.Fatalf("no ready line: %q %v %s", line, err, r.stderr.String())
+	}
+	return r
+}
+
+func TestBrokerServes(t *testing.T) {
+	// The socket's path is longer than the system takes.
+	home := filepath.Join(t.TempDir(), strings.Repeat("a-long-name-", 10), "home")
+	if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var party map[string]any
+	answerOf(t, home, &party, "party", "init", "--name", "alpha", "--title", "Alpha", "--operator", "in house, Berlin")
+	b := startBrokerProcess(t, home, "--insecure-allow-software")
+
+	var public broker.Public
+	getJSON(t, "http://"+b.ready.Address+"/v1/status", &public)
+	if public.Party != "alpha" || !public.Serving || !public.InsecureSoftware || public.Operator != "in house, Berlin" {
+		t.Errorf("status %+v", public)
+	}
+	for path, want := range map[string]int{"/admin/status": http.StatusNotFound, "/v1/release": http.StatusMethodNotAllowed} {
+		answer, err := http.Get("http://" + b.ready.Address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("GET %s: %d, expected %d", path, answer.StatusCode, want)
+		}
+	}
+	big, err := http.Post("http://"+b.ready.Address+"/v1/challenge", "application/json", bytes.NewReader(make([]byte, 1<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	big.Body.Close()
+	if big.StatusCode != http.StatusBadRequest {
+		t.Errorf("a challenge request of 1 MiB: %d", big.StatusCode)
+	}
+
+	var status struct {
+		broker.Status
+		Running bool `json:"running"`
+	}
+	if code := answerOf(t, home, &status, "broker", "status"); code != 0 || !status.Running || status.KeyStore == "" {
+		t.Errorf("code %d, %+v", code, status)
+	}
+	info, err := os.Stat(filepath.Join(home, "broker", "admin.sock"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("admin socket: %v %v", info, err)
+	}
+	var refusal struct {
+		Error struct{ Check string } `json:"error"`
+	}
+	if code := answerOf(t, home, &refusal, "broker", "confirm"); code != 3 || refusal.Error.Check != "broker.locked" {
+		t.Errorf("confirm: code %d, %+v", code, refusal)
+	}
+	if code := answerOf(t, home, &refusal, "broker", "serve", "--listen", "127.0.0.1:0"); code != 1 || refusal.Error.Check != "broker.state" {
+		t.Errorf("a second broker: code %d, %+v", code, refusal)
+	}
+	if code := answerOf(t, home, &refusal, "broker", "why", "nothing"); code != 2 || refusal.Error.Check != "broker.why" {
+		t.Errorf("why: code %d, %+v", code, refusal)
+	}
+	if !strings.Contains(b.stop(t), "INSECURE") {
+		t.Errorf("nothing said about software rooms: %s", b.stderr.String())
+	}
+	if code := answerOf(t, home, &status, "broker", "status"); code != 0 || status.Running {
+		t.Errorf("after the end: code %d, running %v", code, status.Running)
+	}
+}
+
+// stop ends the broker as an operator does, and gives what it said.
+func (r *brokerProcess) stop(t *testing.T) string {
+	t.Helper()
+	if err := r.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(r.rest)
+	if err != nil || len(rest) != 0 {
+		t.Errorf("more than one document on standard output: %q %v", rest, err)
+	}
+	if err := r.Wait(); err != nil {
+		t.Errorf("stopped with %v: %s", err, r.stderr.String())
+	}
+	return r.stderr.String()
+}
+
+func getJSON(t *testing.T, url string, into any) {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err == nil {
+		err = wire.Unmarshal(data, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v: %s", url, err, data)
+	}
+}
+
+// TestBrokerAlone shows that a broker that can ask nobody refuses everything until its
+// officers say so.
+func TestBrokerAlone(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	var ignored map[string]any
+	answerOf(t, home, &ignored, "party", "init", "--name", "alpha", "--title", "Alpha")
+	b := startBrokerProcess(t, home, "--peer", "broker.beta=http://127.0.0.1:1")
+	if b.ready.Serving {
+		t.Error("serves though it could ask nobody")
+	}
+	var ev broker.Event
+	if code := answerOf(t, home, &ev, "broker", "confirm"); code != 0 || ev.Kind != "confirm" {
+		t.Errorf("confirm: code %d %+v", code, ev)
+	}
+	var public broker.Public
+	getJSON(t, "http://"+b.ready.Address+"/v1/status", &public)
+	if !public.Serving || public.Size != 1 {
+		t.Errorf("after confirm: %+v", public)
+	}
+	if !strings.Contains(b.stop(t), "LOCKED") {
+		t.Errorf("did not say that it was locked: %s", b.stderr.String())
+	}
+}
