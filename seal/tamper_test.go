@@ -232,6 +232,13 @@ func TestKeyOfAnotherFile(t *testing.T) {
 	var out bytes.Buffer
 	_, err = seal.OpenWithKey(&out, bytes.NewReader(two), key, seal.Options{})
 	check(t, err, verdict.Invalid, "sealed.mac")
+	header, _ := seal.ReadHeader(bytes.NewReader(two))
+	want, err := statement(two, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = seal.OpenVerified(&out, bytes.NewReader(two), key, want, seal.Options{})
+	check(t, err, verdict.Invalid, "sealed.mac")
 	if out.Len() > 0 {
 		t.Error("plaintext under the wrong key")
 	}
