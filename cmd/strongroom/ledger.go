@@ -88,6 +88,12 @@ func (a *app) serveLedger(ctx context.Context, f ledgerServeFlags) error {
 	if err != nil {
 		return err
 	}
+	// Everything that can be wrong in the call is found before anything is made.
+	listener, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+	}
+	defer listener.Close()
 	signer, err := a.ledgerSigner(f)
 	if err != nil {
 		return err
@@ -106,10 +112,6 @@ func (a *app) serveLedger(ctx context.Context, f ledgerServeFlags) error {
 	witness, err := server.OpenWitness(filepath.Join(f.dir, ledgerWitnessDir), signer, witnessed, f.firstKey, a.now)
 	if err != nil {
 		return err
-	}
-	listener, err := net.Listen("tcp", f.listen)
-	if err != nil {
-		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
 	}
 	ready := map[string]any{"address": listener.Addr().String(), "key": signer.Verifier(), "origin": signer.Origin(), "size": log.Size()}
 	if err := a.print(ready, func(w io.Writer) {
@@ -209,10 +211,16 @@ func witnessKeys(flags []string) (keys []string, err error) {
 		}
 		keys = append(keys, more...)
 	}
+	named := make(map[string]string)
 	for _, key := range keys {
-		if _, err := ledger.OriginOf(key); err != nil {
+		origin, err := ledger.OriginOf(key)
+		if err != nil {
 			return nil, verdict.Misuse("--witness", "a log's verifier key NAME+HASH+KEY, or @FILE", verdict.Short(key), "strongroom party show prints a party's log key")
 		}
+		if other, twice := named[origin]; twice && other != key {
+			return nil, verdict.Misuse("--witness", "one key for "+origin, "two", "a log keeps its name and key together: give the right one")
+		}
+		named[origin] = key
 	}
 	return keys, nil
 }

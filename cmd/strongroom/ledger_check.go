@@ -46,12 +46,12 @@ func (d onDisk) Checkpoint(context.Context) (ledger.Checkpoint, error) {
 
 // ledgerAt opens a place that a user named: a directory or a URL.
 func (a *app) ledgerAt(place, key string) (ledgerSource, string, error) {
+	if _, err := ledger.OriginOf(key); err != nil && key != "" {
+		return nil, "", verdict.Misuse("--key", "a log's verifier key NAME+HASH+KEY", verdict.Short(key), "copy it as its operator or the agreement shows it")
+	}
 	if strings.HasPrefix(place, "http://") || strings.HasPrefix(place, "https://") {
 		if key == "" {
 			return nil, "", verdict.Misuse("--key", "the ledger's verifier key", "none", "ask its operator; agreements name it too")
-		}
-		if _, err := ledger.OriginOf(key); err != nil {
-			return nil, "", err
 		}
 		return client.NewLedger(place, key, nil), key, nil
 	}

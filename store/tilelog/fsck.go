@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"strongroom.dev/ledger"
+	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
@@ -38,7 +39,7 @@ type Report struct {
 func Fsck(dir, verifier string, each func(index int64, entry []byte) error) (Report, error) {
 	f := fsck{dir: dir, each: each}
 	r, err := f.run(verifier)
-	if err == nil || f.callers {
+	if err == nil || f.callers || verdict.Exit(err) == int(verdict.Usage) {
 		return r, err
 	}
 	return r, damaged(dir, err)
@@ -56,7 +57,7 @@ type fsck struct {
 func (f *fsck) run(verifier string) (Report, error) {
 	origin, err := ledger.OriginOf(verifier)
 	if err != nil {
-		return f.report, err
+		return f.report, verdict.Misuse("ledger.key", "a log's verifier key", verdict.Short(err.Error()), "copy it as the log's owner shows it")
 	}
 	f.report.Origin = origin
 	// What a writer at work adds later is not listed, so that all that is listed belongs to
@@ -69,19 +70,16 @@ func (f *fsck) run(verifier string) (Report, error) {
 	if err != nil {
 		return f.report, err
 	}
-	c, err := ledger.OpenCheckpoint(string(published), verifier)
-	if err != nil {
+	journal, err := readBounded(f.dir, journalName, maxJournal)
+	f.report.Copy = errors.Is(err, fs.ErrNotExist)
+	if err != nil && !f.report.Copy {
 		return f.report, err
 	}
-	f.report.Published = c.Size
-	if err := f.readAll(c, verifier); err != nil {
+	if err := f.readAll(string(published), journal, verifier); err != nil {
 		return f.report, err
 	}
 	f.report.Size = f.tree.size()
 	if f.report.Root, err = f.tree.root(f.report.Size); err != nil {
-		return f.report, err
-	}
-	if err := f.tree.extends(c); err != nil {
 		return f.report, err
 	}
 	for _, name := range listed {
@@ -92,23 +90,34 @@ func (f *fsck) run(verifier string) (Report, error) {
 	return f.report, nil
 }
 
-// readAll brings every entry into the tree: from full bundles, then from the journal or, in
-// a copy, from the partial bundle of the checkpoint.
-func (f *fsck) readAll(c ledger.Checkpoint, verifier string) error {
-	journal, err := readBounded(f.dir, journalName, maxJournal)
-	if errors.Is(err, fs.ErrNotExist) {
-		f.report.Copy = true
-		return f.readCopy(c)
+// readAll brings every entry into the tree, from full bundles, then from the journal or, in
+// a copy, from the partial bundle of the checkpoint; and holds the checkpoint against it.
+func (f *fsck) readAll(published string, journal []byte, verifier string) error {
+	if !f.report.Copy {
+		if err := f.readJournal(journal, verifier); err != nil {
+			return err
+		}
 	}
+	c, err := ledger.OpenCheckpoint(published, verifier)
 	if err != nil {
 		return err
 	}
+	f.report.Published = c.Size
+	if f.report.Copy {
+		if err := f.readCopy(c); err != nil {
+			return err
+		}
+	}
+	return f.tree.extends(c)
+}
+
+func (f *fsck) readJournal(journal []byte, verifier string) error {
 	h, rest, err := parseHeader(journal)
 	if err != nil {
 		return err
 	}
-	if h.verifier != verifier {
-		return fmt.Errorf("a journal of the log with key %s", h.verifier)
+	if err := sameKey(f.dir, h.verifier, verifier); err != nil {
+		return err
 	}
 	if err := f.readBundles(h.base); err != nil {
 		return err

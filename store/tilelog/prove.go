@@ -99,6 +99,9 @@ func Read(dir, verifier string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := sameKey(dir, s.header.verifier, verifier); err != nil {
+		return nil, err
+	}
 	if s.published == "" {
 		return nil, damaged(dir, errors.New("no checkpoint there"))
 	}

@@ -147,8 +147,8 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
-	if state.header.verifier != l.signer.Verifier() {
-		return verdict.Misuse("ledger.key", "the key of the log in "+l.dir+": "+state.header.verifier, l.signer.Verifier(), "open the log with its own key")
+	if err := sameKey(l.dir, state.header.verifier, l.signer.Verifier()); err != nil {
+		return err
 	}
 	l.tree, l.header = state.tree, state.header
 	size := l.tree.size()
@@ -169,6 +169,13 @@ func (l *Log) recover() error {
 		return fmt.Errorf("rewriting the journal of %s: %w", l.dir, err)
 	}
 	return l.publish()
+}
+
+func sameKey(dir, journals, verifier string) error {
+	if journals != verifier {
+		return verdict.Misuse("ledger.key", "the key of the log in "+dir+": "+verdict.Short(journals), verdict.Short(verifier), "use the log's own key")
+	}
+	return nil
 }
 
 // Append adds entries at the end, in their order and next to each other, and returns the

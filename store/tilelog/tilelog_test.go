@@ -341,7 +341,11 @@ func TestSnapshot(t *testing.T) {
 	_, err = s.Receipt(-1)
 	wantCheck(t, err, verdict.Usage, "ledger.index")
 	_, err = tilelog.Read(dir, newSigner(t, "log.example/alpha").Verifier())
-	wantCheck(t, err, verdict.Broken, "ledger.damaged")
+	wantCheck(t, err, verdict.Usage, "ledger.key")
+	_, err = tilelog.Fsck(dir, newSigner(t, "log.example/alpha").Verifier(), nil)
+	wantCheck(t, err, verdict.Usage, "ledger.key")
+	_, err = tilelog.Fsck(dir, "nonsense", nil)
+	wantCheck(t, err, verdict.Usage, "ledger.key")
 	_, err = tilelog.Read(t.TempDir(), signer.Verifier())
 	wantCheck(t, err, verdict.Usage, "ledger.open")
 }
