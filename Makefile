@@ -29,7 +29,7 @@ lint: ## vet, gofmt, staticcheck, govulncheck where reachable
 
 long: build ## what takes longer: more fuzzing
 	scripts/setup test
-	scripts/fuzz 60s
+	scripts/fuzz 2400
 
 clean:
 	rm -rf bin strongroom-demo
