@@ -28,6 +28,7 @@ func suites() []suite {
 		{"queries over a sealed input against plain DuckDB", func(match func(string) bool) ([]row, error) {
 			return sqlBench(sqlConfig{Match: match})
 		}},
+		{"a broker's releases", releaseBench},
 		{"whole rooms", func(match func(string) bool) ([]row, error) {
 			return roomBench(roomConfig{Programs: "bin", Match: match})
 		}},
