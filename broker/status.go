@@ -127,7 +127,7 @@ func (b *Broker) fillStatus(tx Tx, s *Status) error {
 			if err == nil {
 				var runs int64
 				runs, err = countRuns(tx, wire.ID(key), "", b.now())
-				s.Datasets = append(s.Datasets, DatasetStatus{wire.ID(key), d.Version, d.Statement, d.Admit, runs})
+				s.Datasets = append(s.Datasets, DatasetStatus{wire.ID(key), d.Version, d.Statement, append([]wire.Digest{}, d.Admit...), runs})
 			}
 			bad = errors.Join(bad, err)
 			return true

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -86,6 +87,9 @@ func (b *BrokerAdmin) act(ctx context.Context, path string, in any) (ev broker.E
 
 // Activate is [broker.Broker.Activate].
 func (b *BrokerAdmin) Activate(ctx context.Context, a broker.Activation) (broker.Event, error) {
+	if a.Parties == nil {
+		a.Parties = []json.RawMessage{}
+	}
 	return b.act(ctx, broker.PathActivate, a)
 }
 
@@ -101,6 +105,9 @@ func (b *BrokerAdmin) Revoke(ctx context.Context, descriptor wire.Digest) (broke
 
 // Publish is [broker.Broker.Publish].
 func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker.Event, error) {
+	if p.Admit == nil {
+		p.Admit = []wire.Digest{}
+	}
 	return b.act(ctx, broker.PathPublish, p)
 }
 
