@@ -25,6 +25,7 @@ type house struct {
 	data    *seal.Identity
 	older   *seal.Identity
 	signing *keys.SigningKey
+	secret  *keys.Secret
 }
 
 func newHouse(t *testing.T) *house {
@@ -47,7 +48,8 @@ func newHouse(t *testing.T) *house {
 	h.write(t, "data-1.key", text(t, h.older))
 	h.write(t, "release.key", signing+"\n")
 	h.write(t, "log.key", "# the log's\n"+log+"\n")
-	h.write(t, "broker.secret", hex.EncodeToString(keys.GenerateSecret().MarshalSecret())+"\n")
+	h.secret = keys.GenerateSecret()
+	h.write(t, "broker.secret", hex.EncodeToString(h.secret.MarshalSecret())+"\n")
 	return h
 }
 
@@ -103,7 +105,7 @@ func TestStore(t *testing.T) {
 		}
 		key.Wipe()
 	}
-	if s.ReleaseKey().Public() != h.signing.Public() || s.LogKey().Origin() != "log.example" || s.Secret().MAC("x") != s.Secret().MAC("x") {
+	if s.ReleaseKey().Public() != h.signing.Public() || s.LogKey().Origin() != "log.example" || s.Secret().MAC("x") != h.secret.MAC("x") {
 		t.Error("another key than in the files")
 	}
 	_, err = s.Unwrap(sealedTo(t, identity(t, seal.Data)))
