@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -103,6 +102,11 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err != nil {
 		return err
 	}
+	// A run has one answer and is paid for once: look for a place for it before it starts.
+	names := resultNames(ag.Agreement, run.Run)
+	if err := placeFor(r.out, names); err != nil {
+		return err
+	}
 	room, err := site.start(ctx, job, run)
 	if err != nil {
 		return err
@@ -110,7 +114,7 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := a.follow(ctx, room); err != nil {
 		return err
 	}
-	return a.collect(ctx, r, room, run)
+	return a.collect(ctx, r.out, names, room, run)
 }
 
 // requestFor makes and signs the run request, or reads one that was signed before.
@@ -261,46 +265,4 @@ func printRequest(w io.Writer, ag *agreement.SignedAgreement, run agreement.Run)
 		fmt.Fprintf(w, "  input %s, statement %s\n", d.Input, d.Statement.Short())
 	}
 	fmt.Fprintf(w, "  until %s\n", run.Expires)
-}
-
-// collect fetches the results meant for anyone and checks those that this party can check:
-// the proof must be about this very request.
-func (a *app) collect(ctx context.Context, r *running, room startedRoom, run *agreement.SignedRun) error {
-	if err := os.MkdirAll(r.out, 0o755); err != nil {
-		return verdict.Misuse("--out", "a directory", err.Error(), "choose another")
-	}
-	names, err := room.fetchAll(ctx, r.out)
-	if err != nil {
-		return err
-	}
-	var results []map[string]any
-	var lines []string
-	for _, name := range names {
-		base, isProof := strings.CutSuffix(name, ".proof")
-		if !isProof {
-			continue
-		}
-		proven, err := a.proven(filepath.Join(r.out, name), new(trustFlags))
-		if err != nil {
-			return err
-		}
-		if proven.Run.Digest() != run.Digest() {
-			return verdict.NotGenuine("result.run", "the result of run "+run.RunID, "that of run "+proven.Run.RunID, "the host served an old result: ask another host")
-		}
-		sealed := filepath.Join(r.out, base+".age")
-		if err := a.checkResultFile(proven, sealed); err != nil {
-			return err
-		}
-		results = append(results, map[string]any{"output": proven.Result.Output, "receiver": proven.Result.Receiver, "file": sealed, "proof": filepath.Join(r.out, name), "class": proven.Class})
-		lines = append(lines, fmt.Sprintf("%s for %s, proven, class %s: strongroom open %s", proven.Result.Output, proven.Result.Receiver, proven.Class, sealed))
-	}
-	if len(results) == 0 {
-		return &verdict.Error{Kind: verdict.Broken, Check: "run.result", Expected: "at least one result with its proof", Got: "none", Fix: "see the host's log"}
-	}
-	return a.print(map[string]any{"run_id": run.RunID, "run": run.Digest(), "room": room.id(), "results": results}, func(w io.Writer) {
-		fmt.Fprintf(w, "Run %s is done.\n", run.RunID)
-		for _, line := range lines {
-			fmt.Fprintln(w, line)
-		}
-	})
 }

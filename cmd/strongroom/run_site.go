@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
-	"strongroom.dev/internal/durable"
 	"strongroom.dev/keys"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
@@ -29,8 +29,11 @@ type startedRoom interface {
 	events(ctx context.Context, from int) (events []room.Event, ended bool, err error)
 	// wait gives the reason if the room stopped without a result. It is called after the end.
 	wait(ctx context.Context) error
-	// fetchAll puts the room's files into a directory and gives their names.
-	fetchAll(ctx context.Context, dir string) ([]string, error)
+	// files gives the names of what the room let out, as the host tells them: not to be
+	// believed, not to be printed as they are.
+	files(ctx context.Context) ([]string, error)
+	// fetch copies one of them.
+	fetch(ctx context.Context, name string, dst io.Writer) error
 }
 
 func (a *app) site(r *running) (site, error) {
@@ -102,17 +105,16 @@ func (r localRoom) events(ctx context.Context, from int) ([]room.Event, bool, er
 
 func (r localRoom) wait(ctx context.Context) error { return r.Wait(ctx) }
 
-func (r localRoom) fetchAll(_ context.Context, dir string) ([]string, error) {
-	for _, name := range r.Files() {
-		data, err := os.ReadFile(filepath.Join(r.Dir(), name))
-		if err != nil {
-			return nil, err
-		}
-		if err := durable.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			return nil, err
-		}
+func (r localRoom) files(context.Context) ([]string, error) { return r.Files(), nil }
+
+func (r localRoom) fetch(_ context.Context, name string, dst io.Writer) error {
+	f, err := os.Open(filepath.Join(r.Dir(), filepath.Base(name)))
+	if err != nil {
+		return err
 	}
-	return r.Files(), nil
+	defer f.Close()
+	_, err = io.Copy(dst, f)
+	return err
 }
 
 // remoteSite asks a host.
@@ -162,28 +164,13 @@ func (r remoteRoom) wait(ctx context.Context) error {
 	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: info.Error, Fix: "see the host's log"}
 }
 
-func (r remoteRoom) fetchAll(ctx context.Context, dir string) ([]string, error) {
+func (r remoteRoom) files(ctx context.Context) ([]string, error) {
 	info, err := r.Room(ctx, r.name)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range info.Files {
-		if filepath.Base(name) != name || name == "." || name == ".." {
-			return nil, verdict.NotGenuine("room.file", "a plain file name", verdict.Short(name), "do not use this host")
-		}
-		f, err := durable.Create(filepath.Join(dir, name), 0o644)
-		if err != nil {
-			return nil, err
-		}
-		if err := r.Fetch(ctx, r.name, name, f); err != nil {
-			f.Abort()
-			return nil, err
-		}
-		if err := f.Commit(); err != nil {
-			return nil, err
-		}
-	}
-	return info.Files, nil
+	return info.Files, err
+}
+
+func (r remoteRoom) fetch(ctx context.Context, name string, dst io.Writer) error {
+	return r.Fetch(ctx, r.name, name, dst)
 }
 
 // follow shows a room's steps until it ends, and gives the reason if it stopped.

@@ -104,21 +104,33 @@ func (f *File) Commit() error {
 // CommitNew is [File.Commit] for a name that must not exist: if it does, whoever made it,
 // it stays and the error is fs.ErrExist.
 func (f *File) CommitNew() error {
-	return f.finish(func(temp string) error {
-		// A hard link fails on an existing name without a race; rename would replace it.
-		err := os.Link(temp, f.path)
-		if err == nil {
-			return os.Remove(temp)
-		}
-		if errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		// A file system without hard links (FAT, some network shares): look, then rename.
-		if _, err := os.Lstat(f.path); err == nil {
-			return &fs.PathError{Op: "create", Path: f.path, Err: fs.ErrExist}
-		}
-		return os.Rename(temp, f.path)
-	})
+	return f.finish(func(temp string) error { return nameNew(temp, f.path) })
+}
+
+// MoveNew gives a whole file another name on the same file system, durably; the caller has
+// made its content durable. If the name is taken, whoever made it, it stays and the error is
+// fs.ErrExist.
+func MoveNew(from, to string) error {
+	if err := nameNew(from, to); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
+}
+
+func nameNew(temp, path string) error {
+	// A hard link fails on an existing name without a race; rename would replace it.
+	err := os.Link(temp, path)
+	if err == nil {
+		return os.Remove(temp)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// A file system without hard links (FAT, some network shares): look, then rename.
+	if _, err := os.Lstat(path); err == nil {
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	}
+	return os.Rename(temp, path)
 }
 
 func (f *File) finish(name func(temp string) error) error {

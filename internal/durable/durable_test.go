@@ -117,3 +117,25 @@ func TestRefusesWhatIsNoFile(t *testing.T) {
 		t.Errorf("left behind: %v", got)
 	}
 }
+
+func TestMoveNew(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	for _, name := range []string{from, to} {
+		if err := os.WriteFile(name, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.MoveNew(from, to); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("onto a file: %v", err)
+	}
+	if got := read(t, to); got != to {
+		t.Errorf("replaced by %q", got)
+	}
+	if err := durable.MoveNew(from, filepath.Join(dir, "free")); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); len(got) != 2 {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/internal/durable"
+	"strongroom.dev/proof"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// resultNames gives the names, without .age and .proof, that a run's results have: one for
+// each receiver of its work's output. They come from the agreement and the request, never
+// from the host.
+func resultNames(ag agreement.Agreement, run agreement.Run) []string {
+	work, _ := ag.WorkByName(run.Work)
+	output, _ := ag.OutputByName(work.Output)
+	names := make([]string, len(output.Receivers))
+	for i, receiver := range output.Receivers {
+		names[i] = resultName(output.Name, receiver, run.RunID)
+	}
+	return names
+}
+
+func resultName(output, receiver wire.ID, runID string) string {
+	return fmt.Sprintf("%s-%s-%s", output, receiver, runID[:8])
+}
+
+// placeFor makes the directory for results and refuses names that are taken.
+func placeFor(dir string, names []string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return verdict.Misuse("--out", "a directory", err.Error(), "choose another")
+	}
+	for _, name := range names {
+		for _, suffix := range []string{".age", ".proof"} {
+			if _, err := os.Lstat(filepath.Join(dir, name+suffix)); err == nil {
+				return misfile(filepath.Join(dir, name+suffix), "a name that is free for the result", "a file", "choose another directory with --out")
+			}
+		}
+	}
+	return nil
+}
+
+// collected is a result that was fetched and checked.
+type collected struct {
+	name   string
+	proven *proof.Proven
+}
+
+// collect fetches a run's results into a private directory, checks each proof and file there,
+// and only then gives them their names, never in the place of another file. A host chooses
+// neither names nor sizes, and a proof must be about this very request.
+func (a *app) collect(ctx context.Context, dir string, names []string, room startedRoom, run *agreement.SignedRun) error {
+	offered, err := offeredResults(ctx, room, names)
+	if err != nil {
+		return err
+	}
+	private, err := os.MkdirTemp(dir, ".strongroom-*") // mode 0700, on the file system of the results
+	if err != nil {
+		return verdict.Misuse("--out", "a directory to write to", err.Error(), "choose another")
+	}
+	defer func() { os.RemoveAll(private) }()
+	var results []collected
+	for _, name := range offered {
+		proven, err := a.fetchResult(ctx, private, name, room, run)
+		if err != nil {
+			return err
+		}
+		results = append(results, collected{name, proven})
+	}
+	for _, r := range results {
+		for _, suffix := range []string{".age", ".proof"} {
+			if err := durable.MoveNew(filepath.Join(private, r.name+suffix), filepath.Join(dir, r.name+suffix)); err != nil {
+				kept := private
+				private = "" // there is no second answer to fetch
+				return &verdict.Error{Kind: verdict.Broken, Check: "file", Where: filepath.Join(dir, r.name+suffix), Expected: "a place for a checked result", Got: verdict.Short(err.Error()),
+					Fix: "the results are in " + kept, Err: err}
+			}
+		}
+	}
+	return a.printResults(dir, room.id(), run, results)
+}
+
+// offeredResults gives those of the run's results that the room let out, and refuses any
+// other name: only a dishonest host tells one.
+func offeredResults(ctx context.Context, room startedRoom, names []string) ([]string, error) {
+	files, err := room.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	had := map[string]bool{}
+	for _, file := range files {
+		expected := slices.ContainsFunc(names, func(name string) bool { return file == name+".age" || file == name+".proof" })
+		if !expected || had[file] {
+			return nil, verdict.NotGenuine("room.file", "results of this run, each once", verdict.Printable(verdict.Short(file)), "do not use this host")
+		}
+		had[file] = true
+	}
+	var offered []string
+	for _, name := range names {
+		if had[name+".age"] && had[name+".proof"] {
+			offered = append(offered, name)
+		}
+	}
+	if len(offered) == 0 {
+		return nil, &verdict.Error{Kind: verdict.Broken, Check: "run.result", Expected: "at least one result with its proof", Got: "none", Fix: "see the host's log"}
+	}
+	return offered, nil
+}
+
+// fetchResult fetches one result: its proof first, which then says how large the file is.
+func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoom, run *agreement.SignedRun) (*proof.Proven, error) {
+	proofPath, filePath := filepath.Join(dir, name+".proof"), filepath.Join(dir, name+".age")
+	if err := fetchFile(ctx, room, proofPath, wire.MaxDocument); err != nil {
+		return nil, err
+	}
+	proven, err := a.proven(proofPath, new(trustFlags))
+	if err != nil {
+		return nil, err
+	}
+	if proven.Run.Digest() != run.Digest() {
+		return nil, verdict.NotGenuine("result.run", "the result of run "+run.RunID, "that of run "+proven.Run.RunID, "the host served an old result: ask another host")
+	}
+	r := proven.Result
+	if got := resultName(r.Output, r.Receiver, r.RunID); got != name {
+		return nil, verdict.NotGenuine("result.name", "the proof of "+name, "that of "+got, "the host mixed up two results: ask another host")
+	}
+	if err := fetchFile(ctx, room, filePath, r.Size); err != nil {
+		return nil, err
+	}
+	return proven, a.checkResultFile(proven, filePath)
+}
+
+func fetchFile(ctx context.Context, room startedRoom, path string, limit int64) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	dst := &bounded{w: f, left: limit}
+	err = room.fetch(ctx, filepath.Base(path), dst)
+	if dst.left < 0 {
+		return verdict.NotGenuine("room.file", fmt.Sprintf("at most %d bytes of %s", limit, filepath.Base(path)), "more", "do not use this host")
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return err
+}
+
+var errTooLarge = errors.New("too large")
+
+// bounded refuses to write more than so much; left is negative once it has refused.
+type bounded struct {
+	w    io.Writer
+	left int64
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		b.left = -1
+		return 0, errTooLarge
+	}
+	return b.w.Write(p)
+}
+
+func (a *app) printResults(dir, roomID string, run *agreement.SignedRun, results []collected) error {
+	views := make([]map[string]any, len(results))
+	for i, r := range results {
+		path := filepath.Join(dir, r.name)
+		views[i] = map[string]any{"output": r.proven.Result.Output, "receiver": r.proven.Result.Receiver, "file": path + ".age", "proof": path + ".proof", "class": r.proven.Class}
+	}
+	return a.print(map[string]any{"run_id": run.RunID, "run": run.Digest(), "room": roomID, "results": views}, func(w io.Writer) {
+		fmt.Fprintf(w, "Run %s is done.\n", run.RunID)
+		for _, r := range results {
+			fmt.Fprintf(w, "%s for %s, proven, class %s: strongroom open %s\n", r.proven.Result.Output, r.proven.Result.Receiver, r.proven.Class, filepath.Join(dir, r.name)+".age")
+		}
+	})
+}
