@@ -1,0 +1,136 @@
+package endorse
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+)
+
+// frame is an object or array that is being read.
+type frame struct {
+	start   int64
+	object  bool
+	key     string // the member whose value comes next, "" before a member's name
+	members map[string]string
+}
+
+// intel gives the kind of Intel's response that has such a member.
+func intel(member string) Kind {
+	switch member {
+	case "tcbInfo":
+		return IntelTCBInfo
+	case "enclaveIdentity":
+		return IntelQEIdentity
+	case "tcbEvaluationDataNumbers":
+		return IntelTCBEvaluation
+	}
+	return Unknown
+}
+
+// parted are the members in which tools keep text and signature of those responses apart
+// (quote collateral of Intel's library and others), and the member of the response itself.
+type parted struct{ text, signature, member string }
+
+func partings() []parted {
+	return []parted{
+		{"tcb_info", "tcb_info_signature", "tcbInfo"},
+		{"qe_identity", "qe_identity_signature", "enclaveIdentity"},
+	}
+}
+
+// json walks through a JSON text once. Objects that are Intel's responses are kept as they
+// stand, every string is looked into.
+func (p *parser) json(data []byte, nesting int) {
+	if !json.Valid(data) {
+		return
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	var stack []*frame
+	for {
+		token, err := dec.Token()
+		if err != nil {
+			return
+		}
+		top := (*frame)(nil)
+		if len(stack) > 0 {
+			top = stack[len(stack)-1]
+		}
+		switch v := token.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				if top != nil && top.object {
+					top.note("")
+				}
+				if len(stack) == maxDepth {
+					return
+				}
+				stack = append(stack, &frame{start: dec.InputOffset() - 1, object: v == '{'})
+				continue
+			}
+			stack = stack[:len(stack)-1]
+			p.closed(top, data[top.start:dec.InputOffset()])
+		case string:
+			p.str(top, v, nesting)
+		default:
+			if top != nil && top.object {
+				top.note("")
+			}
+		}
+	}
+}
+
+// str takes a string token: a member's name, or a value.
+func (p *parser) str(top *frame, v string, nesting int) {
+	switch {
+	case top == nil || !top.object:
+		p.any([]byte(v), nesting+1)
+	case top.key == "":
+		top.key = v + "\x00" // never empty, even for the member ""
+	default:
+		if !top.note(v) {
+			p.any([]byte(v), nesting+1)
+		}
+	}
+}
+
+// note ends the member that was being read, keeping its value if the member matters. It
+// reports whether that is text of a parted response, which [parser.closed] puts together.
+func (f *frame) note(value string) bool {
+	key := f.key[:len(f.key)-1]
+	f.key = ""
+	text, wanted := false, intel(key) != Unknown || key == "signature"
+	for _, p := range partings() {
+		text = text || key == p.text
+		wanted = wanted || key == p.text || key == p.signature
+	}
+	if !wanted {
+		return false
+	}
+	if f.members == nil {
+		f.members = make(map[string]string)
+	}
+	f.members[key] = value
+	return text && value != ""
+}
+
+// closed looks at an object that was read to its end.
+func (p *parser) closed(f *frame, raw []byte) {
+	if _, signed := f.members["signature"]; signed {
+		for _, member := range []string{"tcbInfo", "enclaveIdentity", "tcbEvaluationDataNumbers"} {
+			if _, ok := f.members[member]; ok {
+				p.add(intel(member), raw)
+				return
+			}
+		}
+	}
+	for _, part := range partings() {
+		body, signature := f.members[part.text], f.members[part.signature]
+		if _, err := hex.DecodeString(signature); err != nil || body == "" || signature == "" || body[0] != '{' {
+			continue
+		}
+		whole := []byte(`{"` + part.member + `":` + body + `,"signature":"` + signature + `"}`)
+		if json.Valid(whole) {
+			p.add(intel(part.member), whole)
+		}
+	}
+}
