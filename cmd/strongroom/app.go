@@ -16,6 +16,8 @@ type app struct {
 	json     bool
 	homeDir  string
 	now      func() time.Time
+	// printed is set once the one document of --output json is on standard output.
+	printed bool
 }
 
 // print shows a verb's result: value as the one JSON document of standard output, or text.
@@ -24,6 +26,7 @@ func (a *app) print(value any, text func(w io.Writer)) error {
 		text(a.out)
 		return nil
 	}
+	a.printed = true
 	enc := json.NewEncoder(a.out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")

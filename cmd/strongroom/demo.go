@@ -87,11 +87,10 @@ func (a *app) tell(ctx context.Context, s story, dir string) error {
 	}
 	if a.json {
 		// The report says which attack was not refused; it is the one document even then.
-		a.print(report, nil)
-		if err != nil {
-			return reported{err}
+		if perr := a.print(report, nil); perr != nil {
+			return perr
 		}
-		return nil
+		return err
 	}
 	refused := 0
 	for _, attack := range report.Attacks {
@@ -102,8 +101,3 @@ func (a *app) tell(ctx context.Context, s story, dir string) error {
 	fmt.Fprintf(a.out, "\n%d of %d attacks refused, %.1f s\n", refused, len(report.Attacks), report.Seconds["total"])
 	return err
 }
-
-// reported is an error whose report has been printed already.
-type reported struct{ error }
-
-func (r reported) Unwrap() error { return r.error }

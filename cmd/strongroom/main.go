@@ -7,7 +7,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,7 +61,7 @@ func (a *app) fail(err error, asJSON bool) {
 		}
 		e = &mended
 	}
-	if !asJSON || errors.As(err, new(reported)) {
+	if !asJSON || a.printed { // a server that stops, or a report of attacks: the document is out
 		fmt.Fprintln(a.err, "strongroom: "+e.Error())
 		return
 	}
