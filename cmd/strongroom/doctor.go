@@ -70,10 +70,7 @@ and the development root that an agreement for this machine names.`,
 			if err := a.print(d, d.text); err != nil {
 				return err
 			}
-			if err := d.failure(); err != nil {
-				return reported{err}
-			}
-			return nil
+			return d.failure()
 		},
 	}
 }
