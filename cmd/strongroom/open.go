@@ -30,10 +30,12 @@ func (a *app) openCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "open FILE.age",
 		Short: "Open a sealed file; a result only after its proof is checked",
-		Long: `Opens a sealed file with your keys. A file sealed to your data key opens as it is. A result,
-sealed to your result key, opens only if NAME.proof beside it proves that it came out of
-the room that was agreed on: signatures, evidence, receipts and the file itself are checked
-first, with your own address book and agreements.`,
+		Long: `Opens a sealed file with your keys. A result, sealed to your result key, opens only if
+NAME.proof beside it proves that it came out of the room that was agreed on: signatures,
+evidence, receipts and the file itself are checked first, with your own address book and
+agreements. Wherever there is a proof, named or beside the file, it must hold, whichever key
+opens the file. A file sealed to your data key opens without one: anybody can seal to that
+key, so nothing says who made the file.`,
 		Example: `  strongroom open means-3f2a.age              # checks means-3f2a.proof, writes means-3f2a
   strongroom open patients.csv.age -o -
   strongroom open notes.age -i backup.key`,
@@ -61,14 +63,20 @@ func (a *app) open(o opening) error {
 		}
 		o.out = base
 	}
-	if o.proof == "" {
+	hasProof := o.proof != ""
+	if o.proof == "" && o.file != "-" {
 		o.proof = base + ".proof"
+		_, err := os.Lstat(o.proof)
+		hasProof = !errors.Is(err, fs.ErrNotExist)
 	}
 	ids, err := a.openIdentities(o.identities)
 	if err != nil {
 		return err
 	}
 	if o.file == "-" {
+		if hasProof {
+			return verdict.Misuse("--proof", "a result as a file, to compare with its proof", "standard input", "save it as NAME.age beside NAME.proof")
+		}
 		return a.openStream(o, ids)
 	}
 	src, size, err := a.source(o.file, "a sealed file")
@@ -85,8 +93,10 @@ func (a *app) open(o opening) error {
 		return inFile(o.file, err)
 	}
 	defer key.Wipe()
+	// Whichever key fits the header, which its maker chose: a proof that is there must hold.
+	isResult := id.Purpose() != seal.Data || hasProof && !o.unproven
 	var proven *proof.Proven
-	if id.Purpose() != seal.Data {
+	if isResult {
 		if proven, err = a.prove(o); err != nil {
 			return err
 		}
@@ -95,7 +105,7 @@ func (a *app) open(o opening) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fileError(o.file, "a file, not a pipe", err)
 	}
-	return a.openWith(o, f, size, key, id.Purpose() != seal.Data, proven)
+	return a.openWith(o, f, size, key, isResult, proven)
 }
 
 // unwrap finds the first identity that a header is sealed to.
@@ -153,7 +163,7 @@ func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, res
 		}
 		return proven.CheckFile(wire.Hash(hash.Sum(nil)), sum.Size)
 	}, a.newProgress("opening", size))
-	if err != nil || o.out == "-" {
+	if err != nil {
 		return err
 	}
 	return a.reportOpened(o, done, proven)
@@ -220,7 +230,7 @@ func (a *app) openStream(o opening, ids []*seal.Identity) error {
 		done.size, err = plainSize(seal.Open(dst, a.in, ids, seal.Options{Progress: tell}))
 		return err
 	}, a.newProgress("opening", 0))
-	if err != nil || o.out == "-" {
+	if err != nil {
 		return err
 	}
 	return a.reportOpened(o, done, nil)
@@ -236,8 +246,20 @@ func dataOnly(ids []*seal.Identity) []*seal.Identity {
 	return out
 }
 
+// unproven is what every file without a proof is.
+const unproven = "Sealed data, origin unproven: anybody can seal a file to you"
+
 func (a *app) reportOpened(o opening, done opened, proven *proof.Proven) error {
+	if o.out == "-" { // standard output holds the file
+		if proven == nil {
+			a.say(unproven)
+		}
+		return nil
+	}
 	view := map[string]any{"file": o.out, "size": done.size, "proven": proven != nil}
+	if proven == nil {
+		view["origin"] = "unproven"
+	}
 	if proven != nil {
 		view["proof"] = provenDocument(proven)
 	}
@@ -249,5 +271,8 @@ func (a *app) reportOpened(o opening, done opened, proven *proof.Proven) error {
 			printProven(w, proven)
 		}
 		fmt.Fprintf(w, "Opened %s: %s\n", byteSize(done.size), o.out)
+		if proven == nil {
+			fmt.Fprintln(w, unproven)
+		}
 	})
 }
