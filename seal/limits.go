@@ -14,8 +14,8 @@ const (
 	// maxRecipient is the longest recipient text: a hybrid one has 1,959 characters.
 	maxRecipient = 4096
 	// maxWorkers and lanesPerWorker bound the memory of one call, whatever the machine: a
-	// lane holds two buffers of jobChunks chunks, a quarter of a MiB in all. Four lanes let a worker
-	// go on for some jobs while one before it is late.
+	// lane holds two buffers of jobChunks chunks, a quarter of a MiB in all. Four lanes let a
+	// worker go on for some jobs while one before it is late.
 	maxWorkers     = 16
 	lanesPerWorker = 4
 )
