@@ -1,0 +1,98 @@
+// Package tdx verifies evidence of Intel TDX: a quote of version 4 or 5 for a trust domain,
+// raw or in the forms that Trustee, Azure and other tools wrap it in (see [dcap.Open]).
+//
+// It promises what package dcap promises of quotes, and adds nothing of its own but names:
+// init data is MRCONFIGID, the machine is its PPID. It does not replay event logs.
+package tdx
+
+import (
+	"encoding/hex"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
+	"strongroom.dev/dcap"
+	"strongroom.dev/endorse"
+	"strongroom.dev/wire"
+)
+
+// Name is the platform's name in evidence and agreements.
+const Name wire.ID = "tdx"
+
+// Verifier verifies TDX quotes with Intel's collateral. The zero Verifier has none, so that
+// every finding has a failed check.
+type Verifier struct{ dcap *dcap.Verifier }
+
+// New makes a verifier, checking the collateral once.
+func New(set endorse.Set) Verifier { return NewWithFloor(set, 0) }
+
+// NewWithFloor makes a verifier that also refuses collateral with a tcbEvaluationDataNumber
+// below the floor: signed, in date, but of an older TCB recovery than the relying party knows.
+func NewWithFloor(set endorse.Set, floor int) Verifier {
+	return Verifier{dcap.New(dcap.Collateral{
+		TCBInfos:        data(set.Of(endorse.IntelTCBInfo)),
+		Identities:      data(set.Of(endorse.IntelQEIdentity)),
+		Evaluations:     data(set.Of(endorse.IntelTCBEvaluation)),
+		Certificates:    set.Certificates(),
+		CRLs:            set.CRLs(),
+		LeastEvaluation: floor,
+	})}
+}
+
+func data(items []endorse.Item) [][]byte {
+	var all [][]byte
+	for _, it := range items {
+		all = append(all, it.Data)
+	}
+	return all
+}
+
+// Detect reports whether data looks like a TDX quote, in any form that Examine takes.
+func Detect(data []byte) bool {
+	tee, ok := dcap.Detect(data)
+	return ok && tee == dcap.TDX
+}
+
+// Platform gives the platform for the table handed to [attest.Verify].
+func (v Verifier) Platform() attest.Platform {
+	return attest.Platform{Name: Name, Verify: attest.Strict(v.Examine)}
+}
+
+// Examine says everything there is to say about evidence at a time. It gives an error only
+// for what is not a genuine TDX quote.
+func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error) {
+	r, err := v.dcap.Examine(evidence, dcap.TDX, now)
+	if err != nil {
+		return attest.Finding{}, err
+	}
+	td := r.Quote.TD
+	measured := map[string][]byte{
+		"mrtd": td.MRTD[:], "mrseam": td.MRSEAM[:], "mrsignerseam": td.MRSIGNERSEAM[:],
+		"mrconfigid": td.MRCONFIGID[:], "mrowner": td.MROWNER[:], "mrownerconfig": td.MROWNERCONFIG[:],
+		"rtmr0": td.RTMR[0][:], "rtmr1": td.RTMR[1][:], "rtmr2": td.RTMR[2][:], "rtmr3": td.RTMR[3][:],
+	}
+	if td.Newer {
+		measured["mrservicetd"] = td.MRSERVICETD[:]
+	}
+	measurements := make(map[string]string, len(measured))
+	for name, value := range measured {
+		measurements[name] = hex.EncodeToString(value)
+	}
+	return attest.Finding{
+		Facts: attest.Facts{
+			Platform:     Name,
+			Class:        agreement.Confidential,
+			Root:         r.Root,
+			Machine:      hex.EncodeToString(r.PCK.PPID[:]),
+			ReportData:   td.ReportData[:],
+			InitData:     td.MRCONFIGID[:],
+			Measurements: measurements,
+			Debug:        td.Debug(),
+			Excludes:     []string{"host administrator", "cloud operator"},
+			Trusts:       []string{"Intel: CPU, microcode, TDX module and quoting enclave", "whoever can touch the memory bus"},
+		},
+		Claims:   r.Claims,
+		Checks:   r.Checks,
+		Warnings: r.Warnings,
+	}, nil
+}
