@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/internal/durable"
@@ -99,7 +100,7 @@ func offeredResults(ctx context.Context, room startedRoom, names []string) ([]st
 	for _, file := range files {
 		expected := slices.ContainsFunc(names, func(name string) bool { return file == name+".age" || file == name+".proof" })
 		if !expected || had[file] {
-			return nil, verdict.NotGenuine("room.file", "results of this run, each once", verdict.Printable(verdict.Short(file)), "do not use this host")
+			return nil, verdict.NotGenuine("result.run", "results of this run, each once: "+strings.Join(names, ", "), verdict.Printable(verdict.Short(file)), "do not use this host")
 		}
 		had[file] = true
 	}
