@@ -40,8 +40,11 @@ type Bundle struct {
 	Room       release.RoomKeys  `json:"room"`
 	Releases   []Release         `json:"releases"` // one for each owner
 	Lives      []json.RawMessage `json:"lives"`    // the last word of each owner's broker, with the commitment
-	Result     json.RawMessage   `json:"result"`   // signed by the room
-	Records    []ledger.Receipt  `json:"records"`  // the run's record in shared ledgers
+	// Consistency proves, for each owner, that the log its broker's last word stands in
+	// extends the log its grant stands in; empty where the two have the same size.
+	Consistency [][]wire.Hash    `json:"consistency"`
+	Result      json.RawMessage  `json:"result"`  // signed by the room
+	Records     []ledger.Receipt `json:"records"` // the run's record in shared ledgers
 }
 
 // Release is what one broker gave: the challenge it set, the evidence that answered, and its
@@ -102,7 +105,7 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	if b.Type != BundleType {
 		return nil, malformed(fmt.Errorf("type %.60q", b.Type))
 	}
-	for _, n := range []int{len(b.Parties), len(b.Statements), len(b.Releases), len(b.Lives), len(b.Records)} {
+	for _, n := range []int{len(b.Parties), len(b.Statements), len(b.Releases), len(b.Lives), len(b.Consistency), len(b.Records)} {
 		if n > maxMembers {
 			return nil, malformed(fmt.Errorf("a list of %d members, at most %d", n, maxMembers))
 		}

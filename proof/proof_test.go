@@ -85,6 +85,25 @@ func TestInsider(t *testing.T) {
 		{"another root than agreed", "evidence.root", func(w *world) { w.root = stranger }},
 		{"grant to another room", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Room = stranger.Public().ID() } }},
 		{"grant for other evidence", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Evidence = wire.Digest{1} } }},
+		{"grant of another dataset version", "proof.releases", func(w *world) {
+			w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Statement = wire.DigestOf([]byte("another version")) }
+		}},
+		{"grant of another dataset", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Dataset = "other" } }},
+		{"grant of another file", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Header = wire.Hash{1} } }},
+		{"grant of another's input", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Input = "gamma-patients" } }},
+		{"grant of nothing", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs = f.Inputs[:0] } }},
+		{"grant of one input twice", "proof.releases", func(w *world) {
+			w.grantFacts = func(f *release.GrantFacts) { f.Inputs = append(f.Inputs, f.Inputs[0]) }
+		}},
+		{"output of another release than granted", "proof.lives", func(w *world) {
+			w.outputFacts = func(f *release.OutputFacts) { f.ReleaseID = "ffffffffffffffffffffffffffffffff" }
+		}},
+		{"two histories of a log, of one size", "proof.consistency", func(w *world) {
+			w.fork = func(log *ledger.Signer) { delete(w.logs, log.Verifier()) }
+		}},
+		{"two histories of a log, of two sizes", "proof.consistency", func(w *world) {
+			w.fork = func(log *ledger.Signer) { w.logs[log.Verifier()] = [][]byte{[]byte("rewritten")} }
+		}},
 		{"refusal passed off as a grant", "proof.releases", func(w *world) { w.grantKind = "refusal" }},
 		{"grant signed by another key", "proof.releases", func(w *world) { w.parties["beta"].release = stranger }},
 		{"grant in another log", "proof.releases", func(w *world) { w.parties["beta"].log = logKey(w.t, "beta.example/log") }},
@@ -133,6 +152,17 @@ func TestOutsider(t *testing.T) {
 		{"a life missing", "proof.lives", func(b *proof.Bundle, _ *proof.Trust) { b.Lives = b.Lives[:1] }},
 		{"no lives", "proof.time", func(b *proof.Bundle, _ *proof.Trust) { b.Lives = nil }},
 		{"lives swapped", "proof.lives", func(b *proof.Bundle, _ *proof.Trust) { b.Lives[0], b.Lives[1] = b.Lives[1], b.Lives[0] }},
+		{"no proof that the logs are one", "proof.consistency", func(b *proof.Bundle, _ *proof.Trust) { b.Consistency = nil }},
+		{"an empty proof that a log is one", "proof.consistency", func(b *proof.Bundle, _ *proof.Trust) { b.Consistency[1] = []wire.Hash{} }},
+		{"a grant and entry of different releases", "proof.releases", func(b *proof.Bundle, _ *proof.Trust) {
+			var g release.Granted
+			if _, err := keys.ParseDocument(b.Releases[0].Grant, release.GrantType, &g); err != nil {
+				t.Fatal(err)
+			}
+			g.ReleaseID = "ffffffffffffffffffffffffffffffff"
+			b.Releases[0].Grant = w.marshal(w.document(release.GrantType, g, w.parties["alpha"].release))
+		}},
+		{"a record twice", "proof.record", func(b *proof.Bundle, _ *proof.Trust) { b.Records = append(b.Records, b.Records[0]) }},
 		{"another world's result", "proof.result", func(b *proof.Bundle, _ *proof.Trust) { b.Result = foreign.Result }},
 		{"another world's record", "proof.record", func(b *proof.Bundle, _ *proof.Trust) { b.Records = foreign.Records }},
 		{"no record", "proof.record", func(b *proof.Bundle, _ *proof.Trust) { b.Records = []ledger.Receipt{} }},

@@ -29,14 +29,18 @@ func (v *verifier) checkRecords() error {
 	found := map[string]bool{}
 	for _, receipt := range v.bundle.Records {
 		for _, w := range v.witnesses() {
-			if !v.relies(w) || found[w.Key] {
+			if !v.relies(w) {
 				continue
 			}
 			if entry, _, err := receipt.Verify(w.Key, nil, 0); err == nil {
+				if found[w.Key] {
+					return invalid("proof.record", "one record from each ledger", fmt.Errorf("two from %s", w.Name))
+				}
 				if err := v.checkRecord(entry); err != nil {
 					return err
 				}
 				found[w.Key] = true
+				v.out.Checkpoints = append(v.out.Checkpoints, Checkpoint{w.Key, receipt.Checkpoint})
 			}
 		}
 	}

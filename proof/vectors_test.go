@@ -109,5 +109,9 @@ func writeVectors(t *testing.T) {
 	write("releases-swapped", "proof.releases", good, func(b *proof.Bundle) { b.Releases[0], b.Releases[1] = b.Releases[1], b.Releases[0] })
 	write("challenge-changed", "evidence.binding", good, func(b *proof.Bundle) { b.Releases[1].Challenge = []byte("other") })
 	write("lives-swapped", "proof.lives", good, func(b *proof.Bundle) { b.Lives[0], b.Lives[1] = b.Lives[1], b.Lives[0] })
+	write("consistency-missing", "proof.consistency", good, func(b *proof.Bundle) { b.Consistency[0] = []wire.Hash{} })
+	write("consistency-wrong", "proof.consistency", good, func(b *proof.Bundle) { b.Consistency[0] = []wire.Hash{{1}} })
 	write("result-replaced", "proof.result", good, func(b *proof.Bundle) { b.Result = b.Lives[0] })
+	w.fork = func(log *ledger.Signer) { delete(w.logs, log.Verifier()) }
+	write("log-forked", "proof.consistency", good, same)
 }

@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -42,7 +41,13 @@ type Proven struct {
 	Excludes, Trusts []string
 	Time             time.Time // the latest broker time in the bundle
 	Checks           []verdict.Check
+	// Checkpoints are the latest of each log in the bundle, verified: the owners' logs, and
+	// the shared ledgers that the verifier relies on.
+	Checkpoints []Checkpoint
 }
+
+// Checkpoint is a checkpoint of a log with its signatures.
+type Checkpoint struct{ LogKey, Note string }
 
 // verifier carries one verification from step to step; each step adds its checks.
 type verifier struct {
@@ -53,7 +58,15 @@ type verifier struct {
 	parties []*agreement.SignedParty
 	out     Proven
 	own     bool // the agreement is one the verifier relies on
-	grants  []release.Granted
+	// datasets are the statements, in the order of the request's datasets.
+	datasets []*agreement.SignedDataset
+	granted  []granted
+}
+
+// granted is what checkReleases found of an owner's grant, for checkLives.
+type granted struct {
+	releaseID  string
+	checkpoint ledger.Checkpoint
 }
 
 // Verify checks a bundle with the verifier's own trust. The error is a [verdict.Error] that
@@ -209,6 +222,7 @@ func (v *verifier) checkStatements() error {
 		if err := d.Verify(owner, v.at); err != nil {
 			return err
 		}
+		v.datasets = append(v.datasets, d)
 	}
 	v.pass("proof.datasets", "each dataset version signed by its owner", fmt.Sprintf("%d datasets", len(v.bundle.Statements)))
 	return nil
@@ -226,7 +240,7 @@ func (v *verifier) checkReleases() error {
 		return invalid("proof.releases", fmt.Sprintf("a release by each of %d owners", len(owners)), fmt.Errorf("%d", len(v.bundle.Releases)))
 	}
 	for i, id := range owners {
-		if err := v.checkRelease(v.bundle.Releases[i], v.party(id)); err != nil {
+		if err := v.checkRelease(v.bundle.Releases[i], v.party(id), id); err != nil {
 			return err
 		}
 	}
@@ -235,7 +249,7 @@ func (v *verifier) checkReleases() error {
 	return nil
 }
 
-func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty) error {
+func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty, id wire.ID) error {
 	if owner == nil || owner.Broker == nil || r.Broker != owner.Name {
 		return invalid("proof.releases", "a release by an owner's broker", fmt.Errorf("broker %s", r.Broker))
 	}
@@ -257,7 +271,7 @@ func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty) error {
 	if err := signedBy(doc, owner.Broker.ReleaseKey); err != nil {
 		return invalid("proof.releases", "a grant signed by the broker of "+string(owner.Name), err)
 	}
-	return v.checkGrant(grant, owner, r.Evidence.Digest())
+	return v.checkGrant(grant, owner, id, r.Evidence.Digest())
 }
 
 // checkClaims applies what the agreement says about machines, with the same code the
@@ -278,8 +292,8 @@ func (v *verifier) checkClaims(c attest.Claims) error {
 	return nil
 }
 
-func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, evidence wire.Digest) error {
-	entry, _, err := g.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
+func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, id wire.ID, evidence wire.Digest) error {
+	entry, checkpoint, err := g.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
 	if err != nil {
 		return invalid("proof.releases", "a receipt of the grant in the log of "+string(owner.Name), err)
 	}
@@ -287,21 +301,41 @@ func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, e
 	if entry.Kind != "grant" || entry.Run == nil || *entry.Run != runDigest || entry.RunID != v.out.Run.RunID {
 		return invalid("proof.releases", "an entry that grants this run", fmt.Errorf("a %s entry of run %s", entry.Kind, entry.RunID))
 	}
-	if err := v.checkGrantFacts(entry.Public, evidence); err != nil {
-		return err
-	}
-	v.grants = append(v.grants, g)
-	return nil
-}
-
-// checkGrantFacts ties the logged grant to this room: its evidence is named in the entry.
-func (v *verifier) checkGrantFacts(public json.RawMessage, evidence wire.Digest) error {
-	facts, err := release.ParseGrantFacts(public)
+	facts, err := release.ParseGrantFacts(entry.Public)
 	if err != nil {
 		return invalid("proof.releases", "the facts of a grant", err)
 	}
+	if g.Broker != owner.Name || g.ReleaseID != facts.ReleaseID || g.Request != facts.Request {
+		return invalid("proof.releases", "an entry about the same release as the grant", fmt.Errorf("broker %s, releases %s and %s", g.Broker, g.ReleaseID, facts.ReleaseID))
+	}
+	if err := v.checkGrantFacts(facts, id, evidence); err != nil {
+		return err
+	}
+	v.granted = append(v.granted, granted{g.ReleaseID, checkpoint})
+	return nil
+}
+
+// checkGrantFacts ties the logged grant to this room, whose evidence is named in the entry,
+// and to the owner's dataset versions that the request names.
+func (v *verifier) checkGrantFacts(facts release.GrantFacts, id wire.ID, evidence wire.Digest) error {
 	if facts.Evidence != evidence || facts.Room != v.bundle.Room.Signing.ID() {
 		return invalid("proof.releases", "a grant to this room and evidence", fmt.Errorf("a grant to room key %s", facts.Room.Short()))
+	}
+	want := map[release.GrantedInput]bool{}
+	for i, d := range v.out.Run.Datasets {
+		if in, _ := v.out.Agreement.InputByName(d.Input); in.Owner == id {
+			want[release.GrantedInput{Input: d.Input, Dataset: v.datasets[i].Dataset.Dataset, Statement: d.Statement, Header: v.datasets[i].Header}] = true
+		}
+	}
+	n := len(want)
+	for _, got := range facts.Inputs {
+		if !want[got] {
+			return invalid("proof.releases", "a grant of the dataset versions in the request, each once", fmt.Errorf("input %s, dataset %s, statement %s", got.Input, got.Dataset, got.Statement.Short()))
+		}
+		delete(want, got)
+	}
+	if len(want) > 0 {
+		return invalid("proof.releases", fmt.Sprintf("a grant of %d dataset versions", n), fmt.Errorf("%d", len(facts.Inputs)))
 	}
 	return nil
 }
@@ -310,6 +344,9 @@ func (v *verifier) checkLives() error {
 	owners := v.owners()
 	if len(v.bundle.Lives) != len(owners) {
 		return invalid("proof.lives", fmt.Sprintf("the last word of each of %d owners", len(owners)), fmt.Errorf("%d", len(v.bundle.Lives)))
+	}
+	if len(v.bundle.Consistency) != len(owners) {
+		return invalid("proof.consistency", fmt.Sprintf("a proof about the log of each of %d owners", len(owners)), fmt.Errorf("%d", len(v.bundle.Consistency)))
 	}
 	for i, id := range owners {
 		var live release.Live
@@ -321,19 +358,20 @@ func (v *verifier) checkLives() error {
 		if err := signedBy(doc, owner.Broker.ReleaseKey); err != nil {
 			return invalid("proof.lives", "the word of the broker of "+string(owner.Name), err)
 		}
-		if err := v.checkLive(live, owner); err != nil {
+		if err := v.checkLive(live, owner, i); err != nil {
 			return err
 		}
 	}
 	v.pass("proof.lives", "each owner's broker let this result out", fmt.Sprintf("%d brokers", len(owners)))
+	v.pass("proof.consistency", "each owner's log shows one history", fmt.Sprintf("%d logs", len(owners)))
 	return nil
 }
 
-func (v *verifier) checkLive(live release.Live, owner *agreement.SignedParty) error {
+func (v *verifier) checkLive(live release.Live, owner *agreement.SignedParty, i int) error {
 	if live.Broker != owner.Name || live.Run != v.out.Run.Digest() || live.Commitment == nil || live.Receipt == nil {
 		return invalid("proof.lives", "a word about this run and its result", fmt.Errorf("broker %s, run %s", live.Broker, live.Run.Short()))
 	}
-	entry, _, err := live.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
+	entry, checkpoint, err := live.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
 	if err != nil {
 		return invalid("proof.lives", "a receipt of the output in the log of "+string(owner.Name), err)
 	}
@@ -344,6 +382,14 @@ func (v *verifier) checkLive(live release.Live, owner *agreement.SignedParty) er
 	if err != nil || facts.Commitment != *live.Commitment {
 		return invalid("proof.lives", "an entry with the same commitment", fmt.Errorf("another commitment"))
 	}
+	before := v.granted[i]
+	if facts.ReleaseID != before.releaseID {
+		return invalid("proof.lives", "an entry about release "+before.releaseID, fmt.Errorf("release %s", verdict.Short(facts.ReleaseID)))
+	}
+	if err := ledger.CheckConsistency(v.bundle.Consistency[i], before.checkpoint, checkpoint); err != nil {
+		return invalid("proof.consistency", "one history of the log of "+string(owner.Name), err)
+	}
+	v.out.Checkpoints = append(v.out.Checkpoints, Checkpoint{owner.Broker.LogKey, live.Receipt.Checkpoint})
 	return nil
 }
 

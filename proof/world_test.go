@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,7 +37,10 @@ type world struct {
 	grantFacts            func(*release.GrantFacts)
 	grantKind, outputKind wire.ID
 	resultSigner          *keys.SigningKey
+	outputFacts           func(*release.OutputFacts)
 	cosign                bool
+	logs                  map[string][][]byte // entries by log key
+	fork                  func(log *ledger.Signer)
 	end, now              time.Time
 }
 
@@ -183,13 +187,19 @@ func (w *world) conclude() {
 		Evidence: []wire.Digest{}, Datasets: w.run.Datasets, Commitment: w.liveCommitment, Sealed: []proof.SealedPart{}}
 }
 
-// receipt logs one entry in a log of one entry.
+// receipt logs one entry in a log of at most two.
 func (w *world) receipt(log *ledger.Signer, e ledger.Entry) ledger.Receipt {
 	w.t.Helper()
 	data, err := e.Encode()
 	must(w.t, data, err)
-	root := ledger.LeafHash(data)
-	note, err := log.SignCheckpoint(1, root)
+	entries := append(w.logs[log.Verifier()], data)
+	w.logs[log.Verifier()] = entries
+	root, proof := ledger.LeafHash(data), []wire.Hash{}
+	if len(entries) == 2 {
+		first := ledger.LeafHash(entries[0])
+		root, proof = wire.HashOf(slices.Concat([]byte{1}, first[:], root[:])), []wire.Hash{first}
+	}
+	note, err := log.SignCheckpoint(int64(len(entries)), root)
 	must(w.t, note, err)
 	if w.cosign {
 		c, err := ledger.OpenCheckpoint(note, log.Verifier())
@@ -199,7 +209,16 @@ func (w *world) receipt(log *ledger.Signer, e ledger.Entry) ledger.Receipt {
 		note, err = ledger.AddSignatures(note, line)
 		must(w.t, note, err)
 	}
-	return ledger.Receipt{Entry: data, Index: 0, Proof: []wire.Hash{}, Checkpoint: note}
+	return ledger.Receipt{Entry: data, Index: int64(len(entries)) - 1, Proof: proof, Checkpoint: note}
+}
+
+// consistency proves that a log of two entries extends that of one.
+func (w *world) consistency(log *ledger.Signer) []wire.Hash {
+	entries := w.logs[log.Verifier()]
+	if len(entries) != 2 {
+		return []wire.Hash{}
+	}
+	return []wire.Hash{ledger.LeafHash(entries[1])}
 }
 
 func (w *world) marshal(v any) json.RawMessage {
@@ -219,6 +238,7 @@ func (w *world) document(docType string, body any, signer *keys.SigningKey) *key
 // bundle makes the proof.
 func (w *world) bundle() *proof.Bundle {
 	w.t.Helper()
+	w.logs = map[string][][]byte{}
 	b := &proof.Bundle{Type: proof.BundleType, Agreement: w.marshal(w.agreement.Document), Run: w.marshal(w.run.Document),
 		Room: release.RoomKeys{Signing: w.roomSigning.Public(), HPKE: w.roomHPKE.Public()}}
 	for _, p := range w.agreement.Parties {
@@ -229,7 +249,11 @@ func (w *world) bundle() *proof.Bundle {
 	}
 	for _, owner := range []wire.ID{"alpha", "beta"} {
 		b.Releases = append(b.Releases, w.release(owner))
+		if w.fork != nil {
+			w.fork(w.parties[owner].log)
+		}
 		b.Lives = append(b.Lives, w.live(owner))
+		b.Consistency = append(b.Consistency, w.consistency(w.parties[owner].log))
 	}
 	result := w.document(proof.ResultType, w.result, w.resultSigner)
 	b.Result = w.marshal(result)
@@ -252,6 +276,12 @@ func (w *world) release(owner wire.ID) proof.Release {
 	must(w.t, evidence, err)
 	facts := release.GrantFacts{ReleaseID: "00000000000000000000000000000001", Request: wire.DigestOf([]byte("request")), Evidence: evidence.Digest(),
 		Room: w.roomSigning.Public().ID(), Class: agreement.Software, LeaseMS: 3000, Inputs: []release.GrantedInput{}}
+	for i, in := range w.agreement.Inputs {
+		if in.Owner == owner && i < len(w.statements) {
+			d := w.statements[i]
+			facts.Inputs = append(facts.Inputs, release.GrantedInput{Input: in.Name, Dataset: in.Dataset, Statement: d.Digest(), Header: d.Header})
+		}
+	}
 	if w.grantFacts != nil {
 		w.grantFacts(&facts)
 	}
@@ -266,8 +296,11 @@ func (w *world) release(owner wire.ID) proof.Release {
 func (w *world) live(owner wire.ID) json.RawMessage {
 	w.t.Helper()
 	m, run := w.parties[owner], w.run.Digest()
-	receipt := w.receipt(m.log, ledger.Entry{Kind: w.outputKind, TimeMS: w.end.UnixMilli(), Run: &run, RunID: w.run.RunID,
-		Public: w.marshal(release.OutputFacts{ReleaseID: "00000000000000000000000000000001", Commitment: w.liveCommitment})})
+	facts := release.OutputFacts{ReleaseID: "00000000000000000000000000000001", Commitment: w.liveCommitment}
+	if w.outputFacts != nil {
+		w.outputFacts(&facts)
+	}
+	receipt := w.receipt(m.log, ledger.Entry{Kind: w.outputKind, TimeMS: w.end.UnixMilli(), Run: &run, RunID: w.run.RunID, Public: w.marshal(facts)})
 	live := release.Live{Version: release.Version, Broker: owner, Run: run, Nonce: wire.HashOf([]byte("nonce")), Commitment: &w.liveCommitment,
 		TimeMS: w.end.UnixMilli(), LeaseEndMS: w.end.UnixMilli() + 3000, Receipt: &receipt}
 	return w.marshal(w.document(release.LiveType, live, m.release))

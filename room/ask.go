@@ -263,23 +263,24 @@ func (r *run) checkGrantReceipt(ctx context.Context, o *owner) error {
 		return verdict.NotGenuine("grant.receipt", "a receipt of this very grant", "an entry of kind "+verdict.Short(string(entry.Kind))+" about something else",
 			"the broker records something else than it grants: tell its owner")
 	}
-	return r.checkExtends(ctx, o, now)
+	if _, err := r.extension(ctx, o, o.checkpoint, now); err != nil {
+		return err
+	}
+	o.checkpoint = now // what the broker's last word must extend
+	return nil
 }
 
-// checkExtends compares the log's two checkpoints of one conversation.
-func (r *run) checkExtends(ctx context.Context, o *owner, now ledger.Checkpoint) error {
-	before := o.checkpoint
-	var proof []wire.Hash
+// extension compares two checkpoints of a broker's log, the later one last, and gives the
+// proof that the log only grew between them.
+func (r *run) extension(ctx context.Context, o *owner, before, now ledger.Checkpoint) ([]wire.Hash, error) {
+	proof := []wire.Hash{}
 	if before.Size > 0 && before.Size < now.Size {
 		var err error
 		if proof, err = r.consistency(ctx, o, before.Size, now.Size); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if before.Size == 0 {
-		return nil
-	}
-	return ledger.CheckConsistency(proof, before, now)
+	return proof, ledger.CheckConsistency(proof, before, now)
 }
 
 func (r *run) witnesses() []ledger.Witness {

@@ -89,19 +89,18 @@ func (r *run) allowed(ctx context.Context, commitment wire.Digest) error {
 	return r.step(Allowed)
 }
 
-func (r *run) checkOutputReceipt(_ context.Context, o *owner, live release.Live, commitment wire.Digest) error {
+func (r *run) checkOutputReceipt(ctx context.Context, o *owner, live release.Live, commitment wire.Digest) error {
 	entry, now, err := live.Receipt.Verify(o.party.Broker.LogKey, r.witnesses(), int(r.agreement.Ledgers.Quorum))
 	if err != nil {
 		return err
 	}
 	facts, err := release.ParseOutputFacts(entry.Public)
-	if err != nil || entry.Kind != "output" || entry.Run == nil || *entry.Run != r.request.Digest() || facts.Commitment != commitment {
+	if err != nil || entry.Kind != "output" || entry.Run == nil || *entry.Run != r.request.Digest() ||
+		facts.Commitment != commitment || facts.ReleaseID != o.releaseID {
 		return verdict.NotGenuine("live.receipt", "a receipt of this very output", "an entry about something else", "the broker records something else than it allows: tell its owner")
 	}
-	if now.Size < o.checkpoint.Size {
-		return verdict.NotGenuine("ledger.rollback", fmt.Sprintf("a log of at least %d entries", o.checkpoint.Size), fmt.Sprint(now.Size), "the broker's log was set back: tell its owner")
-	}
-	return nil
+	o.extends, err = r.extension(ctx, o, o.checkpoint, now)
+	return err
 }
 
 // sealResults seals the plaintext to each receiver, in memory, and states what was sealed.
@@ -183,6 +182,7 @@ func (r *run) bundle(out *letOut, receipts []ledger.Receipt) *proof.Bundle {
 	for _, o := range r.owners {
 		b.Releases = append(b.Releases, proof.Release{Broker: o.party.Name, Challenge: o.challenge.Token, Evidence: o.evidence, Grant: compact(o.grant)})
 		b.Lives = append(b.Lives, compact(o.live))
+		b.Consistency = append(b.Consistency, o.extends)
 	}
 	return b
 }

@@ -63,13 +63,14 @@ type owner struct {
 	inputs []*input
 
 	challenge  release.Challenge
-	checkpoint ledger.Checkpoint
+	checkpoint ledger.Checkpoint // of its log: with the challenge, then with the grant
 	evidence   attest.Evidence
 	asked      release.Asked
 	releaseID  string
 	granted    release.Granted
-	grant      []byte // signed document
-	live       []byte // signed document: the last word, about the output
+	grant      []byte      // signed document
+	live       []byte      // signed document: the last word, about the output
+	extends    []wire.Hash // proof that the log of the last word extends that of the grant
 }
 
 // stream is how the host is asked for the owner's broker: by the name in its descriptor.
