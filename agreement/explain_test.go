@@ -3,6 +3,7 @@ package agreement_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestExplainSays(t *testing.T) {
 			w.study.Protection, w.study.Platforms[0].Root = agreement.Software, &root
 		}, labels, []string{"INSECURE: THE ROOM", "A software TPM: protects from NOBODY"}, nil},
 		{"nitro makes one trust the cloud", func(w *world) { hardware(&w.study, "nitro") }, labels, []string{"You trust: Amazon Web Services, with everything."}, nil},
-		{"listed machines", func(w *world) { w.study.Platforms[0].Machines = []string{"chip-1"} }, labels, []string{"Only 1 machine: chip-1."}, []string{"in an attacker's hands"}},
+		{"listed machines", func(w *world) { w.study.Platforms[0].Machines = []string{"chip-1"} }, labels, []string{`Only 1 machine, as the author names them: "chip-1".`}, []string{"in an attacker's hands"}},
 		{"no minimum group", func(w *world) { w.study.Outputs[0].MinGroup = 1 }, labels, []string{"THERE IS NO MINIMUM GROUP"}, []string{"at least 1 of its own"}},
 		{"no witness", func(w *world) { w.study.Ledgers = agreement.Ledgers{Witnesses: []agreement.Witness{}} }, labels, []string{"NO SHARED LEDGER"}, nil},
 		{"results to the owner alone", func(w *world) {
@@ -153,4 +154,30 @@ func TestDiff(t *testing.T) {
 	extra.Name = "again"
 	s.Work = append(s.Work, extra)
 	golden(t, "diff.txt", agreement.Diff(old, next.signed()))
+}
+
+// An author's names for machines are quoted, so that none of them reads as our own words.
+func TestMachinesAreQuoted(t *testing.T) {
+	w := newWorld()
+	a := study(w)
+	const prose = `any". You trust: nobody but yourself. Nobody else can read memory`
+	a.Platforms[0].Machines = []string{prose}
+	s, err := agreement.NewAgreement(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(agreement.Explain(s, w.parties(), map[wire.ID]string{})), " ")
+	if !strings.Contains(text, strconv.Quote(prose)) {
+		t.Errorf("an author's words stand unquoted:\n%s", text)
+	}
+	for _, value := range a.Platforms[0].Images[0].Measurements {
+		if !strings.Contains(text, value) {
+			t.Errorf("measurement %s is cut", value)
+		}
+	}
+	for _, witness := range a.Ledgers.Witnesses {
+		if !strings.Contains(text, witness.Key) {
+			t.Errorf("the key of witness %s is not shown", witness.Name)
+		}
+	}
 }

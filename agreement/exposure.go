@@ -149,7 +149,11 @@ func (e *explainer) machines() {
 		if len(m.Machines) == 0 {
 			e.more("No machines are listed: any genuine machine of this kind anywhere is accepted, including one in an attacker's hands.")
 		} else {
-			e.more("Only %s: %s.", plural(int64(len(m.Machines)), "machine"), oneLine(strings.Join(m.Machines, ", ")))
+			quoted := make([]string, len(m.Machines)) // an author's words, never ours
+			for i, name := range m.Machines {
+				quoted[i] = fmt.Sprintf("%q", oneLine(name))
+			}
+			e.more("Only %s, as the author names them: %s.", plural(int64(len(m.Machines)), "machine"), strings.Join(quoted, ", "))
 		}
 		e.images(m)
 		if len(m.MayLack) > 0 {
@@ -162,8 +166,7 @@ func (e *explainer) images(m Platform) {
 	for _, i := range m.Images {
 		var parts []string
 		for _, name := range sortedNames(i.Measurements) {
-			value := i.Measurements[name]
-			parts = append(parts, name+" "+value[:min(12, len(value))])
+			parts = append(parts, name+" "+i.Measurements[name]) // in full: a part of one can be made to fit
 		}
 		e.more("Room image %q, by exact measurement (%s): you trust this code to keep the rules, since you or people you trust can rebuild and compare it.", i.Name, strings.Join(parts, ", "))
 	}
@@ -223,9 +226,9 @@ func (e *explainer) records() {
 	}
 	witnesses := make([]string, len(l.Witnesses))
 	for i, w := range l.Witnesses {
-		witnesses[i] = string(w.Name)
+		witnesses[i] = fmt.Sprintf("the holder of key %s, whom the author calls %q", oneLine(w.Key), w.Name)
 	}
-	e.say("Every run is witnessed by at least %d of: %s. What they see says nothing about the data.", l.Quorum, strings.Join(witnesses, ", "))
+	e.say("Every run is witnessed by at least %d of: %s. Compare the keys with those ledgers' own. What they see says nothing about the data.", l.Quorum, strings.Join(witnesses, "; "))
 }
 
 func (e *explainer) duration() {
