@@ -41,6 +41,9 @@ func ParseIdentity(response []byte, verify func(signed, signature []byte) bool) 
 	if !verify(body, signature) {
 		return nil, fmt.Errorf("not signed by Intel's TCB signing key")
 	}
+	if err := version(body, 2); err != nil {
+		return nil, err
+	}
 	var raw rawIdentity
 	if err := strict(body, &raw); err != nil {
 		return nil, err
@@ -49,9 +52,6 @@ func ParseIdentity(response []byte, verify func(signed, signature []byte) bool) 
 }
 
 func (raw *rawIdentity) parse() (*Identity, error) {
-	if raw.Version != 2 {
-		return nil, fmt.Errorf("enclave identity of version %d, known is 2", raw.Version)
-	}
 	if raw.ISVProdID == nil {
 		return nil, fmt.Errorf("no isvprodid")
 	}
@@ -163,6 +163,9 @@ func ParseEvaluations(response []byte, verify func(signed, signature []byte) boo
 	if !verify(body, signature) {
 		return nil, fmt.Errorf("not signed by Intel's TCB signing key")
 	}
+	if err := version(body, 1); err != nil {
+		return nil, err
+	}
 	var raw rawEvaluations
 	if err := strict(body, &raw); err != nil {
 		return nil, err
@@ -171,8 +174,8 @@ func ParseEvaluations(response []byte, verify func(signed, signature []byte) boo
 }
 
 func (raw *rawEvaluations) parse() (*Evaluations, error) {
-	if raw.Version != 1 || len(raw.Numbers) == 0 || len(raw.Numbers) > MaxLevels {
-		return nil, fmt.Errorf("version %d with %d numbers, known is version 1 with 1 to %d", raw.Version, len(raw.Numbers), MaxLevels)
+	if len(raw.Numbers) == 0 || len(raw.Numbers) > MaxLevels {
+		return nil, fmt.Errorf("%d numbers, expected 1 to %d", len(raw.Numbers), MaxLevels)
 	}
 	d, err := parseDated(raw.ID, raw.IssueDate, raw.NextUpdate, 1)
 	if err != nil {

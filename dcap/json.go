@@ -75,6 +75,21 @@ func strict(text []byte, v any) error {
 	return dec.Decode(v)
 }
 
+// version refuses documents of another version than the one known, before their members are
+// compared with it.
+func version(text []byte, known int) error {
+	var v struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	if v.Version != known {
+		return fmt.Errorf("version %d, known is %d (Intel PCS API version 4)", v.Version, known)
+	}
+	return nil
+}
+
 // signed splits one of Intel's responses, {"MEMBER":{...},"signature":"hex"}, into the exact
 // bytes that are signed and the signature, r || s.
 func signed(response []byte, member string) (body, signature []byte, err error) {

@@ -108,6 +108,9 @@ func ParseTCBInfo(response []byte, verify func(signed, signature []byte) bool) (
 	if !verify(body, signature) {
 		return nil, fmt.Errorf("not signed by Intel's TCB signing key")
 	}
+	if err := version(body, 3); err != nil {
+		return nil, err
+	}
 	var raw rawTCBInfo
 	if err := strict(body, &raw); err != nil {
 		return nil, err
@@ -116,9 +119,6 @@ func ParseTCBInfo(response []byte, verify func(signed, signature []byte) bool) (
 }
 
 func (raw *rawTCBInfo) parse() (*TCBInfo, error) {
-	if raw.Version != 3 {
-		return nil, fmt.Errorf("TCB information of version %d, known is 3 (Intel PCS API version 4)", raw.Version)
-	}
 	if raw.ID != "SGX" && raw.ID != "TDX" {
 		return nil, fmt.Errorf("TCB information for %.40q, known are SGX and TDX", raw.ID)
 	}
