@@ -33,7 +33,8 @@ func (a *app) agreementSign() *cobra.Command {
 your signature added. You must have pinned every party that it names.
 
 Signing lets no key out: only "strongroom agreement activate" does, once all have signed.
-On a terminal the agreement is explained and you are asked; --yes leaves that out.`,
+On a terminal the agreement is explained and you are asked; --yes leaves that out. Without a
+terminal nothing is signed unless --yes says so.`,
 		Example: `  strongroom agreement sign study.yaml           # writes study.json, signed by you
   strongroom agreement sign study.json           # adds your signature`,
 		Args: cobra.ExactArgs(1),
@@ -185,11 +186,14 @@ func catalogue(h *home.Home) (byDigest map[wire.Digest]*agreement.SignedDataset,
 	return byDigest, byHeader, nil
 }
 
-// consents explains and asks, where somebody sits at a terminal.
+// consents explains and asks, where somebody sits at a terminal; elsewhere only --yes is a yes.
 func (a *app) consents(ag *agreement.SignedAgreement, parties []*agreement.SignedParty, labels map[wire.ID]string, s signing) (bool, error) {
 	in, isFile := a.in.(*os.File)
-	if s.yes || a.json || s.file == "-" || !isFile || !term.IsTerminal(int(in.Fd())) {
+	if s.yes {
 		return true, nil
+	}
+	if a.json || s.file == "-" || !isFile || !term.IsTerminal(int(in.Fd())) {
+		return false, verdict.Misuse("--yes", "your consent", "nobody at a terminal to ask", "read strongroom agreement explain, then sign with --yes")
 	}
 	a.say("%s\n\n%s version %d, digest %s", strings.TrimRight(agreement.Explain(ag, parties, labels), "\n"), ag.ID, ag.Version, ag.Digest())
 	fmt.Fprint(a.err, "Sign? [y/N] ")
