@@ -39,7 +39,7 @@ func (a *app) roomList(at func() client.Host) *cobra.Command {
 			}
 			return a.print(rooms, func(w io.Writer) {
 				for _, r := range rooms {
-					fmt.Fprintf(w, "%s  %-8s %s  %s for %s, run %s\n", r.ID, r.State, r.Started, r.Work, r.Requester, r.RunID)
+					fmt.Fprintf(w, "%s  %-8s %s  %s for %s, run %s\n", verdict.Printable(r.ID), verdict.Printable(r.State), r.Started, r.Work, r.Requester, verdict.Printable(r.RunID))
 				}
 			})
 		},
@@ -61,8 +61,8 @@ func (a *app) roomStatus(at func() client.Host) *cobra.Command {
 }
 
 func printRoom(w io.Writer, r host.Info) {
-	fmt.Fprintf(w, "Room %s: %s\n", r.ID, r.State)
-	fmt.Fprintf(w, "  %s for %s, run %s, started %s\n", r.Work, r.Requester, r.RunID, r.Started)
+	fmt.Fprintf(w, "Room %s: %s\n", verdict.Printable(r.ID), verdict.Printable(r.State))
+	fmt.Fprintf(w, "  %s for %s, run %s, started %s\n", r.Work, r.Requester, verdict.Printable(r.RunID), r.Started)
 	fmt.Fprintf(w, "  agreement %s: %s\n", r.Agreement.Short(), verdict.Printable(r.Title))
 	fmt.Fprintf(w, "  platform %s, INSECURE: the host can read it\n", r.Platform)
 	if r.Step != "" {
@@ -95,8 +95,10 @@ func (a *app) roomVerify(at func() client.Host) *cobra.Command {
 		Use: "verify ROOM", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
 in your own home directory: genuine machine, agreed image, this agreement, this run. It says
-that such a room exists and holds these keys; whether brokers gave it data is theirs to say,
-and what came out of it is for its results' proofs.`,
+that such a room existed once and held these keys. It can't say that the room is there now:
+the challenge comes from the host, so the evidence of a room that has ended passes too.
+Whether brokers gave it data is theirs to say, and what came out of it is for its results'
+proofs.`,
 		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := at().Room(cmd.Context(), args[0])
@@ -106,6 +108,12 @@ and what came out of it is for its results' proofs.`,
 			return a.verifyRoom(r)
 		},
 	}
+}
+
+// unknownOfRoom is what evidence for somebody else's challenge leaves open.
+var unknownOfRoom = []string{
+	"whether the room is there now: the host chose the challenge, and evidence of an ended room looks the same",
+	"whether the owners' brokers set that challenge and gave it keys: their logs say so",
 }
 
 func (a *app) verifyRoom(r host.Info) error {
@@ -128,8 +136,11 @@ func (a *app) verifyRoom(r host.Info) error {
 		}
 		checks = append(checks, more...)
 	}
-	return a.print(map[string]any{"room": r.ID, "verdict": "genuine", "class": ag.Protection, "agreement": ag.Digest(), "checks": checks}, func(w io.Writer) {
-		fmt.Fprintf(w, "Room %s is genuine under %s version %d, class %s\n", r.ID, ag.ID, ag.Version, ag.Protection)
+	return a.print(map[string]any{"room": r.ID, "verdict": "genuine", "class": ag.Protection, "agreement": ag.Digest(), "checks": checks, "unknown": unknownOfRoom}, func(w io.Writer) {
+		fmt.Fprintf(w, "Evidence of room %s is genuine under %s version %d, class %s\n", verdict.Printable(r.ID), ag.ID, ag.Version, ag.Protection)
+		for _, text := range unknownOfRoom {
+			fmt.Fprintf(w, "  not known: %s\n", text)
+		}
 		for _, c := range checks {
 			fmt.Fprintf(w, "  ok  %-20s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
 		}
