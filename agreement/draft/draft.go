@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -46,6 +47,27 @@ func Parse(file string, data []byte) (agreement.Agreement, error) {
 		return agreement.Agreement{}, d.locate(err)
 	}
 	return a, nil
+}
+
+// ParseColumns reads a list of columns as [Parse] reads one in an agreement, and validates it.
+func ParseColumns(file string, data []byte) ([]agreement.Column, error) {
+	s, err := newSource(file, data)
+	if err != nil {
+		return nil, err
+	}
+	root, err := s.document()
+	if err != nil {
+		return nil, err
+	}
+	d := decoder{source: s, lines: make(map[string]int)}
+	var columns []agreement.Column
+	if err := d.value(root, "schema", reflect.ValueOf(&columns).Elem()); err != nil {
+		return nil, err
+	}
+	if err := agreement.ValidateSchema(columns); err != nil {
+		return nil, d.locate(err)
+	}
+	return columns, nil
 }
 
 // source is the text of a file and its lines, for looking at what YAML makes invisible.

@@ -2,6 +2,7 @@ package draft_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,6 +209,30 @@ func TestScalars(t *testing.T) {
 		a, err := draft.Parse("a.yaml", []byte(text))
 		if err != nil || a.Contact != word {
 			t.Errorf("contact: %s is read as %q, %v", word, a.Contact, err)
+		}
+	}
+}
+
+// TestColumns: a list of columns alone has one reading as well.
+func TestColumns(t *testing.T) {
+	got, err := draft.ParseColumns("c.yaml", []byte("- {name: id, type: integer, unit: true}\n- {name: no, type: decimal, scale: 2}\n"))
+	want := []agreement.Column{{Name: "id", Type: "integer", Unit: true}, {Name: "no", Type: "decimal", Scale: 2}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, text := range []string{
+		"- &a {name: id, type: integer, unit: true}\n",
+		"- {name: id, type: integer, unit: true}\n- <<: {type: text}\n  name: b\n",
+		"- {name: id, type: integer, unit: yes}\n",
+		"- {name: id, type: integer, unit: true}\n- {name: b, type: text, unit: off}\n",
+		"- {name: id, type: integer, unit: true}\n- {name: b, type: decimal, scale: 0x2}\n",
+		"- {name: id, type: integer, unit: true}\n- {name: c, type: !!str text}\n",
+		"- {name: id, type: integer, unit: true}\n- {name: c, type: text, name: d}\n",
+		"- {name: id, type: integer, unit: true}\n---\n- {name: c, type: text}\n",
+		"name: id\n", "", "[]\n",
+	} {
+		if got, err := draft.ParseColumns("c.yaml", []byte(text)); err == nil {
+			t.Errorf("%q is read as %v", text, got)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 	"strongroom.dev/agreement"
+	"strongroom.dev/agreement/draft"
 	"strongroom.dev/broker"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
@@ -191,32 +191,7 @@ func (a *app) schemaFile(path string) ([]agreement.Column, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseColumns(path, data)
-}
-
-func parseColumns(path string, data []byte) ([]agreement.Column, error) {
-	var list []struct {
-		Name  string `yaml:"name"`
-		Type  string `yaml:"type"`
-		Scale int64  `yaml:"scale"`
-		Unit  bool   `yaml:"unit"`
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&list); err != nil {
-		return nil, misfile(path, "a list of {name, type, scale, unit}", verdict.Short(strings.TrimPrefix(err.Error(), "yaml: ")), "write it as an agreement's schema is written")
-	}
-	if err := dec.Decode(new(any)); err != io.EOF {
-		return nil, misfile(path, "one list", "a second document", "remove it")
-	}
-	columns := make([]agreement.Column, len(list))
-	for i, c := range list {
-		columns[i] = agreement.Column(c)
-	}
-	if err := agreement.ValidateSchema(columns); err != nil {
-		return nil, inFile(path, err)
-	}
-	return columns, nil
+	return draft.ParseColumns(path, data)
 }
 
 // looksRight catches a wrong file before it is sealed. Rooms check every value; this looks

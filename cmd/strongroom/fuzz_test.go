@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/agreement/draft"
 	"strongroom.dev/verdict"
 )
 
@@ -52,7 +53,7 @@ func FuzzColumns(f *testing.F) {
 	f.Add([]byte("- {name: patient, type: integer, unit: true}\n- {name: cost, type: decimal, scale: 2}\n"))
 	f.Add([]byte("- &a {name: x}\n- *a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		columns, err := parseColumns("fuzz", data)
+		columns, err := draft.ParseColumns("fuzz", data)
 		if err == nil && agreement.ValidateSchema(columns) != nil {
 			t.Fatalf("%+v", columns)
 		}
