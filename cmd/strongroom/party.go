@@ -219,7 +219,7 @@ have pinned must be signed by the old keys as well.`,
 		},
 	}
 	cmd.Flags().StringVar(&checked, "checked", "", "how you compared the fingerprint with the party (required)")
-	cmd.Flags().StringVar(&label, "label", "", "your own name for the party (default: its name)")
+	cmd.Flags().StringVar(&label, "label", "", "your own name for the party, which screens show (default: its own, marked as such)")
 	return cmd
 }
 

@@ -113,7 +113,7 @@ func (h *Home) writeEntry(e Entry) error {
 // Pin puts a party into the address book. The descriptor must be signed as its own rules
 // ask at the time now; if a version of the party is pinned already, it must follow that
 // one. checked says how the reader checked it; label is the reader's name for the party,
-// "" for the label it has or else its own name.
+// "" for the label it has, or else its own name, marked as its own (R1).
 func (h *Home) Pin(party *agreement.SignedParty, label, checked string, now time.Time) (Entry, error) {
 	if err := remark("--checked", checked, true); err != nil {
 		return Entry{}, err
@@ -143,17 +143,24 @@ func (h *Home) Pin(party *agreement.SignedParty, label, checked string, now time
 	if label == "" && previous != nil {
 		label = previous.Label
 	}
+	own := label
 	if label == "" {
-		label = string(party.Name)
+		label, own = string(party.Name)+ownNameMark, string(party.Name)
+	}
+	if label == "you" || strings.HasPrefix(label, "you (") {
+		return Entry{}, verdict.Misuse("party.label", "a label for somebody else", label, "that is how screens name you: give another with --label")
 	}
 	for _, e := range book {
-		if e.Party.Name != party.Name && (e.Label == label || label == string(e.Party.Name)) {
-			return Entry{}, verdict.Misuse("party.label", "a label nobody else has", fmt.Sprintf("%q is %s", label, e.Party.Name), "give another with --label")
+		if e.Party.Name != party.Name && (e.Label == label || e.Label == own || own == string(e.Party.Name)) {
+			return Entry{}, verdict.Misuse("party.label", "a label nobody else has", fmt.Sprintf("%q is %s", own, e.Party.Name), "give another with --label")
 		}
 	}
 	entry := Entry{Party: party, Label: label, Checked: checked, Added: wire.At(now)}
 	return entry, h.writeEntry(entry)
 }
+
+// ownNameMark follows a label that the party chose itself, where the reader gave none.
+const ownNameMark = " (its own name)"
 
 // follows finds the pinned version that a descriptor must continue, nil if the party is
 // new. A party whose every version was revoked is new again.

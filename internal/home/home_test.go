@@ -257,10 +257,20 @@ func TestPin(t *testing.T) {
 	_, err = h.Pin(impostor, "", "mail", now)
 	wants(t, err, verdict.Refused, "party.chain")
 	_, gamma := newParty(t, setup("gamma", true))
-	for _, label := range []string{"the clinic", "beta"} {
+	for _, label := range []string{"the clinic", "beta", "you", "you (alpha)"} {
 		_, err = h.Pin(gamma, label, "mail", now)
 		wants(t, err, verdict.Usage, "party.label")
 	}
+	_, clinic := newParty(t, setup("clinic", true))
+	if e, err := h.Pin(clinic, "", "mail", now); err != nil || e.Label != "clinic (its own name)" {
+		t.Errorf("a label that the reader did not choose: %q, %v", e.Label, err)
+	}
+	if _, err := h.Pin(gamma, "delta", "mail", now); err != nil {
+		t.Error(err)
+	}
+	_, delta := newParty(t, setup("delta", true))
+	_, err = h.Pin(delta, "", "mail", now) // a name that is the reader's label for another
+	wants(t, err, verdict.Usage, "party.label")
 	_, late := newParty(t, setup("late", true))
 	if _, err = h.Pin(late, "", "mail", now.AddDate(6, 0, 0)); verdict.Exit(err) != int(verdict.Refused) {
 		t.Errorf("keys that are over: %v", err)
@@ -269,8 +279,8 @@ func TestPin(t *testing.T) {
 	if _, err = h.Pin(late, "", "mail", now); verdict.Exit(err) != int(verdict.Invalid) {
 		t.Errorf("a changed signature: %v", err)
 	}
-	if book, err := h.Book(); err != nil || len(book) != 1 {
-		t.Errorf("book %v, %v: expected beta alone", book, err)
+	if book, err := h.Book(); err != nil || len(book) != 3 {
+		t.Errorf("book %v, %v: expected beta, clinic and gamma alone", book, err)
 	}
 }
 
