@@ -108,11 +108,8 @@ func Latest(list []Sealed, a *agreement.SignedAgreement, parties []*agreement.Si
 
 // ownerName gives the name in the descriptor of a party of an agreement.
 func ownerName(a *agreement.SignedAgreement, parties []*agreement.SignedParty, id wire.ID) wire.ID {
-	party, _ := a.PartyByID(id)
-	for _, p := range parties {
-		if p.Digest() == party.Descriptor {
-			return p.Name
-		}
+	if p := descriptorOf(a, parties, id); p != nil {
+		return p.Name
 	}
 	return ""
 }

@@ -53,6 +53,8 @@ type Config struct {
 	Dir string
 	// Ledgers maps the origins of shared ledgers to their URLs.
 	Ledgers map[string]string
+	// Agreements are those that a [Manager] serves; none means each whose owners' data it holds.
+	Agreements []wire.Digest
 	// HTTP relays; nil is a client with our bounds.
 	HTTP *http.Client
 	// Log takes what the room's processes print before they fall silent; nil discards it.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,63 @@ func TestServing(t *testing.T) {
 	if err := h.Fetch(t.Context(), info.ID, "../../etc/passwd", new(strings.Builder)); verdict.Exit(err) != int(verdict.Usage) {
 		t.Errorf("a file outside the room: %v", err)
 	}
+}
+
+// Strangers who sign an agreement among themselves start nothing on a host, even if they name
+// the statements it shows to anyone; nor does anybody for an agreement that it does not serve.
+func TestStrangersStartNothing(t *testing.T) {
+	p := image(t, "sleep 60")
+	theirs, _, err := worldOf(t, p).Job("counts", map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := worldOf(t, p)
+	job, run, err := w.Job("counts", map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := keys.GenerateSigningKey(keys.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := func(data string, agreements ...wire.Digest) *host.Manager {
+		m, err := host.NewManager(host.Config{Programs: p, Root: root, Dir: t.TempDir(), Agreements: agreements}, data, 1, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Close)
+		return m
+	}
+	if _, err := manager(dataDir(t, theirs)).Start(t.Context(), job); verdict.As(err).Check != "host.data" {
+		t.Errorf("over files the host does not hold: %v", err)
+	}
+	if _, err := manager(dataDir(t, job), wire.DigestOf([]byte("another"))).Start(t.Context(), job); verdict.As(err).Check != "host.agreement" {
+		t.Errorf("an agreement that is not served: %v", err)
+	}
+	if _, err := manager(dataDir(t, forged(t, job)), run.Agreement).Start(t.Context(), job); verdict.As(err).Check != "dataset.signatures" {
+		t.Errorf("a statement not signed by the owner: %v", err)
+	}
+	if _, err := manager(dataDir(t, job), run.Agreement).Start(t.Context(), job); err != nil {
+		t.Errorf("an agreement that is served: %v", err)
+	}
+}
+
+// forged is a job with statements that are signed by nobody.
+func forged(t *testing.T, job host.Job) host.Job {
+	t.Helper()
+	inputs := slices.Clone(job.Inputs)
+	for i, in := range inputs {
+		d, err := agreement.ParseDataset(in.Statement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Document.Signatures = []keys.Signature{}
+		if inputs[i].Statement, err = d.Document.Encode(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	job.Inputs = inputs
+	return job
 }
 
 // spoiled is a job whose request somebody changed.

@@ -75,14 +75,18 @@ func NewManager(c Config, data string, most int, now func() time.Time) (*Manager
 func (m *Manager) Datasets() ([]Sealed, error) { return List(m.data) }
 
 // Start starts a room for a job whose inputs are found in the data directory. It looks at
-// the signatures first, so that strangers can't fill the machine with rooms; the room does
-// not believe it.
+// the signatures first, those of the inputs' owners under agreement and statements included,
+// so that strangers can't fill the machine with rooms for agreements among themselves; the
+// room does not believe it.
 func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
-	a, run, err := m.check(job)
+	a, run, parties, err := m.check(job)
 	if err != nil {
 		return Info{}, err
 	}
 	if job.Inputs, err = Find(m.data, run.Run); err != nil {
+		return Info{}, err
+	}
+	if err := m.checkInputs(job.Inputs, a, parties); err != nil {
 		return Info{}, err
 	}
 	random := keys.RandomID()
@@ -104,36 +108,64 @@ func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
 	return m.rooms[id].describe(), nil
 }
 
-func (m *Manager) check(job Job) (*agreement.SignedAgreement, *agreement.SignedRun, error) {
+func (m *Manager) check(job Job) (*agreement.SignedAgreement, *agreement.SignedRun, []*agreement.SignedParty, error) {
 	a, err := agreement.ParseAgreement(job.Agreement)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	if serves := m.config.Agreements; len(serves) > 0 && !slices.Contains(serves, a.Digest()) {
+		return nil, nil, nil, verdict.Refuse("host.agreement", "an agreement that this host serves", a.Digest().String(), "ask its operator to name it with --agreement")
 	}
 	var parties []*agreement.SignedParty
 	for _, raw := range job.Parties {
 		p, err := agreement.ParseParty(raw)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		parties = append(parties, p)
 	}
 	if err := a.Verify(parties, m.now()); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	run, err := agreement.ParseRun(job.Run)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	requester, found := a.PartyByID(run.Requester)
-	if !found {
-		return nil, nil, verdict.Refuse("run.may-run", "a party of the agreement", string(run.Requester), "ask as one of its parties")
+	requester := descriptorOf(a, parties, run.Requester)
+	if requester == nil {
+		return nil, nil, nil, verdict.Refuse("run.may-run", "a party of the agreement", string(run.Requester), "ask as one of its parties")
 	}
-	for _, p := range parties {
-		if p.Digest() == requester.Descriptor {
-			return a, run, run.Verify(a, p, m.now())
+	return a, run, parties, run.Verify(a, requester, m.now())
+}
+
+// checkInputs demands that the owner of each input, who has signed the agreement, signed the
+// statement that the host holds.
+func (m *Manager) checkInputs(inputs []Input, a *agreement.SignedAgreement, parties []*agreement.SignedParty) error {
+	if len(inputs) == 0 {
+		return verdict.Refuse("host.data", "a run over sealed files of this host", "a run over none", "ask for work that reads data")
+	}
+	for _, in := range inputs {
+		agreed, _ := a.InputByName(in.Name)
+		d, err := agreement.ParseDataset(in.Statement)
+		if err != nil {
+			return err
+		}
+		if err := d.Verify(descriptorOf(a, parties, agreed.Owner), m.now()); err != nil {
+			return err
 		}
 	}
-	return nil, nil, verdict.Refuse("run.signatures", "the requester's descriptor", "none", "send all descriptors")
+	return nil
+}
+
+// descriptorOf gives a party of an agreement, nil if it is none.
+func descriptorOf(a *agreement.SignedAgreement, parties []*agreement.SignedParty, id wire.ID) *agreement.SignedParty {
+	party, found := a.PartyByID(id)
+	for _, p := range parties {
+		if found && p.Digest() == party.Descriptor {
+			return p
+		}
+	}
+	return nil
 }
 
 // running counts the rooms that go on. The caller holds the lock.

@@ -140,18 +140,24 @@ func (a *app) hostServe() *cobra.Command {
 	var flags hostFlags
 	var listen, dir string
 	var rooms int
+	var agreements []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Start rooms for whoever may run an agreement's work",
 		Long: `Serves rooms over HTTP. A host keeps sealed files and starts rooms; it can delay and stop
 them, and learns when they ran and how large files are, nothing more. On this version's only
-platform, dev, it can also read their memory: INSECURE.`,
-		Example: "  strongroom host serve --listen 127.0.0.1:7600 --data sealed --ledger ledger.example=http://127.0.0.1:7500",
-		Args:    cobra.NoArgs,
+platform, dev, it can also read their memory: INSECURE.
+
+Without --agreement it serves every agreement that is signed by all its parties, over sealed
+files in --data that their owners signed. A room's calls go to the broker addresses that the
+parties' descriptors name: parties of an agreement choose addresses that this host calls.`,
+		Example: `  strongroom host serve --listen 127.0.0.1:7600 --data sealed --ledger ledger.example=http://127.0.0.1:7500
+  strongroom host serve --data sealed --agreement study.json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return a.serveHost(ctx, flags, listen, dir, rooms)
+			return a.serveHost(ctx, flags, listen, dir, rooms, agreements)
 		},
 	}
 	flags.add(cmd)
@@ -159,10 +165,36 @@ platform, dev, it can also read their memory: INSECURE.`,
 	f.StringVar(&listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
 	f.StringVar(&dir, "dir", "", "`DIR` for what rooms let out (default: rooms in the home directory)")
 	f.IntVar(&rooms, "rooms", 4, "how many rooms may run at once")
+	f.StringArrayVar(&agreements, "agreement", nil, "serve only this agreement: `FILE|DIGEST` (repeat)")
 	return cmd
 }
 
-func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string, rooms int) error {
+// served gives the digests of agreements named by file or digest. A host is party to none, so
+// it need not hold them.
+func (a *app) served(names []string) ([]wire.Digest, error) {
+	var out []wire.Digest
+	for _, name := range names {
+		digest, err := wire.ParseDigest(name)
+		if err != nil {
+			ag, yaml, err := a.loadAgreement(name)
+			if err != nil {
+				return nil, err
+			}
+			if yaml {
+				return nil, verdict.Misuse("--agreement", "a signed agreement or its digest", name+", a draft", "strongroom agreement sign makes the signed form")
+			}
+			digest = ag.Digest()
+		}
+		out = append(out, digest)
+	}
+	return out, nil
+}
+
+func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string, rooms int, agreements []string) error {
+	serves, err := a.served(agreements)
+	if err != nil {
+		return err
+	}
 	if dir == "" {
 		h, err := a.hostHome()
 		if err != nil {
@@ -175,6 +207,7 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string
 		return err
 	}
 	defer config.Programs.Close()
+	config.Agreements = serves
 	manager, err := host.NewManager(config, flags.data, rooms, a.now)
 	if err != nil {
 		return err
