@@ -48,7 +48,9 @@ func (s *study) attacks(ctx context.Context) error {
 	all = append(all, e.onTiming()...)
 	all = append(all, e.onAgreements()...)
 	all = append(all, e.onLedgers()...)
-	s.attack(ctx, s.report, all)
+	if err := s.attack(ctx, s.report, all); err != nil {
+		return err
+	}
 	return s.report.Err()
 }
 

@@ -137,8 +137,11 @@ func (e *enemy) switchOff(ctx context.Context) (string, error, error) {
 		return status, answer
 	}
 	refusal := e.room(ctx, job, c)
-	if retired != nil || released < 2 {
-		return "", nil, fmt.Errorf("retiring mid-run, after %d releases: %w", released, retired)
+	if retired != nil {
+		return "", nil, fmt.Errorf("retiring mid-run: %w", retired)
+	}
+	if released < 2 {
+		return "", nil, fmt.Errorf("only %d of 2 keys were released: %w", released, refusal)
 	}
 	return "room, when the lease lapsed", refusal, nil
 }

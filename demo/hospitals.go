@@ -184,10 +184,11 @@ func (s *study) prove(ctx context.Context) error {
 func (s *study) leave(context.Context) error {
 	s.chapter("To do it again by hand")
 	s.tell("  The world stays in %s. Its servers have stopped; start them again with:", s.Dir)
+	s.tell("  $ cd %s && PATH=%s:$PATH", s.Dir, filepath.Dir(s.Command))
 	for _, srv := range []*server{s.ledger, s.brokers[alpha], s.brokers[beta], s.host} {
 		s.showCommand(append(append([]string{}, srv.args...), "&"))
 	}
-	s.tell("  and ask anything the agreement allows:")
+	s.tell("  and ask anything that version 2 of the agreement allows; version 1 was superseded in an attack:")
 	s.showCommand(s.as(researcher, "run", "study-2.json", "--work", "sizes", "--param", "threshold=12.5", "--host", s.hostURL, "--out", "mine"))
 	return nil
 }

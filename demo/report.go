@@ -49,11 +49,14 @@ type attempt struct {
 	wants []string
 }
 
-// attack tries every attempt, in order.
-func (w *world) attack(ctx context.Context, report *Report, attempts []attempt) {
+// attack tries every attempt, in order, until ctx ends.
+func (w *world) attack(ctx context.Context, report *Report, attempts []attempt) error {
 	for _, a := range attempts {
 		start := time.Now()
 		found := w.tryOne(ctx, a)
+		if ctx.Err() != nil {
+			return interrupted(ctx)
+		}
 		report.Attacks = append(report.Attacks, found)
 		word := "refused"
 		if !found.Refused {
@@ -61,6 +64,7 @@ func (w *world) attack(ctx context.Context, report *Report, attempts []attempt) 
 		}
 		w.tell("  %-11s %s (%.1f s)\n              by %s: %s", word, a.name, time.Since(start).Seconds(), found.By, found.Reason)
 	}
+	return nil
 }
 
 func (w *world) tryOne(ctx context.Context, a attempt) Attack {

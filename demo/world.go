@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -122,7 +123,16 @@ func (w *world) quiet(ctx context.Context, args ...string) ([]byte, error) {
 	if err == nil {
 		return out.Bytes(), nil
 	}
+	if ctx.Err() != nil {
+		return nil, interrupted(ctx)
+	}
 	return nil, commandError(cmd, out.Bytes(), errs.Bytes(), err)
+}
+
+// interrupted is what a demo that was told to stop ends with.
+func interrupted(ctx context.Context) error {
+	return &verdict.Error{Kind: verdict.Broken, Check: "demo.interrupted", Expected: "to go on to the end", Got: context.Cause(ctx).Error(),
+		Fix: "run it again: it makes its world anew", Err: ctx.Err()}
 }
 
 // commandError reads the error document a command printed.
@@ -151,6 +161,7 @@ type server struct {
 	cmd  *exec.Cmd
 	done chan error
 	log  *os.File
+	once *sync.Once // of stop
 	// ready is the document the process printed when it listened.
 	ready map[string]any
 }
@@ -170,7 +181,7 @@ func (w *world) start(ctx context.Context, name string, args []string) (*server,
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: name, args: args, log: log, done: make(chan error, 1)}
+	s := &server{name: name, args: args, log: log, done: make(chan error, 1), once: new(sync.Once)}
 	s.cmd = exec.Command(w.Command, append([]string{"--output", "json"}, args...)...)
 	s.cmd.Dir, s.cmd.Env, s.cmd.Stderr = w.Dir, cleanEnv(), log
 	// The servers end with the demo, however it ends.
@@ -230,19 +241,18 @@ func (s *server) awaitReady(ctx context.Context, lines <-chan []byte) error {
 	}
 }
 
-// stop ends a server, gently first.
+// stop ends a server, gently first. Stopping it again does nothing.
 func (s *server) stop() {
-	if s.cmd.Process == nil {
-		return
-	}
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.done:
-	case <-time.After(5 * time.Second):
-		s.cmd.Process.Kill()
-		<-s.done
-	}
-	s.log.Close()
+	s.once.Do(func() {
+		s.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-s.done:
+		case <-time.After(5 * time.Second):
+			s.cmd.Process.Kill()
+			<-s.done
+		}
+		s.log.Close()
+	})
 }
 
 // close ends every process of the world.

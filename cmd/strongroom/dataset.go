@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"os"
@@ -87,7 +87,7 @@ func (a *app) publish(ctx context.Context, p publishing) error {
 	if err != nil {
 		return err
 	}
-	if err := a.looksRight(p.file, format, columns); err != nil {
+	if err := a.looksRight(p.file, format, columns, p.unique); err != nil {
 		return err
 	}
 	admit, err := a.digests(p.admit)
@@ -194,9 +194,9 @@ func (a *app) schemaFile(path string) ([]agreement.Column, error) {
 	return draft.ParseColumns(path, data)
 }
 
-// looksRight catches a wrong file before it is sealed. Rooms check every value; this looks
-// at the names of the columns only.
-func (a *app) looksRight(path string, format agreement.Format, columns []agreement.Column) error {
+// looksRight catches a wrong file before it is sealed: every value of CSV; of Parquet, whose
+// types rooms check, that it is such a file.
+func (a *app) looksRight(path string, format agreement.Format, columns []agreement.Column, unique bool) error {
 	f, err := a.openFile(path, "a "+string(format)+" file")
 	if err != nil {
 		return err
@@ -212,17 +212,8 @@ func (a *app) looksRight(path string, format agreement.Format, columns []agreeme
 	if format == agreement.Parquet {
 		return parquetMagic(f, path, info.Size())
 	}
-	names, err := csv.NewReader(io.LimitReader(f, 1<<20)).Read()
-	if err != nil {
-		return misfile(path, "CSV with a first line of column names", err.Error(), "add the line")
-	}
-	names[0] = strings.TrimPrefix(names[0], "\ufeff")
-	for _, c := range columns {
-		if !slices.Contains(names, c.Name) {
-			return misfile(path, "a column "+c.Name, "the columns "+verdict.Short(strings.Join(names, ", ")), "name the columns as the agreement does")
-		}
-	}
-	return nil
+	a.say("checking every row of %s", path)
+	return newCSVCheck(path, columns, unique).run(bufio.NewReaderSize(f, 1<<20))
 }
 
 // parquetMagic checks the four bytes at both ends of a Parquet file.

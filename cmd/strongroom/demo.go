@@ -82,8 +82,8 @@ func (a *app) tell(ctx context.Context, s story, dir string) error {
 		show = a.err
 	}
 	report, err := s.tell(ctx, demo.Config{Dir: dir, Command: self, Show: show})
-	if report == nil || err != nil && len(report.Attacks) == 0 {
-		return err
+	if report == nil || err != nil && report.Err() == nil {
+		return err // it never came to its end: there is no report
 	}
 	if a.json {
 		// The report says which attack was not refused; it is the one document even then.

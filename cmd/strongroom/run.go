@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -46,7 +47,7 @@ results with their proofs, which it checks before it says so. Open a result with
 
 AGREEMENT is a signed file, or the id or digest of one that you signed. --host dev starts the
 room on this machine, on the insecure dev platform; a URL asks a host.`,
-		Example: `  strongroom run study.json --work means-by-diagnosis --param min-area=500
+		Example: `  strongroom run study.json --work means-by-diagnosis --param min_area=500
   strongroom run study --work counts --host http://127.0.0.1:7600 --out results
   strongroom run study --work counts --dry-run            # what would be signed and asked`,
 		Args: cobra.ExactArgs(1),
@@ -197,6 +198,11 @@ func parseParameters(work agreement.Work, texts []string) (map[string]string, er
 		}
 		given[name] = value
 	}
+	for name := range given {
+		if !slices.ContainsFunc(work.Parameters, func(p agreement.Parameter) bool { return p.Name == name }) {
+			return nil, verdict.Misuse("--param", "a parameter of "+string(work.Name)+": "+parameterNames(work), verdict.Short(name), "strongroom agreement explain shows them")
+		}
+	}
 	out := map[string]string{}
 	for _, p := range work.Parameters {
 		value, found := given[p.Name]
@@ -208,12 +214,19 @@ func parseParameters(work agreement.Work, texts []string) (map[string]string, er
 			return nil, err
 		}
 		out[p.Name] = canonical
-		delete(given, p.Name)
-	}
-	for name := range given {
-		return nil, verdict.Misuse("--param", "a parameter of "+string(work.Name), verdict.Short(name), "strongroom agreement explain shows them")
 	}
 	return out, nil
+}
+
+func parameterNames(work agreement.Work) string {
+	names := make([]string, len(work.Parameters))
+	for i, p := range work.Parameters {
+		names[i] = p.Name
+	}
+	if len(names) == 0 {
+		return "it has none"
+	}
+	return strings.Join(names, ", ")
 }
 
 // ownParty gives the party of the agreement that this home is.

@@ -181,7 +181,7 @@ func (a *app) printResults(dir, roomID string, run *agreement.SignedRun, results
 	return a.print(map[string]any{"run_id": run.RunID, "run": run.Digest(), "room": roomID, "results": views}, func(w io.Writer) {
 		fmt.Fprintf(w, "Run %s is done.\n", run.RunID)
 		for _, r := range results {
-			fmt.Fprintf(w, "%s for %s, proven, class %s: strongroom open %s\n", r.proven.Result.Output, r.proven.Result.Receiver, r.proven.Class, filepath.Join(dir, r.name)+".age")
+			fmt.Fprintf(w, "%s for %s, proven, class %s. Whether it holds rows or a failure only its receiver sees: strongroom open %s\n", r.proven.Result.Output, r.proven.Result.Receiver, r.proven.Class, filepath.Join(dir, r.name)+".age")
 		}
 	})
 }
