@@ -63,34 +63,68 @@ func (s *Seen) Accept(logKey, checkpoint string, prove func(from, to int64) ([]w
 	if err != nil {
 		return c, err
 	}
+	return c, s.update(logKey, checkpoint, func(before seenEntry) (bool, error) { return true, extends(before, c, prove) })
+}
+
+// update remembers a verified checkpoint of a log, if replace says so of the one before, where
+// there is one. One process at a time does.
+func (s *Seen) update(logKey, checkpoint string, replace func(before seenEntry) (bool, error)) error {
 	unlock, err := durable.Lock(s.path+".lock", seenPatience)
 	if err != nil {
-		return c, fmt.Errorf("waiting for %s: %w", s.path, err)
+		return fmt.Errorf("waiting for %s: %w", s.path, err)
 	}
 	defer unlock()
 	file, err := s.read()
 	if err != nil {
-		return c, err
+		return err
 	}
 	i := file.find(logKey)
 	if i < 0 {
 		if len(file.Logs) >= maxSeen {
-			return c, verdict.Refuse("seen.full", fmt.Sprintf("at most %d logs in %s", maxSeen, s.path), "one more", "use another file")
+			return verdict.Refuse("seen.full", fmt.Sprintf("at most %d logs in %s", maxSeen, s.path), "one more", "use another file")
 		}
 		i, file.Logs = len(file.Logs), append(file.Logs, seenEntry{Key: logKey})
-	} else if err := extends(file.Logs[i], c, prove); err != nil {
-		return c, err
+	} else if yes, err := replace(file.Logs[i]); err != nil || !yes {
+		return err
 	}
 	note, err := ledger.KeepSignature(checkpoint, logKey)
 	if err != nil || note == file.Logs[i].Checkpoint {
-		return c, err
+		return err
 	}
 	file.Logs[i].Checkpoint = note
 	data, err := wire.Marshal(file)
 	if err != nil {
-		return c, err
+		return err
 	}
-	return c, durable.WriteFile(s.path, append(data, '\n'), 0o600)
+	return durable.WriteFile(s.path, append(data, '\n'), 0o600)
+}
+
+// Meet notes a checkpoint from a document of any age that brings no proof about what was seen
+// before. It refuses another root for the size remembered; an older one passes, a newer one
+// is remembered though nothing proves yet that it extends the last. A memory that is to show
+// one history, by [Seen.Accept], is another file.
+func (s *Seen) Meet(logKey, checkpoint string) error {
+	last, known, err := s.Last(logKey)
+	if err != nil {
+		return err
+	}
+	c, err := ledger.OpenCheckpoint(checkpoint, logKey)
+	if err != nil || known && c.Size < last.Size {
+		return err
+	}
+	if known && c.Size == last.Size {
+		return ledger.CheckConsistency(nil, last, c)
+	}
+	return s.update(logKey, checkpoint, func(before seenEntry) (bool, error) {
+		last, err := ledger.OpenCheckpoint(before.Checkpoint, before.Key)
+		if err != nil || c.Size < last.Size {
+			return false, err
+		}
+		if c.Size == last.Size {
+			return false, ledger.CheckConsistency(nil, last, c)
+		}
+		return true, nil
+	})
 }
 
 func extends(before seenEntry, c ledger.Checkpoint, prove func(from, to int64) ([]wire.Hash, error)) error {

@@ -177,3 +177,25 @@ func TestSeenInParallel(t *testing.T) {
 		t.Errorf("%d entries seen, expected 40: %v", c.Size, err)
 	}
 }
+
+// TestSeenMeets: documents of any age pass, in any order; two roots of one size don't.
+func TestSeenMeets(t *testing.T) {
+	signer := newSigner(t, "alpha.example/log")
+	honest, fork := newLog(t, signer, "entry", 9), newLog(t, signer, "other", 9)
+	key := signer.Verifier()
+	seen := client.NewSeen(filepath.Join(t.TempDir(), "seen"))
+	for _, size := range []int64{4, 7, 2, 7} {
+		if err := seen.Meet(key, honest.note(t, size)); err != nil {
+			t.Errorf("size %d: %v", size, err)
+		}
+	}
+	if err := seen.Meet(key, fork.note(t, 7)); verdict.As(err).Check != "ledger.fork" {
+		t.Errorf("another root of the size remembered: %v", err)
+	}
+	if err := seen.Meet(newSigner(t, "alpha.example/log").Verifier(), honest.note(t, 8)); err == nil {
+		t.Error("a checkpoint of another key was accepted")
+	}
+	if last, known, err := seen.Last(key); err != nil || !known || last.Size != 7 {
+		t.Errorf("remembers %d, %v, %v", last.Size, known, err)
+	}
+}

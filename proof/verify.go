@@ -41,8 +41,8 @@ type Proven struct {
 	Excludes, Trusts []string
 	Time             time.Time // the latest broker time in the bundle
 	Checks           []verdict.Check
-	// Checkpoints are the latest of each log in the bundle, verified: the owners' logs, and
-	// the shared ledgers that the verifier relies on.
+	// Checkpoints are those in the bundle, verified: two of each owner's log, and one of each
+	// shared ledger that the verifier relies on.
 	Checkpoints []Checkpoint
 }
 
@@ -312,6 +312,7 @@ func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, i
 		return err
 	}
 	v.granted = append(v.granted, granted{g.ReleaseID, checkpoint})
+	v.out.Checkpoints = append(v.out.Checkpoints, Checkpoint{owner.Broker.LogKey, g.Receipt.Checkpoint})
 	return nil
 }
 

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"strongroom.dev/client"
 	"strongroom.dev/internal/home"
+	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -73,7 +75,40 @@ func (a *app) proven(path string, flags *trustFlags) (*proof.Proven, error) {
 	if err != nil {
 		return nil, err
 	}
-	return proof.Verify(bundle, trust, a.now())
+	proven, err := proof.Verify(bundle, trust, a.now())
+	if err != nil || h == nil {
+		return proven, err
+	}
+	return proven, rememberLogs(h, proven)
+}
+
+// proofsSeen is the home's memory of the checkpoints in proofs that were accepted (R15).
+const proofsSeen = "seen-proofs.json"
+
+// rememberLogs compares the logs in a proof with what earlier proofs and this home's own looks at
+// ledgers showed of them, and refuses a log that shows two histories. Offline, only two roots
+// of one size tell: proofs are of any age and bring no proof about one another.
+func rememberLogs(h *home.Home, p *proof.Proven) error {
+	ledgers := client.NewSeen(h.Path("seen.json"))
+	for _, c := range p.Checkpoints {
+		if last, known, err := ledgers.Last(c.LogKey); err != nil {
+			return err
+		} else if known {
+			now, err := ledger.OpenCheckpoint(c.Note, c.LogKey)
+			if err != nil {
+				return err
+			}
+			if now.Size == last.Size {
+				if err := ledger.CheckConsistency(nil, last, now); err != nil {
+					return err
+				}
+			}
+		}
+		if err := client.NewSeen(h.Path(proofsSeen)).Meet(c.LogKey, c.Note); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkResultFile compares a sealed file with the one a proof is about.
