@@ -212,7 +212,9 @@ func (a *app) looksRight(path string, format agreement.Format, columns []agreeme
 	if format == agreement.Parquet {
 		return parquetMagic(f, path, info.Size())
 	}
-	a.say("checking every row of %s", path)
+	if info.Size() > 64<<20 { // otherwise it is done before one has read this
+		a.say("checking every row of %s", path)
+	}
 	return newCSVCheck(path, columns, unique).run(bufio.NewReaderSize(f, 1<<20))
 }
 
