@@ -122,6 +122,10 @@ func (l *launch) exec(ctx context.Context, files []*os.File) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	l.exited = make(chan error, 1)
 	started := make(chan error)
+	// What this process was started with must not reach a room by accident.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS && err != unix.EINVAL {
+		return fmt.Errorf("keeping descriptors: %w", err)
+	}
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		err := cmd.Start()

@@ -57,6 +57,9 @@ func outside() (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	if err := keepDescriptors(); err != nil {
+		return 1, err
+	}
 	cmd := exec.Command("/proc/self/exe", argInside)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = []string{}
@@ -97,6 +100,29 @@ func inherited() ([]*os.File, error) {
 		files = append(files, os.NewFile(uintptr(fd), fmt.Sprintf("fd %d", fd)))
 	}
 	return nil, fmt.Errorf("more than %d descriptors were handed over", MaxFiles-3)
+}
+
+// keepDescriptors marks every descriptor from 3 up close-on-exec, so that a program started
+// from here gets those it is handed and no other: not the evidence device, not a sealed
+// file, and nothing that whoever started us had open.
+func keepDescriptors() error {
+	err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	if err != unix.ENOSYS && err != unix.EINVAL { // kernels before 5.11
+		return fmt.Errorf("keeping descriptors: %w", err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("keeping descriptors: %w", err)
+	}
+	for fd := uintptr(3); uint64(fd) < limit.Cur; fd++ {
+		if _, err := unix.FcntlInt(fd, unix.F_SETFD, unix.FD_CLOEXEC); err != nil && err != unix.EBADF {
+			return fmt.Errorf("keeping descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
 }
 
 // allNamespaces are the namespaces of every stage. Those of IPC and host name have no name
@@ -217,6 +243,9 @@ func inside(helpers int) (*Inside, error) {
 	in := &Inside{Lacks: enclose(argument(2), false)}
 	// Death of the stage outside must end this one even where an earlier layer is missing.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return nil, err
+	}
+	if err := keepDescriptors(); err != nil {
 		return nil, err
 	}
 	if err := in.ready(helpers); err != nil {

@@ -23,6 +23,9 @@ func helperMain() int {
 	if err := unix.Dup3(3, controlFD, unix.O_CLOEXEC); err != nil {
 		return 1
 	}
+	if err := keepDescriptors(); err != nil {
+		return 1
+	}
 	r := ready{Lacks: enclose(argument(2), true)}
 	if err := dropRights(); err != nil {
 		r.Error = err.Error()

@@ -5,6 +5,7 @@ package sandbox_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -83,6 +84,7 @@ func run(t *testing.T, mode string, uid uint32, wrap ...string) report {
 	}
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.ExtraFiles = []*os.File{to, program, modes}
+	strayDescriptor(t)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	if uid != 0 {
@@ -103,6 +105,20 @@ func run(t *testing.T, mode string, uid uint32, wrap ...string) report {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return r
+}
+
+// strayDescriptor opens one that every child gets, as a careless shell would.
+func strayDescriptor(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Open("/dev/null", unix.O_RDWR, 0)
+	if err == nil {
+		err = unix.Dup3(fd, 77, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	t.Cleanup(func() { unix.Close(77) })
 }
 
 // users are who the tests run as: whoever runs them, and if that is root, nobody too.
@@ -134,6 +150,9 @@ func TestEveryLayerHolds(t *testing.T) {
 		}
 		if want := "pid 1 uid 0 core 0"; !strings.HasPrefix(r.Helper.Attempts["facts"], want) {
 			t.Errorf("uid %d: helper is %s, expected %s", uid, r.Helper.Attempts["facts"], want)
+		}
+		if want := fmt.Sprintf("inherited [3 %d]", sandbox.FirstFile); !strings.HasSuffix(r.Helper.Attempts["facts"], want) {
+			t.Errorf("uid %d: helper is %s, expected %s: what else it holds is somebody's", uid, r.Helper.Attempts["facts"], want)
 		}
 		if r.Helper.Extra != "plain text" {
 			t.Errorf("uid %d: the helper reads its input by /proc/self/fd: %s", uid, r.Helper.Extra)

@@ -131,6 +131,17 @@ func pipe() int {
 }
 
 // attempts tries everything; without executing, where a success would end the program.
+// inherited lists the descriptors from 3 up that came with the execution: the run-time marks
+// its own close-on-exec.
+func inherited() (fds []int) {
+	for fd := 3; fd < 1024; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
 func attempts(executing bool) map[string]string {
 	got := map[string]string{}
 	try := func(name string, f func() error) {
@@ -208,7 +219,7 @@ func attempts(executing bool) map[string]string {
 	unix.Getrlimit(unix.RLIMIT_DATA, &data)
 	privileges, _ = unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	dumpable, _ = unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	got["facts"] = fmt.Sprintf("pid %d uid %d core %d data %d privileges %d dumpable %d", os.Getpid(), os.Getuid(), core.Max, data.Max, privileges, dumpable)
+	got["facts"] = fmt.Sprintf("pid %d uid %d core %d data %d privileges %d dumpable %d inherited %v", os.Getpid(), os.Getuid(), core.Max, data.Max, privileges, dumpable, inherited())
 	return got
 }
 
