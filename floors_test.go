@@ -25,7 +25,7 @@ var floors = [][]string{
 	0:  {"wire", "verdict", "internal/durable", "internal/version"},
 	1:  {"keys", "measure", "oblivious"},
 	2:  {"agreement", "endorse", "ledger", "seal"},
-	3:  {"attest", "agreement/draft", "dcap"},
+	3:  {"attest", "agreement/draft", "dcap", "sevsnp"},
 	4:  {"attest/*"},
 	5:  {"policy"},
 	6:  {"release", "channel"},

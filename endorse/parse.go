@@ -62,11 +62,12 @@ func (p *parser) any(data []byte, nesting int) {
 	case sign1(data):
 		p.add(COSESign1, data)
 	default:
-		p.text(bytes.TrimSpace(data), nesting)
+		p.text(data, nesting)
 	}
 }
 
-func (p *parser) text(data []byte, nesting int) {
+func (p *parser) text(exact []byte, nesting int) {
+	data := bytes.TrimSpace(exact)
 	switch {
 	case len(data) == 0:
 	case data[0] == '{' || data[0] == '[':
@@ -80,7 +81,7 @@ func (p *parser) text(data []byte, nesting int) {
 	case data[0] == '<' && bytes.Contains(data[:min(len(data), 4096)], []byte("SoftwareIdentity")):
 		p.add(NVIDIARIM, data)
 	case bytes.HasPrefix(data, []byte("package policy")):
-		p.add(ContainerPolicy, data)
+		p.add(ContainerPolicy, exact) // its hash is of every byte
 	default:
 		if decoded := Decode(data); decoded != nil {
 			p.any(decoded, nesting+1)
@@ -162,6 +163,8 @@ type Entry struct {
 	// GUID is in its usual text form, lower case.
 	GUID string
 	Data []byte
+
+	offset int
 }
 
 // The GUIDs of AMD's certificate table (GHCB specification 2.03, section 4.1.8.1).
@@ -174,31 +177,36 @@ const (
 )
 
 // Table reads a GUID table of certificates: entries of 24 bytes {GUID, u32 offset, u32
-// length}, little endian, ended by one of zeros; data at the offsets. It gives nil for
-// anything else. The first GUID must be one of AMD's.
+// length}, little endian, ended by one of zeros; data at the offsets, behind the entries. It
+// gives nil for anything else. At least one GUID must be AMD's: clouds add their own.
 func Table(data []byte) []Entry { return table(data) }
 
 func table(data []byte) []Entry {
 	const size = 24
 	var entries []Entry
+	known := false
 	for at := 0; at+size <= len(data) && len(entries) < maxTable; at += size {
 		head := data[at : at+size]
 		if len(bytes.TrimLeft(head, "\x00")) == 0 {
+			if !known || slices.ContainsFunc(entries, func(e Entry) bool { return e.offset < at+size }) {
+				return nil
+			}
 			return entries
 		}
-		guid := guidText(head[:16])
+		guid, ours := guidText(head[:16])
 		offset, length := binary.LittleEndian.Uint32(head[16:]), binary.LittleEndian.Uint32(head[20:])
-		if guid == "" || uint64(offset)+uint64(length) > uint64(len(data)) || length > MaxItem {
+		if uint64(offset)+uint64(length) > uint64(len(data)) || length > MaxItem {
 			return nil
 		}
-		entries = append(entries, Entry{guid, data[offset : offset+length]})
+		known = known || ours
+		entries = append(entries, Entry{guid, data[offset : offset+length], int(offset)})
 	}
 	return nil
 }
 
-// guidText names one of AMD's GUIDs; "" for any other. Bytes stand in text order (kernel,
-// go-sev-guest) or with the first three groups swapped (UEFI's order).
-func guidText(b []byte) string {
+// guidText gives a GUID's text and whether it is one of AMD's. Bytes stand in text order
+// (kernel, go-sev-guest) or with the first three groups swapped (UEFI's order).
+func guidText(b []byte) (string, bool) {
 	text := func(b []byte) string {
 		h := hex.EncodeToString(b)
 		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
@@ -208,10 +216,10 @@ func guidText(b []byte) string {
 	for _, g := range []string{text(b), text(swapped)} {
 		switch g {
 		case GUIDVCEK, GUIDVLEK, GUIDASK, GUIDARK, GUIDCRL:
-			return g
+			return g, true
 		}
 	}
-	return ""
+	return text(b), false
 }
 
 // Decode gives the bytes of text that is wholly hex or wholly base64 (standard or URL
