@@ -15,6 +15,9 @@ const (
 	codeRows     = "output.rows"
 	codeBytes    = "output.bytes"
 	codeInternal = "room.internal"
+	// codeFailed is the one code that a result carries: which phase failed can depend on one
+	// person's value, so it is for the data's owners to know (R19).
+	codeFailed = "run.failed"
 )
 
 // codes says in fixed words what each code means, and how to mend it.
@@ -28,6 +31,7 @@ var codes = map[string][2]string{
 	codeEngine:   {"an engine that answers", "the data's owners find the reason in their own records"},
 	codeRows:     {"at most as many rows as agreed", "ask for fewer groups, or agree on a larger maximum"},
 	codeBytes:    {"at most as many bytes as agreed", "ask for fewer groups, or agree on a larger maximum"},
+	codeFailed:   {"a run that comes to an answer", "the data's owners find the reason in their own records"},
 	codeInternal: {"a room that works", "try again with a new request"},
 }
 

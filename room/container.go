@@ -21,6 +21,8 @@ const (
 	// smallest is the least size of the committed part: results of most questions people ask
 	// have it, whatever the answer and whether there is one.
 	smallest = 64 << 10
+	// headRoom is what head and lengths may take: a head has some 600 bytes.
+	headRoom = 4 << 10
 )
 
 // Head says what a result is.
@@ -50,31 +52,31 @@ func (h Head) Failure() error {
 	if h.Status == OK {
 		return nil
 	}
-	text := codes[h.Code]
-	if text[0] == "" {
-		text = codes[codeInternal]
-	}
-	return &verdict.Error{Kind: verdict.Refused, Check: h.Code, Expected: text[0], Got: "a run that failed", Fix: text[1]}
+	text := codes[codeFailed]
+	return &verdict.Error{Kind: verdict.Refused, Check: codeFailed, Expected: text[0], Got: "a run that failed", Fix: text[1]}
 }
 
-// bucket gives the size that a committed part of n bytes is padded to: a power of two, and at
-// least smallest.
-func bucket(n int) int {
+// bucket gives the size of the committed part of every result of an output with this maximum:
+// a power of two, at least smallest. It depends on the agreement alone, never on the answer.
+func bucket(maxBytes int64) int {
 	size := smallest
-	for size < n {
+	for int64(size) < headRoom+maxBytes {
 		size *= 2
 	}
 	return size
 }
 
-// committed gives the committed part.
-func committed(h Head, body []byte) ([]byte, error) {
+// committed gives the committed part of a result of an output with this maximum.
+func committed(h Head, body []byte, maxBytes int64) ([]byte, error) {
 	head, err := wire.Marshal(h)
 	if err != nil {
 		return nil, err
 	}
 	n := 4 + len(head) + 8 + len(body)
-	out := make([]byte, 0, bucket(n))
+	if n > bucket(maxBytes) {
+		return nil, fmt.Errorf("a result of %d bytes where %d are agreed", len(body), maxBytes)
+	}
+	out := make([]byte, 0, bucket(maxBytes))
 	out = binary.BigEndian.AppendUint32(out, uint32(len(head)))
 	out = append(out, head...)
 	out = binary.BigEndian.AppendUint64(out, uint64(len(body)))
@@ -141,7 +143,7 @@ func readCommitted(dst io.Writer, src io.Reader) (h Head, err error) {
 	if err := wire.Unmarshal(head, &h); err != nil {
 		return h, err
 	}
-	if h.Status != OK && h.Status != Failed || (h.Status == OK) != (h.Code == "") || h.Status == Failed && !known(h.Code) {
+	if h.Status != OK && h.Status != Failed || (h.Status == OK) != (h.Code == "") || h.Status == Failed && h.Code != codeFailed {
 		return h, fmt.Errorf("status %.20q with code %.40q", string(h.Status), h.Code)
 	}
 	if _, err := io.ReadFull(src, size[:]); err != nil {

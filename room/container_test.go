@@ -67,7 +67,7 @@ func newVector(t *testing.T, comment, expect string, h room.Head, body string, c
 
 func resultVectors(t *testing.T) map[string]resultVector {
 	failed := someHead()
-	failed.Status, failed.Code = room.Failed, "work.run"
+	failed.Status, failed.Code = room.Failed, "run.failed"
 	odd := func(status room.Status, code string) room.Head {
 		h := someHead()
 		h.Status, h.Code = status, code
@@ -92,9 +92,9 @@ func resultVectors(t *testing.T) map[string]resultVector {
 		"bad-empty":          newVector(t, "nothing", "invalid", someHead(), body, func([]byte) []byte { return nil }, nil),
 		"bad-head-size":      newVector(t, "a head of 4 GiB", "invalid", someHead(), body, set(63, 255), nil),
 		"bad-status":         newVector(t, "unknown status", "invalid", odd("maybe", ""), body, nil, nil),
-		"bad-status-code":    newVector(t, "an answer with a code", "invalid", odd(room.OK, "work.run"), body, nil, nil),
+		"bad-status-code":    newVector(t, "an answer with a code", "invalid", odd(room.OK, "run.failed"), body, nil, nil),
 		"bad-failed-no-code": newVector(t, "a failure without a code", "invalid", odd(room.Failed, ""), "", nil, nil),
-		"bad-unknown-code":   newVector(t, "an unknown code", "invalid", odd(room.Failed, "patient.4711"), "", nil, nil),
+		"bad-unknown-code":   newVector(t, "an unknown code", "invalid", odd(room.Failed, "work.run"), "", nil, nil),
 		"bad-run":            newVector(t, "the result of another run", "invalid", other, body, nil, nil),
 	}
 }
@@ -137,13 +137,18 @@ func TestResultVectors(t *testing.T) {
 	}
 }
 
-// Answers and failures that fit the smallest bucket can't be told apart by size.
+// The size of a result is the agreement's, never the answer's.
 func TestBuckets(t *testing.T) {
-	for body, want := range map[int]int{0: 64 << 10, 60_000: 64 << 10, 70_000: 128 << 10, 1 << 20: 2 << 20} {
-		data, err := room.Container(someHead(), make([]byte, body), salt)
-		must(t, err)
-		if len(data) != want+63 {
-			t.Errorf("a body of %d bytes makes %d", body, len(data))
+	for maxBytes, want := range map[int64]int{1: 64 << 10, 60 << 10: 64 << 10, 60<<10 + 1: 128 << 10, 1 << 20: 2 << 20} {
+		for _, body := range []int64{0, 1, maxBytes / 2, maxBytes} {
+			data, err := room.SizedContainer(someHead(), make([]byte, body), salt, maxBytes)
+			must(t, err)
+			if len(data) != want+63 {
+				t.Errorf("a body of %d of at most %d bytes makes %d", body, maxBytes, len(data))
+			}
+		}
+		if _, err := room.SizedContainer(someHead(), make([]byte, 4<<20), salt, maxBytes); err == nil {
+			t.Errorf("4 MiB passed for at most %d bytes", maxBytes)
 		}
 	}
 }

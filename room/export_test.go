@@ -2,9 +2,15 @@ package room
 
 import "io"
 
-// Container gives a result's plaintext, as a room makes it.
+// Container gives the plaintext of a result of an output of at most 4096 bytes, as a room
+// makes it.
 func Container(h Head, body []byte, salt [32]byte) ([]byte, error) {
-	part, err := committed(h, body)
+	return SizedContainer(h, body, salt, 4096)
+}
+
+// SizedContainer is Container for another maximum.
+func SizedContainer(h Head, body []byte, salt [32]byte, maxBytes int64) ([]byte, error) {
+	part, err := committed(h, body, maxBytes)
 	if err != nil {
 		return nil, err
 	}

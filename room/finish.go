@@ -38,11 +38,11 @@ func (r *run) finish(ctx context.Context) error {
 		return err
 	}
 	head := Head{Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID, Work: r.work.Name, Output: r.output.Name,
-		Format: r.output.Format, Status: OK, Code: result.code}
+		Format: r.output.Format, Status: OK}
 	if result.code != "" {
-		head.Status = Failed
+		head.Status, head.Code = Failed, codeFailed
 	}
-	part, err := committed(head, result.body)
+	part, err := committed(head, result.body, r.output.MaxBytes)
 	if err != nil {
 		return err
 	}

@@ -365,7 +365,7 @@ func TestPlantedSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, body, err := w.Open(r.Dir(), run)
-	if err != nil || head.Code != "work.load" || body != "" {
+	if err != nil || head.Code != "run.failed" || body != "" {
 		t.Errorf("%v %q %v", head, body, err)
 	}
 	for owner, learns := range map[wire.ID]bool{"alpha": true, "beta": false} {
