@@ -445,7 +445,7 @@ func TestFailureInside(t *testing.T) {
 				}
 			}
 			for name, data := range w.files {
-				if bytes.Contains(data, []byte("4711")) {
+				if bytes.Contains(data, []byte(secret)) {
 					t.Errorf("the secret is in %s", name)
 				}
 				if strings.HasSuffix(name, ".age") {
