@@ -130,7 +130,9 @@ func (x *examination) evaluationFloor(info *TCBInfo, id *Identity) {
 	if newest > number {
 		got += fmt.Sprintf(", Intel's newest is %d", newest)
 	}
-	x.r.Claims["tcb_evaluation_newest"] = newest
+	if newest > 0 {
+		x.r.Claims["tcb_evaluation_newest"] = newest
+	}
 	switch expected := fmt.Sprintf("tcbEvaluationDataNumber %d or later (%s)", least, why); {
 	case least == 0:
 	case number < least:

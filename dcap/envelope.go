@@ -92,6 +92,9 @@ func openPEM(text []byte) (Envelope, error) {
 
 // openJSON looks for the one member "quote" that holds a quote.
 func openJSON(text []byte) (Envelope, error) {
+	if !bytes.Contains(text, []byte(`"quote"`)) && !bytes.Contains(text, []byte(`"Quote"`)) {
+		return Envelope{}, fmt.Errorf("JSON without the member \"quote\"")
+	}
 	if err := scan(text, MaxEnvelope, true); err != nil {
 		return Envelope{}, err
 	}
@@ -120,7 +123,7 @@ func search(object []byte, depth int) ([]Envelope, error) {
 				return nil, err
 			}
 			found = append(found, below...)
-		case value[0] == '"' && strings.EqualFold(name, "quote"):
+		case value[0] == '"' && (name == "quote" || name == "Quote"):
 			if err := json.Unmarshal(value, &text); err != nil {
 				return nil, err
 			}

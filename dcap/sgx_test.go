@@ -121,7 +121,7 @@ func TestForms(t *testing.T) {
 		"duplicate member":      {"sgx.quote", fmt.Sprintf(`{"quote":%q,"quote":%q}`, b64(raw), b64(raw))},
 		"duplicate in capitals": {"sgx.quote", fmt.Sprintf(`{"quote":%q,"QUOTE":%q}`, b64(raw), b64(raw))},
 		"bytes behind":          {"sgx.quote", fmt.Sprintf(`{"quote":%q}x`, b64(raw))},
-		"nested too deep":       {"sgx.quote", strings.Repeat(`{"a":`, 20) + "1" + strings.Repeat("}", 20)},
+		"nested too deep":       {"sgx.quote", strings.Repeat(`{"a":`, 20) + `{"quote":1}` + strings.Repeat("}", 20)},
 		"base64 twice":          {"sgx.quote", b64([]byte(b64(raw)))},
 		"no quote":              {"sgx.quote", `{"quote":"aGVsbG8"}`},
 		"other PEM":             {"sgx.quote", "-----BEGIN REPORT-----\naGVsbG8=\n-----END REPORT-----\n"},

@@ -152,7 +152,7 @@ func name(cn string) pkix.Name {
 func (w *world) certificate(cn string, serial int64, key *ecdsa.PrivateKey, issuer *x509.Certificate, by *ecdsa.PrivateKey, edit func(*x509.Certificate)) *x509.Certificate {
 	w.t.Helper()
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: name(cn), NotBefore: now.Add(-time.Hour * 24 * 365), NotAfter: now.Add(time.Hour * 24 * 365),
-		SignatureAlgorithm: x509.ECDSAWithSHA256, BasicConstraintsValid: true, CRLDistributionPoints: []string{"https://crl.example/root.der"}}
+		SignatureAlgorithm: x509.ECDSAWithSHA256, BasicConstraintsValid: true, SubjectKeyId: []byte{byte(serial)}, CRLDistributionPoints: []string{"https://crl.example/root.der"}}
 	edit(tmpl)
 	parent := *tmpl
 	if issuer != nil {

@@ -66,12 +66,14 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 		return attest.Finding{}, err
 	}
 	td := r.Quote.TD
+	// MRCONFIGID is left out: it is the init data, and agreements, which name every measurement,
+	// can't hold a hash of themselves.
 	measured := map[string][]byte{
 		"mrtd": td.MRTD[:], "mrseam": td.MRSEAM[:], "mrsignerseam": td.MRSIGNERSEAM[:],
-		"mrconfigid": td.MRCONFIGID[:], "mrowner": td.MROWNER[:], "mrownerconfig": td.MROWNERCONFIG[:],
+		"mrowner": td.MROWNER[:], "mrownerconfig": td.MROWNERCONFIG[:],
 		"rtmr0": td.RTMR[0][:], "rtmr1": td.RTMR[1][:], "rtmr2": td.RTMR[2][:], "rtmr3": td.RTMR[3][:],
 	}
-	if td.Newer {
+	if td.MRSERVICETD != [48]byte{} { // somebody may move this TD to another machine: to be agreed to
 		measured["mrservicetd"] = td.MRSERVICETD[:]
 	}
 	measurements := make(map[string]string, len(measured))
