@@ -115,7 +115,7 @@ func TestAgainstOracle(t *testing.T) {
 func TestSameBytesOnAnyThreads(t *testing.T) {
 	data := parquet(t, "SELECT CAST(i AS BIGINT) AS person, 'ward' || (hash(i) % 30) AS ward, CAST((hash(i + 1) % 10000000) / 100 - 50000 AS DECIMAL(18,2)) AS score, "+
 		"hash(i + 2) % 3 = 0 AS smoker, DATE '2026-01-01' + CAST(hash(i + 3) % 7 AS INTEGER) AS seen FROM range(260000) t(i)")
-	query := "SELECT ward, smoker, count(*) AS n, sum(score * score) AS s, avg(score) AS m, count(DISTINCT seen) AS d, avg(CASE WHEN score > 0 THEN score ELSE 0 END) AS c FROM people GROUP BY ward, smoker ORDER BY d"
+	query := "SELECT ward, smoker, count(*) AS n, sum(score * 7) AS s, avg(score) AS m, count(DISTINCT seen) AS d, avg(CASE WHEN score > 0 THEN score ELSE 0 END) AS c FROM people GROUP BY ward, smoker ORDER BY d"
 	var first []string
 	for i := range 50 {
 		job := oneInput(t, agreement.Parquet, data, i%10 != 0, query)
@@ -156,16 +156,38 @@ func TestTwoInputsOfOneOwner(t *testing.T) {
 // Sums and means are exact where floating point and 64 bits are not.
 func TestExactNumbers(t *testing.T) {
 	data := smallHeader + "1,a,9999999999999999.99,true,2026-01-01\n2,a,9999999999999999.99,true,2026-01-01\n3,a,0.01,true,2026-01-01\n9223372036854775807,b,-0.01,false,2026-01-01\n9223372036854775806,b,-0.02,false,2026-01-01\n"
-	job := oneInput(t, agreement.CSV, []byte(data), true, "SELECT ward, sum(score) AS s, avg(score) AS m, round(avg(score), 2) AS r, sum(score * score) AS q FROM people GROUP BY ward")
+	job := oneInput(t, agreement.CSV, []byte(data), true, "SELECT ward, sum(score) AS s, avg(score) AS m, round(avg(score), 2) AS r, sum(score * 100000000) AS q FROM people GROUP BY ward")
 	got, err := engine.Execute(context.Background(), job, silent)
 	if err != nil {
 		t.Fatal(err, failureOf(t, err).Detail)
 	}
 	want := []string{
-		"a|19999999999999999.99|6666666666666666.663333|6666666666666666.66|199999999999999999600000000000000.0003",
-		"b|-0.03|-0.015000|-0.02|0.0005",
+		"a|19999999999999999.99|6666666666666666.663333|6666666666666666.66|1999999999999999999000000.00",
+		"b|-0.03|-0.015000|-0.02|-3000000.00",
 	}
 	if diff := cmp.Diff(want, table(got)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Of the people on a branch of a CASE only those with a value add to the sum: they are the
+// ones that must be many.
+func TestBranchWithFewValues(t *testing.T) {
+	data := smallHeader
+	for i := range 24 {
+		ward, score := "a", ""
+		if i == 0 {
+			score = "42.42"
+		}
+		if i >= 12 {
+			ward, score = "b", "1.00"
+		}
+		data += fmt.Sprintf("%d,%s,%s,true,2026-01-01\n", i+1, ward, score)
+	}
+	job := oneInput(t, agreement.CSV, []byte(data), true, "SELECT sum(CASE WHEN ward = 'a' THEN score ELSE 0 END) AS s, count(*) AS n FROM people")
+	job.MinGroup = 10
+	got, err := engine.Execute(context.Background(), job, silent)
+	if err != nil || len(got.Rows) != 0 {
+		t.Errorf("one person's value came out: %v, %v", table(got), err)
 	}
 }

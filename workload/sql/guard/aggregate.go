@@ -85,6 +85,9 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 	if name != "count" && !arg.typ.numeric() {
 		return nil, refuse("query.type", "%s%s of type %s", name, near(v), arg.typ)
 	}
+	if (name == "sum" || name == "avg") && arg.typ.whole+arg.typ.scale > maxSummed {
+		return nil, refuse("query.overflow", "%s%s of values of up to %d digits, at most %d can be added without overflow", name, near(v), arg.typ.whole+arg.typ.scale, maxSummed)
+	}
 	a.arg = arg
 	return a, nil
 }
@@ -110,6 +113,10 @@ func terms(e *expr, n *int) bool {
 	if *n++; *n > maxArgument || !slices.Contains([]string{"column", "constant", "+", "-", "*"}, e.op) {
 		return false
 	}
+	// Times a column of zeros and ones is a condition that nobody counts.
+	if e.op == "*" && !slices.ContainsFunc(e.args, func(a *expr) bool { return !hasColumn(a) }) {
+		return false
+	}
 	for _, a := range e.args {
 		if !terms(a, n) {
 			return false
@@ -117,6 +124,8 @@ func terms(e *expr, n *int) bool {
 	}
 	return true
 }
+
+func hasColumn(e *expr) bool { return e.op == "column" || slices.ContainsFunc(e.args, hasColumn) }
 
 // caseValues gives the values of a CASE, the one behind ELSE last.
 func caseValues(e *expr) []*expr {

@@ -18,6 +18,9 @@ const (
 	maxPrimitives = 4096
 	// maxDigits is DuckDB's widest decimal.
 	maxDigits = 38
+	// maxSummed bounds the digits of values that are added up: 10^11 of them fit DuckDB's 128
+	// bits, so that no sum can fail, or wrap, by what one person's value is.
+	maxSummed = 27
 	// maxLiteral bounds the digits of a number in the query, so that it fits 64 bits.
 	maxLiteral = 18
 )

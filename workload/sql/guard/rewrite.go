@@ -105,8 +105,12 @@ func (q *Query) compute(o *output) {
 		q.count(a.arg, nil)
 	}
 	if a.arg.op == "case" {
-		for branch := range caseValues(a.arg) {
+		for branch, value := range caseValues(a.arg) {
 			q.count(nil, onBranch(a.arg, branch))
+			// Of the people on a branch, those without a value add nothing: count the others.
+			if value.op != "constant" && nullable(value) {
+				q.count(value, onBranch(a.arg, branch))
+			}
 		}
 	}
 }
