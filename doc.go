@@ -19,6 +19,8 @@
 //	agreement/draft   the YAML people write agreements in
 //	seal              sealed files (age) and their Merkle root
 //	ledger            entries, checkpoints, proofs, receipts
+//	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
+//	dcap, sevsnp      Intel's quotes and AMD's reports, byte by byte
 //	attest            evidence in, claims out; one platform a package below it
 //	policy            claims and a request in, a grant or a refusal out, clause by clause
 //	release           a grant becomes a file key sealed to the room

@@ -21,25 +21,34 @@ func scan(text []byte, most int, foreign bool) error {
 	if !utf8.Valid(text) {
 		return fmt.Errorf("not valid UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	if err := scanValue(dec, 0, foreign); err != nil {
+	s := scanner{json.NewDecoder(bytes.NewReader(text)), foreign, maxValues}
+	s.dec.UseNumber()
+	if err := s.value(0); err != nil {
 		return err
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := s.dec.Token(); err != io.EOF {
 		return fmt.Errorf("bytes behind the document")
 	}
 	return nil
 }
 
-func scanValue(dec *json.Decoder, depth int, foreign bool) error {
-	token, err := dec.Token()
+type scanner struct {
+	dec     *json.Decoder
+	foreign bool
+	left    int // values that may still come
+}
+
+func (s *scanner) value(depth int) error {
+	if s.left--; s.left < 0 {
+		return fmt.Errorf("more than %d values", maxValues)
+	}
+	token, err := s.dec.Token()
 	if err != nil {
 		return err
 	}
 	delim, ok := token.(json.Delim)
 	switch {
-	case !ok && token == nil && !foreign:
+	case !ok && token == nil && !s.foreign:
 		return fmt.Errorf("null has no place here")
 	case !ok:
 		return nil
@@ -47,9 +56,9 @@ func scanValue(dec *json.Decoder, depth int, foreign bool) error {
 		return fmt.Errorf("nested deeper than %d", maxDepth)
 	}
 	seen := map[string]bool{}
-	for dec.More() {
+	for s.dec.More() {
 		if delim == '{' {
-			name, err := dec.Token()
+			name, err := s.dec.Token()
 			if err != nil {
 				return err
 			}
@@ -59,11 +68,11 @@ func scanValue(dec *json.Decoder, depth int, foreign bool) error {
 			}
 			seen[key] = true
 		}
-		if err := scanValue(dec, depth+1, foreign); err != nil {
+		if err := s.value(depth + 1); err != nil {
 			return err
 		}
 	}
-	_, err = dec.Token()
+	_, err = s.dec.Token()
 	return err
 }
 

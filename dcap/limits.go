@@ -27,6 +27,9 @@ const (
 	MaxSigners = 16
 	// maxDepth bounds nesting of JSON: Intel's has 7 levels.
 	maxDepth = 16
+	// maxValues bounds the values of one JSON text: Intel's largest TCB information has 4,000,
+	// evidence with a firmware report as a list of bytes 3,000.
+	maxValues = 16384
 	// maxFound is the deepest member "quote" that is looked for in foreign evidence.
 	maxFound = 4
 )

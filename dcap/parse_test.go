@@ -160,6 +160,7 @@ func TestDocuments(t *testing.T) {
 		"duplicate inside": {`{"tcbInfo":{"id":"SGX",` + string(body[1:]) + `,"signature":"` + signature + `"}`, "duplicate member"},
 		"too long":         {strings.Repeat(" ", dcap.MaxDocument+1), "at most"},
 		"nested too deep":  {strings.Repeat("[", 100), "nested deeper"},
+		"too many values":  {`{"tcbInfo":[` + strings.Repeat("1,", 20000) + `1]}`, "more than 16384 values"},
 		"long s":           {`{"tcbInfo":{},"ſignature":"","signature":""}`, "duplicate member"},
 	} {
 		if _, err := dcap.ParseTCBInfo([]byte(c[0]), yes); err == nil || !strings.Contains(err.Error(), c[1]) {

@@ -57,8 +57,10 @@ type heldStatement struct {
 }
 
 // New makes a verifier, checking the collateral once.
-func New(c Collateral) *Verifier {
-	v := &Verifier{chains: newChains(), held: make(map[holder][]*vek), names: make(map[string]bool), policies: c.Policies}
+func New(c Collateral) *Verifier { return newVerifier(newChains(), c) }
+
+func newVerifier(chains *chains, c Collateral) *Verifier {
+	v := &Verifier{chains: chains, held: make(map[holder][]*vek), names: make(map[string]bool), policies: c.Policies}
 	for _, cert := range c.Certificates {
 		switch {
 		case isVEK(cert):
