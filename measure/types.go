@@ -55,7 +55,9 @@ type typeInfo struct {
 }
 
 // types are the event types known here.
-var types = map[Type]typeInfo{ // constant: a table that is never written
+//
+// constant: a table that is never written.
+var types = map[Type]typeInfo{
 	PrebootCert:              {"EV_PREBOOT_CERT", false},
 	PostCode:                 {"EV_POST_CODE", false},
 	NoAction:                 {"EV_NO_ACTION", false},
