@@ -26,11 +26,12 @@ func parseSign1(data []byte, b *budget) (*sign1, error) {
 	if len(data) > maxStatement {
 		return nil, fmt.Errorf("COSE document of %d bytes, at most %d", len(data), maxStatement)
 	}
+	data = bytes.TrimPrefix(data, []byte{0xd2}) // tag 18, which may be absent
 	n, err := readCBOR(data, b)
 	if err != nil {
 		return nil, err
 	}
-	if n.kind != anArray || len(n.items) != 4 || n.items[0].kind != aBytes || n.items[1].kind != aMap || n.items[2].kind != aBytes || n.items[3].kind != aBytes {
+	if data[0]>>5 != 4 || len(n.items) != 4 || n.items[0].kind != aBytes || n.items[1].kind != aMap || n.items[2].kind != aBytes || n.items[3].kind != aBytes {
 		return nil, fmt.Errorf("not a COSE_Sign1 with its payload inside")
 	}
 	s := &sign1{protected: n.items[0].bytes, payload: n.items[2].bytes, signature: n.items[3].bytes}

@@ -402,7 +402,7 @@ func (x *examination) judge() error {
 	x.configuration()
 	x.firmwareVersions()
 	x.containers()
-	for _, check := range []func() error{x.firmware, x.attestedKey, x.dstackConfig} {
+	for _, check := range []func() error{x.attestedKey, x.dstackConfig, x.firmware} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -199,6 +199,9 @@ func (e *Envelope) named(form string) {
 // pem takes reports of type REPORT, and certificates.
 func (e *Envelope) pem(data []byte) error {
 	e.named(formPEM)
+	if n := bytes.Count(data, []byte("-----BEGIN ")); n > 2*maxCertificates {
+		return fmt.Errorf("%d blocks of PEM, at most %d", n, 2*maxCertificates)
+	}
 	for rest := data; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -37,10 +38,12 @@ func isVEK(c *x509.Certificate) bool {
 }
 
 // isAuthority reports whether a certificate is meant to be one of AMD's roots or
-// intermediates for SEV.
+// intermediates: by any of its names, so that one that was altered is not taken for somebody
+// else's.
 func isAuthority(c *x509.Certificate) bool {
 	name := c.Subject.CommonName
-	return !isVEK(c) && (strings.HasPrefix(name, "ARK-") || strings.HasPrefix(name, "SEV-"))
+	amd := func(organizations []string) bool { return slices.Contains(organizations, "Advanced Micro Devices") }
+	return !isVEK(c) && (amd(c.Subject.Organization) || amd(c.Issuer.Organization) || strings.HasPrefix(name, "ARK-") || strings.HasPrefix(name, "SEV-"))
 }
 
 // parseVEK reads a certificate.
