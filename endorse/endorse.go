@@ -5,8 +5,9 @@
 // [Set] for platform verifiers, and packs them into signed, dated bundles that need no
 // network ([Bundle], spec/endorsements.md).
 //
-// It checks form only. Nothing in a Set is trusted for being there: each platform's verifier
-// checks signatures up to roots of its own, and dates. What is not recognised is left out,
+// It checks form only. Nothing in a Set is trusted for being there, bar bare public keys,
+// which are pinned by it: each platform's verifier checks signatures up to roots of its own,
+// and dates. What is not recognised is left out,
 // and whoever needed it says that it is missing.
 package endorse
 
@@ -22,7 +23,7 @@ import (
 // Kind says what an endorsement is.
 type Kind string
 
-// The kinds. Data is DER for X.509 and OCSP; for all others the exact bytes as served, since
+// The kinds. Data is DER for X.509, OCSP and public keys; for all others the exact bytes as served, since
 // signatures are over exactly those.
 const (
 	X509Certificate Kind = "x509-certificate"
@@ -41,13 +42,16 @@ const (
 	// ContainerPolicy is the Rego text whose SHA-256 is in the HOST_DATA of a container group.
 	// It is unsigned; the hash in the evidence vouches for it.
 	ContainerPolicy Kind = "container-policy"
+	// PublicKey is a SubjectPublicKeyInfo. Nobody signs it: whoever puts one into a set pins it,
+	// and it proves nothing but that (a TPM's attestation key, say).
+	PublicKey Kind = "public-key"
 	// Unknown is what was not recognised. A [Set] never holds it.
 	Unknown Kind = ""
 )
 
 // Kinds lists every kind that a Set may hold.
 func Kinds() []Kind {
-	return []Kind{X509Certificate, X509CRL, OCSPResponse, IntelTCBInfo, IntelQEIdentity, IntelTCBEvaluation, NVIDIARIM, COSESign1, ContainerPolicy}
+	return []Kind{X509Certificate, X509CRL, OCSPResponse, IntelTCBInfo, IntelQEIdentity, IntelTCBEvaluation, NVIDIARIM, COSESign1, ContainerPolicy, PublicKey}
 }
 
 // Item is one endorsement.
@@ -123,6 +127,10 @@ func (s *Set) add(it Item) error {
 			return err
 		}
 		s.crls = append(s.crls, l)
+	case PublicKey:
+		if _, err := x509.ParsePKIXPublicKey(it.Data); err != nil {
+			return err
+		}
 	}
 	s.items[it.Kind] = append(s.items[it.Kind], it)
 	return nil

@@ -98,6 +98,10 @@ func (p *parser) pem(data []byte) {
 		switch block.Type {
 		case "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "CRL":
 			p.der(block.Bytes)
+		case "PUBLIC KEY":
+			if _, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+				p.add(PublicKey, block.Bytes)
+			}
 		}
 	}
 }
