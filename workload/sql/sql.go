@@ -133,7 +133,7 @@ const (
 
 // Failure says why a job has no result. Phase and Code have no data in them, though that a
 // load or a run failed depends on data; Detail may quote data and is for the owner of
-// Input, or, where Input is empty, for all owners of the job's inputs, and nobody else.
+// Input. Where Input is empty it is for all owners of the job's inputs and quotes none.
 type Failure struct {
 	Phase Phase `json:"phase"`
 	// Code is lower case with dots: "query.function", "input.value", "output.rows".

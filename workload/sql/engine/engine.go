@@ -65,6 +65,9 @@ func check(ctx context.Context, job *sql.Job) (*checked, error) {
 		return nil, err
 	}
 	defer d.close()
+	if strings.ContainsRune(job.Query, 0) {
+		return nil, &sql.Failure{Phase: sql.Check, Code: "query.syntax", Detail: "the query has a NUL byte"}
+	}
 	tree, err := d.tree(ctx, job.Query)
 	if err != nil {
 		return nil, err
@@ -146,7 +149,7 @@ func (d *database) run(ctx context.Context, c *checked, sources []guard.Source, 
 		return err
 	}
 	if _, err := c.query.CheckPlan([]byte(plan), sources); err != nil {
-		return &sql.Failure{Phase: sql.Query, Code: "engine", Detail: failureDetail(err)}
+		return &sql.Failure{Phase: sql.Query, Code: "engine", Detail: "the plan over the inputs is not the one checked"}
 	}
 	rows, err := d.conn.QueryContext(ctx, c.text)
 	if err != nil {
@@ -231,10 +234,14 @@ func failed(phase sql.Phase, input wire.ID, err error) error {
 		code = "canceled"
 	case errors.As(err, &e) && e.Type == duckdb.ErrorTypeOutOfMemory:
 		code = "memory"
-	case phase == sql.Load:
+	case phase == sql.Load && input != "":
 		code = "input.value"
 	}
-	return &sql.Failure{Phase: phase, Code: code, Input: input, Detail: err.Error()}
+	f = &sql.Failure{Phase: phase, Code: code, Input: input, Detail: err.Error()}
+	if phase != sql.Check && input == "" {
+		f.Detail = "" // DuckDB quotes values, and without an input all owners would read them
+	}
+	return f
 }
 
 func failureDetail(err error) string {

@@ -52,7 +52,10 @@ func (d *database) load(ctx context.Context, job *sql.Job, table *sql.Table, pro
 func (d *database) loadInput(ctx context.Context, i int, in *sql.Input) (source guard.Source, from string, err error) {
 	if in.Format == agreement.Parquet {
 		from = "read_parquet(" + quote(path(in)) + ", hive_partitioning = false)"
-		return guard.Source{File: path(in), Columns: in.Schema}, from, d.checkParquet(ctx, in, from)
+		if err = d.checkParquet(ctx, in, from); err == nil {
+			err = d.readParquet(ctx, in, from)
+		}
+		return guard.Source{File: path(in), Columns: in.Schema}, from, err
 	}
 	name := "__input" + strconv.Itoa(i)
 	if err := checkHeader(in); err != nil {
@@ -117,7 +120,7 @@ func pattern(c agreement.Column) string {
 	case "boolean":
 		return "true|false"
 	}
-	return "[0-9]{4}-[0-9]{2}-[0-9]{2}" // a date
+	return "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}" // a date
 }
 
 func describe(c agreement.Column) string {
@@ -129,7 +132,7 @@ func describe(c agreement.Column) string {
 	case "boolean":
 		return "true or false"
 	}
-	return "a date like 2026-11-24"
+	return "a date like 2026-11-24, of the years 0001 to 9999"
 }
 
 // checkParquet compares a Parquet file's columns with the schema: the same names in the
@@ -161,6 +164,29 @@ func (d *database) checkParquet(ctx context.Context, in *sql.Input, from string)
 	}
 	if i != len(in.Schema) {
 		return wrong("%d columns, not %d", i, len(in.Schema))
+	}
+	return nil
+}
+
+// readParquet reads every value of a Parquet file once, so that what is broken in it shows
+// while it is known whose it is, and refuses dates that have no canonical text.
+func (d *database) readParquet(ctx context.Context, in *sql.Input, from string) error {
+	var names []string
+	outside := "false"
+	for _, c := range in.Schema {
+		names = append(names, ident(c.Name))
+		if c.Type == "date" {
+			outside += fmt.Sprintf(" OR coalesce(%[1]s < DATE '0001-01-01' OR %[1]s > DATE '9999-12-31', false)", ident(c.Name))
+		}
+	}
+	// The hash is for reading the values themselves: counts come from a file's statistics.
+	var dates int64
+	var hash any
+	if err := d.conn.QueryRowContext(ctx, "SELECT count(*) FILTER ("+outside+"), bit_xor(hash("+strings.Join(names, ", ")+")) FROM "+from).Scan(&dates, &hash); err != nil {
+		return err
+	}
+	if dates > 0 {
+		return &sql.Failure{Phase: sql.Load, Code: "input.value", Input: in.Name, Detail: fmt.Sprintf("%d rows have a date outside the years 0001 to 9999", dates)}
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 		return a, nil
 	}
 	if !plain(arg) || !arg.hasColumn() {
-		return nil, refuse("query.aggregate", "the argument of %s%s: a column, + - * over columns and numbers (at most %d of them), or one CASE whose values are such", name, near(v), maxArgument)
+		return nil, refuse("query.aggregate", "the argument of %s%s: a column, a multiple of one column with + - * of numbers (at most %d terms), or one CASE whose values are such or numbers", name, near(v), maxArgument)
 	}
 	if name != "count" && !arg.typ.numeric() {
 		return nil, refuse("query.type", "%s%s of type %s", name, near(v), arg.typ)
@@ -93,20 +93,23 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 }
 
 // plain reports whether an argument has a form whose people can be counted: a value that
-// every row has in the same way, or a CASE, whose branches are counted one by one.
-// Functions with steps (floor, abs, coalesce) would be conditions that nobody counts.
+// every row with its one column has in the same way, or a CASE, whose branches are counted
+// one by one. Functions with steps (floor, abs, coalesce) would be conditions that nobody
+// counts, and so would products of columns (of a value with a flag) and sums of two (of
+// which either may be NULL).
 func plain(e *expr) bool {
 	if e.op != "case" {
-		n := 0
-		return terms(e, &n)
+		return linear(e)
 	}
-	for _, value := range caseValues(e) {
-		n := 0
-		if !terms(value, &n) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(caseValues(e), func(v *expr) bool { return !linear(v) })
+}
+
+// linear reports whether e is + - * over numbers and at most one column, without products
+// of the column with itself.
+func linear(e *expr) bool {
+	n := 0
+	columns := e.columns(nil)
+	return terms(e, &n) && !slices.ContainsFunc(columns, func(c *expr) bool { return c.name != columns[0].name })
 }
 
 func terms(e *expr, n *int) bool {
@@ -114,18 +117,11 @@ func terms(e *expr, n *int) bool {
 		return false
 	}
 	// Times a column of zeros and ones is a condition that nobody counts.
-	if e.op == "*" && !slices.ContainsFunc(e.args, func(a *expr) bool { return !hasColumn(a) }) {
+	if e.op == "*" && e.args[0].hasColumn() && e.args[1].hasColumn() {
 		return false
 	}
-	for _, a := range e.args {
-		if !terms(a, n) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(e.args, func(a *expr) bool { return !terms(a, n) })
 }
-
-func hasColumn(e *expr) bool { return e.op == "column" || slices.ContainsFunc(e.args, hasColumn) }
 
 // caseValues gives the values of a CASE, the one behind ELSE last.
 func caseValues(e *expr) []*expr {
@@ -134,19 +130,6 @@ func caseValues(e *expr) []*expr {
 		out = append(out, e.args[i])
 	}
 	return append(out, e.args[len(e.args)-1])
-}
-
-// nullable reports whether an argument can be NULL on a row.
-func nullable(e *expr) bool {
-	switch e.op {
-	case "column":
-		return true
-	case "constant":
-		return e.typ.kind == "null"
-	case "case":
-		return slices.ContainsFunc(caseValues(e), nullable)
-	}
-	return slices.ContainsFunc(e.args, nullable)
 }
 
 // result gives the type an aggregate is shown in. Counts are integers; a sum has its

@@ -41,7 +41,7 @@ func (q *Query) Collect(job *sql.Job) *Collector {
 	return &Collector{q: q, job: job, minGroup: big.NewInt(max(job.MinGroup, 1)), withheld: map[wire.ID]int64{}}
 }
 
-// fail makes a failure of the run. Its detail must not quote a cell: it goes to all owners.
+// fail makes a failure of the run. Its detail must not depend on data: it goes to all owners.
 func fail(code, format string, args ...any) error {
 	return &sql.Failure{Phase: sql.Query, Code: code, Detail: fmt.Sprintf(format, args...)}
 }
@@ -87,20 +87,25 @@ func (c *Collector) Add(values []any) error {
 	return nil
 }
 
-// shown applies R18: every owner with rows in a cell has at least the minimum group there.
-// A row without any rows behind it, which only a query without GROUP BY has, isn't shown
-// either, so that "nobody" can't be told from "too few".
+// shown applies R18: every owner with people in a row has at least the minimum group there,
+// and in each of the row's parts too. A row without any rows behind it, which only a query
+// without GROUP BY has, isn't shown either, so that "nobody" can't be told from "too few".
 func (c *Collector) shown(aggregates []any) (bool, error) {
 	few := map[wire.ID]bool{}
-	somebody := false
+	present := make([]bool, len(c.q.owners))
 	for i, check := range c.q.checks {
-		for o, primitive := range check {
+		for o, primitive := range check.counts {
 			n, ok := aggregates[primitive].(Number)
 			if !ok || n.Scale != 0 || n.Unscaled.Sign() < 0 {
 				return false, fail("engine", "a count that is none")
 			}
-			somebody = somebody || i == 0 && n.Unscaled.Sign() > 0
-			if n.Unscaled.Sign() > 0 && n.Unscaled.Cmp(c.minGroup) < 0 {
+			none := n.Unscaled.Sign() == 0
+			if i == 0 {
+				present[o] = !none
+			}
+			// With a minimum of one nobody is too few, and zero tells nothing.
+			mayBeNone := !check.some || !present[o] || c.minGroup.IsInt64() && c.minGroup.Int64() == 1
+			if n.Unscaled.Cmp(c.minGroup) < 0 && !(none && mayBeNone) {
 				few[c.q.owners[o].id] = true
 			}
 		}
@@ -108,7 +113,7 @@ func (c *Collector) shown(aggregates []any) (bool, error) {
 	for id := range few {
 		c.withheld[id]++
 	}
-	return somebody && len(few) == 0 && len(c.q.checks) > 0, nil
+	return slices.Contains(present, true) && len(few) == 0, nil
 }
 
 // of gives an output's value in a row.

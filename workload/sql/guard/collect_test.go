@@ -21,7 +21,8 @@ func num(unscaled int64, scale int) guard.Number {
 }
 
 // query gives a query of the fixtures. Rows of allowed-by-ward are: ward, then alpha's rows,
-// beta's people, all rows, the sum, the two owners' people with a score, and the count of scores.
+// beta's people, all rows, the sum, the count of scores, the two owners' people with a score
+// other than 0, and those without one.
 func query(t testing.TB, name string, j *sql.Job) *guard.Query {
 	t.Helper()
 	q, err := guard.Check(fixtures(t, name+".json")[name].Tree, j)
@@ -32,7 +33,7 @@ func query(t testing.TB, name string, j *sql.Job) *guard.Query {
 }
 
 func byWard(ward any, alpha, beta, rows, sum, count, alphaKnown, betaKnown int64) []any {
-	return []any{ward, num(alpha, 0), num(beta, 0), num(rows, 0), num(sum, 2), num(alphaKnown, 0), num(betaKnown, 0), num(count, 0)}
+	return []any{ward, num(alpha, 0), num(beta, 0), num(rows, 0), num(sum, 2), num(count, 0), num(alphaKnown, 0), num(betaKnown, 0), num(alpha-alphaKnown, 0), num(beta-betaKnown, 0)}
 }
 
 func lines(c *guard.Collector) (out []string) {
@@ -61,12 +62,14 @@ func TestWithheld(t *testing.T) {
 		"few of beta":               {byWard("a", 500, 4, 504, 100, 504, 500, 4), false, 0, 1},
 		"few of alpha":              {byWard("a", 1, 500, 501, 100, 501, 1, 500), false, 1, 0},
 		"few of both":               {byWard("a", 4, 4, 8, 100, 8, 4, 4), false, 1, 1},
-		"few with a value":          {byWard("a", 50, 50, 100, 100, 52, 48, 4), false, 0, 1},
-		"nobody with a value":       {byWard("a", 50, 50, 100, 0, 50, 0, 50), true, 0, 0},
+		"few with a value":          {byWard("a", 50, 50, 100, 100, 49, 45, 4), false, 0, 1},
+		"few without a value":       {byWard("a", 50, 50, 100, 100, 93, 45, 48), false, 0, 1},
+		"enough without a value":    {byWard("a", 50, 50, 100, 100, 90, 45, 45), true, 0, 0},
+		"nobody with a value":       {byWard("a", 50, 50, 100, 0, 50, 0, 50), false, 1, 0},
 		"nobody at all":             {byWard("a", 0, 0, 0, 0, 0, 0, 0), false, 0, 0},
 		"exactly one":               {byWard("a", 1, 0, 1, 100, 1, 1, 0), false, 1, 0},
 		"few and few with a value":  {byWard("a", 4, 5, 9, 100, 8, 3, 5), false, 1, 0},
-		"a huge count is no few":    {append(byWard("a", 5, 5, 10, 100, 10, 5, 5)[:2], guard.Number{Unscaled: new(big.Int).Lsh(big.NewInt(1), 100)}, num(1, 0), num(1, 2), num(5, 0), num(5, 0), num(1, 0)), true, 0, 0},
+		"a huge count is no few":    {slices.Replace(byWard("a", 5, 5, 10, 100, 10, 5, 5), 2, 3, any(guard.Number{Unscaled: new(big.Int).Lsh(big.NewInt(1), 100)})), true, 0, 0},
 		"the text of the row's own": {byWard(nil, 5, 5, 10, 100, 10, 5, 5), true, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,8 +88,9 @@ func TestWithheld(t *testing.T) {
 	}
 }
 
-// Whatever the counts: a shown row never has an owner with 1 to k-1 units in a cell; a
-// withheld one always has; and the withheld of an owner depend on its own counts only.
+// Whatever the counts: a shown row never has an owner with people in it but fewer than k
+// with a value, or with 1 to k-1 without; a withheld one always has; and the withheld of an
+// owner depend on its own counts only.
 func TestWithheldProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	j := job(t)
@@ -101,7 +105,8 @@ func TestWithheldProperties(t *testing.T) {
 			t.Fatal(err)
 		}
 		few := func(n int64) bool { return n > 0 && n < j.MinGroup }
-		fewA, fewB := few(a) || few(ak), few(b) || few(bk)
+		none := func(n, of int64) bool { return n == 0 && of > 0 && j.MinGroup > 1 }
+		fewA, fewB := few(a) || few(ak) || few(a-ak) || none(ak, a), few(b) || few(bk) || few(b-bk) || none(bk, b)
 		if shown := len(lines(c)) == 1; shown != (!fewA && !fewB && a+b > 0) {
 			t.Fatalf("minimum %d, counts %d %d, known %d %d: shown %v", j.MinGroup, a, b, ak, bk, shown)
 		}
@@ -117,7 +122,7 @@ func TestCanonicalOrder(t *testing.T) {
 	j := job(t)
 	q := query(t, "allowed-order", j) // ORDER BY s DESC, ward NULLS FIRST; groups ward, smoker
 	row := func(ward, smoker any, sum int64) []any {
-		return []any{ward, smoker, num(9, 0), num(9, 0), num(sum, 0), num(9, 0), num(9, 0)}
+		return []any{ward, smoker, num(9, 0), num(9, 0), num(sum, 0), num(9, 0), num(9, 0), num(0, 0), num(0, 0)}
 	}
 	rows := [][]any{row("a", true, 5), row("a", false, 5), row("a", nil, 5), row("b", true, 5), row(nil, true, 5), row("B", true, 5), row("z", true, 10), row("y", true, -1)}
 	want := []string{"z|true|10", "NULL|true|5", "B|true|5", "a|false|5", "a|true|5", "a|NULL|5", "b|true|5", "y|true|-1"}
@@ -171,7 +176,7 @@ func TestRowsThatCantBe(t *testing.T) {
 		"text as a count": func(r []any) []any { r[2] = "9"; return r },
 		"negative count":  func(r []any) []any { r[2] = num(-9, 0); return r },
 		"broken count":    func(r []any) []any { r[2] = num(90, 1); return r },
-		"mean of nothing": func(r []any) []any { r[7] = num(0, 0); return r },
+		"mean of nothing": func(r []any) []any { r[5] = num(0, 0); return r },
 		"sum as text":     func(r []any) []any { r[4] = "1"; return r },
 		"float":           func(r []any) []any { r[0] = 1.5; return r },
 		"bytes":           func(r []any) []any { r[0] = []byte("a"); return r },

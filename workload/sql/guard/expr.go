@@ -54,6 +54,17 @@ func (e *expr) hasColumn() bool {
 	return e.op == "column" || slices.ContainsFunc(e.args, (*expr).hasColumn)
 }
 
+// columns adds the columns an expression reads to out, each as often as it stands there.
+func (e *expr) columns(out []*expr) []*expr {
+	if e.op == "column" {
+		out = append(out, e)
+	}
+	for _, a := range e.args {
+		out = a.columns(out)
+	}
+	return out
+}
+
 // parser reads the parse tree of one query.
 type parser struct {
 	job     *sql.Job

@@ -56,10 +56,14 @@ func (p primitive) key() string {
 	return key
 }
 
-// check is one set of people that a row shows something of: for each owner of the table,
-// the primitive that counts that owner's units in it. A row is withheld if one of these
-// counts is neither 0 nor at least the minimum group.
-type check []int
+// check is one set of people that a row shows something of.
+type check struct {
+	// counts has, for each owner of the table, the primitive that counts its units in the set.
+	counts []int
+	// some: an owner with people in the row must have enough of them in the set as well, so
+	// that nobody can't be told from too few. Else the set may also be empty.
+	some bool
+}
 
 // rewrite plans the rewritten query: what its aggregates are, and which of them count whom.
 func (q *Query) rewrite(job *sql.Job) error {
@@ -72,11 +76,14 @@ func (q *Query) rewrite(job *sql.Job) error {
 		}
 		q.owners = append(q.owners, owner{id, len(inputs) == 1 && inputs[0].UniqueUnit})
 	}
-	q.count(nil, nil) // the row's own people come first
+	q.count(nil, false) // the row's own people come first
 	for i := range q.outputs {
 		if q.outputs[i].aggregate != nil {
 			q.compute(&q.outputs[i])
 		}
+	}
+	if err := q.countParts(); err != nil {
+		return err
 	}
 	if len(q.primitives) > maxPrimitives {
 		return refuse("query.size", "%d counts for %d owners, at most %d: select fewer aggregates", len(q.primitives), len(q.owners), maxPrimitives)
@@ -84,35 +91,87 @@ func (q *Query) rewrite(job *sql.Job) error {
 	return nil
 }
 
-// compute plans an output's aggregate, and the counting of the people in it: those whose
-// value is not NULL, and, for a CASE, those on each of its branches.
+// compute plans an output's aggregate.
 func (q *Query) compute(o *output) {
 	a := o.aggregate
 	switch {
 	case a.arg == nil:
 		o.value = q.primitive(primitive{function: "count_star"})
-		return
 	case a.function == "avg":
 		o.value = q.primitive(primitive{function: "sum", arg: a.arg})
 		o.count = q.primitive(primitive{function: "count", arg: a.arg})
 	default:
 		o.value = q.primitive(primitive{function: a.function, distinct: a.distinct, arg: a.arg})
 	}
-	if a.unit {
-		return // every row has a unit, so the row's own people are those counted
+}
+
+// countParts plans the counting of the people in the parts of a row that its aggregates
+// show, alone or by their differences: every branch of the CASE, if there is one, and in
+// each of them, for every column an aggregate takes, those with a value and those without.
+func (q *Query) countParts() error {
+	branches, columns, summed, err := q.parts()
+	if err != nil {
+		return err
 	}
-	if nullable(a.arg) {
-		q.count(a.arg, nil)
+	if (len(branches)+1)*(2*len(columns)+1)*len(q.owners) > 2*maxPrimitives {
+		return refuse("query.size", "%d branches of CASE over %d columns: select fewer", len(branches), len(columns))
 	}
-	if a.arg.op == "case" {
-		for branch, value := range caseValues(a.arg) {
-			q.count(nil, onBranch(a.arg, branch))
-			// Of the people on a branch, those without a value add nothing: count the others.
-			if value.op != "constant" && nullable(value) {
-				q.count(value, onBranch(a.arg, branch))
+	if len(branches) == 0 {
+		branches = []*expr{nil}
+	}
+	zero := integer(0)
+	for _, branch := range branches {
+		if branch != nil {
+			q.count(branch, true)
+		}
+		for _, column := range columns {
+			with := boolean("is not null", column)
+			if summed[column.name] {
+				with = boolean("<>", column, zero) // true of no NULL
+			}
+			q.count(and(branch, with), true)
+			q.count(and(branch, boolean("is null", column)), false)
+		}
+	}
+	return nil
+}
+
+// parts gives the conditions of the branches of the one CASE, none if no aggregate has one;
+// the columns that aggregates take; and which of those are summed.
+func (q *Query) parts() (branches, columns []*expr, summed map[string]bool, err error) {
+	summed = map[string]bool{}
+	for _, o := range q.outputs {
+		if o.aggregate == nil || o.aggregate.arg == nil || o.aggregate.unit {
+			continue // every row has a unit, so the row's own people are those counted
+		}
+		values := []*expr{o.aggregate.arg}
+		if o.aggregate.arg.op == "case" {
+			values = caseValues(o.aggregate.arg)
+			var here []*expr
+			for i := range values {
+				here = append(here, onBranch(o.aggregate.arg, i))
+			}
+			if branches == nil {
+				branches = here
+			}
+			if !slices.EqualFunc(branches, here, func(a, b *expr) bool { return a.key() == b.key() }) {
+				return nil, nil, nil, refuse("query.aggregate", "the CASEs of %s and of an aggregate before it have different conditions: their difference would be people that nobody counts", o.name)
+			}
+		}
+		for _, v := range values {
+			for _, c := range v.columns(nil) {
+				if !slices.ContainsFunc(columns, func(have *expr) bool { return have.name == c.name }) {
+					columns = append(columns, c)
+				}
+				summed[c.name] = summed[c.name] || o.aggregate.function != "count"
 			}
 		}
 	}
+	return branches, columns, summed, nil
+}
+
+func boolean(op string, args ...*expr) *expr {
+	return &expr{op: op, args: args, typ: typ{kind: "boolean"}}
 }
 
 // onBranch is the condition that a row takes the branch of a CASE, counted from 0.
@@ -122,37 +181,29 @@ func onBranch(e *expr, branch int) *expr {
 		which.args = append(which.args, e.args[i], integer(i/2))
 	}
 	which.args = append(which.args, integer(len(e.args)/2))
-	return &expr{op: "=", args: []*expr{which, integer(branch)}, typ: typ{kind: "boolean"}}
+	return boolean("=", which, integer(branch))
 }
 
 func integer(n int) *expr {
 	return &expr{op: "constant", text: strconv.Itoa(n), typ: numberType(strconv.Itoa(n))}
 }
 
-// count adds the check that counts each owner's units among the rows where value (unless
-// nil) is not NULL and condition (unless nil) holds.
-func (q *Query) count(value, condition *expr) {
-	var c check
+// count adds the check that counts each owner's units among the rows where the condition,
+// unless nil, holds.
+func (q *Query) count(condition *expr, some bool) {
+	c := check{some: some}
 	for i, o := range q.owners {
 		where := condition
 		if len(q.owners) > 1 {
-			where = and(&expr{op: "=", args: []*expr{{op: "column", name: OwnerColumn}, integer(i)}, typ: typ{kind: "boolean"}}, where)
+			where = and(boolean("=", &expr{op: "column", name: OwnerColumn}, integer(i)), where)
 		}
-		switch {
-		case o.rows && value == nil:
-			c = append(c, q.primitive(primitive{function: "count_star", where: where}))
-		case o.rows:
-			c = append(c, q.primitive(primitive{function: "count", arg: value, where: where}))
-		default:
-			if value != nil {
-				where = and(where, &expr{op: "is not null", args: []*expr{value}, typ: typ{kind: "boolean"}})
-			}
-			c = append(c, q.primitive(primitive{function: "count", distinct: true, arg: q.unit(), where: where}))
+		p := primitive{function: "count_star", where: where}
+		if !o.rows {
+			p = primitive{function: "count", distinct: true, arg: q.unit(), where: where}
 		}
+		c.counts = append(c.counts, q.primitive(p))
 	}
-	if !slices.ContainsFunc(q.checks, func(have check) bool { return slices.Equal(have, c) }) {
-		q.checks = append(q.checks, c)
-	}
+	q.checks = append(q.checks, c)
 }
 
 func and(a, b *expr) *expr {
@@ -162,7 +213,7 @@ func and(a, b *expr) *expr {
 		}
 		return a
 	}
-	return &expr{op: "and", args: []*expr{a, b}, typ: typ{kind: "boolean"}}
+	return boolean("and", a, b)
 }
 
 func (q *Query) unit() *expr {
