@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,7 +225,7 @@ func (b *Broker) judgePeer(ctx context.Context, r *request, party agreement.Part
 	proof := brought.Proof
 	if brought.From != old.Size && now.Size > old.Size {
 		// Another run moved on what this broker has seen since the room asked.
-		if proof, err = b.askConsistency(ctx, now.Origin, old.Size, now.Size); err != nil {
+		if proof, err = b.askConsistency(ctx, logKey, old.Size, now.Size); err != nil {
 			return next, fmt.Errorf("a proof from size %d, but %d entries were seen by now (ask for a new challenge)", brought.From, old.Size)
 		}
 	}
@@ -248,14 +249,15 @@ func checkpointOf(list []release.PeerCheckpoint, logKey string) (release.PeerChe
 	return release.PeerCheckpoint{}, ledger.Checkpoint{}, errors.New("no checkpoint of its log was sent")
 }
 
-func (b *Broker) askConsistency(ctx context.Context, origin string, from, to int64) ([]wire.Hash, error) {
-	peer := b.peers()[origin]
-	if peer == nil {
+func (b *Broker) askConsistency(ctx context.Context, logKey string, from, to int64) ([]wire.Hash, error) {
+	peers := b.peers()
+	at := slices.IndexFunc(peers, func(p knownPeer) bool { return p.logKey == logKey && p.Peer != nil })
+	if at < 0 {
 		return nil, errors.New("no address")
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	return peer.Consistency(ctx, from, to)
+	return peers[at].Consistency(ctx, from, to)
 }
 
 // why gives an error's finding without its rule, for a clause that names the rule itself.

@@ -55,14 +55,17 @@ type Witness interface {
 	// AddCheckpoint shows a checkpoint with the proof that it extends the tree of size old,
 	// and gives the cosignature lines.
 	AddCheckpoint(ctx context.Context, old int64, proof []wire.Hash, checkpoint string) (cosignatures string, err error)
-	// Latest gives the last checkpoint it accepted of a log, "" if it never saw one.
+	// Latest gives the last checkpoint it accepted of a log, "" if it never saw one. The answer
+	// MUST be known to be the witness's own and fresh; whether the log signed the checkpoint is
+	// for the caller to check.
 	Latest(ctx context.Context, origin string) (checkpoint string, err error)
 }
 
 // Peer is another party's broker.
 type Peer interface {
-	// Seen gives the checkpoints it holds of logs of that origin.
-	Seen(ctx context.Context, origin string) ([]string, error)
+	// Seen puts a question of package release, what it last accepted of a log, and gives the
+	// signed answer, unchecked.
+	Seen(ctx context.Context, question []byte) (answer []byte, err error)
 	// Consistency asks for a proof about the peer's own log.
 	Consistency(ctx context.Context, from, to int64) ([]wire.Hash, error)
 }
@@ -97,8 +100,13 @@ type Config struct {
 	// Witnesses are the shared ledgers this broker can reach, by note verifier key. Optional;
 	// agreements that demand a quorum of others are then refused.
 	Witnesses map[string]Witness
-	// Peers are other brokers by the origin of their log. Optional.
+	// Peers are where other brokers are, by the verifier key of their log, or by its origin. A
+	// peer is asked only if an activated agreement names it as an owner: its descriptor says
+	// whose answer counts. Optional.
 	Peers map[string]Peer
+	// NeverServed says that nobody outside can have seen more of the log than it has: the
+	// broker was only ever opened for its officers. Then it needs nobody to ask. Optional.
+	NeverServed bool
 	// PeerAt reaches a peer at the address its descriptor hints at, for peers that Peers does
 	// not name. Optional.
 	PeerAt func(address string) Peer

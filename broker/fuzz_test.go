@@ -25,6 +25,6 @@ func FuzzMessages(f *testing.F) {
 		b.Live(ctx, data)        //nolint:errcheck // a false commitment would show in the room's test
 		b.Challenge(ctx, data)   //nolint:errcheck // challenges are anyone's
 		b.Why(ctx, string(data)) //nolint:errcheck // most ids are unknown
-		b.Seen(string(data))     //nolint:errcheck // so are most logs
+		b.Seen(ctx, data)        //nolint:errcheck // so are most logs
 	})
 }

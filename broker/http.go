@@ -1,9 +1,7 @@
 package broker
 
-// Paths of the HTTP interface that package release does not name: the first is open to
-// anyone, the others stand on the admin socket only.
+// Paths of the admin socket; what is open to anyone is named in package release.
 const (
-	PathSeen     = "/v1/seen" // GET, ?origin=NAME: SeenAnswer
 	PathActivate = "/admin/activate"
 	PathRetire   = "/admin/retire"
 	PathRevoke   = "/admin/revoke"
@@ -12,11 +10,6 @@ const (
 	PathWhy      = "/admin/why"
 	PathState    = "/admin/status" // GET: Status
 )
-
-// SeenAnswer is what a broker holds of logs of one origin.
-type SeenAnswer struct {
-	Checkpoints []string `json:"checkpoints"`
-}
 
 // Named is the one argument of an officer's act: a digest, or an id for why.
 type Named struct {

@@ -72,7 +72,7 @@ func serveChild(dir string) error {
 		return err
 	}
 	b, err := broker.Open(ctx, broker.Config{Own: []*agreement.SignedParty{own}, State: s, Log: log, Keys: keys, Platforms: []attest.Platform{dev.New()},
-		InsecureAllowSoftware: true, Now: func() time.Time { return start.Add(time.Since(time.UnixMilli(epoch))) }})
+		InsecureAllowSoftware: true, NeverServed: true /* it has nobody to ask */, Now: func() time.Time { return start.Add(time.Since(time.UnixMilli(epoch))) }})
 	if err != nil {
 		return err
 	}

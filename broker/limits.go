@@ -24,8 +24,6 @@ const (
 	witnessPatience = 10 * time.Second
 	// startPatience bounds asking one witness or peer at start.
 	startPatience = 5 * time.Second
-	// maxPeerCheckpoints is how many checkpoints a peer may give for one origin.
-	maxPeerCheckpoints = 16
 	// maxParsed is how many parsed agreements are kept in memory.
 	maxParsed = 64
 	// maxWhy is the most decisions shown for one id: a run has a handful.

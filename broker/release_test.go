@@ -284,7 +284,7 @@ func TestOtherOwnersLog(t *testing.T) {
 		if len(r.challenge.Seen) != 1 || r.challenge.Seen[0].Size != 3 {
 			t.Errorf("seen %+v", r.challenge.Seen)
 		}
-		if held := must1(b.Seen(w.betaLog.Origin())); len(held) != 1 || held[0] != w.betaLog.Checkpoint() {
+		if held := w.held(b); held != w.betaLog.Checkpoint() {
 			t.Errorf("holds %q", held)
 		}
 	})

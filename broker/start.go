@@ -3,12 +3,16 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 
+	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
+	"strongroom.dev/release"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // LockKind says why a broker refuses everything.
@@ -44,7 +48,7 @@ func (b *Broker) serving() error {
 	}
 	fix := "its officers look at `strongroom broker status` and decide with `strongroom broker confirm`"
 	if l.Kind == LockUnreachable {
-		fix = "it serves once a witness or peer answers, or its officers run `strongroom broker confirm`"
+		fix = "it serves once a witness or peer answers: start it with `strongroom broker serve`; if none is left, its officers run `strongroom broker confirm` while it serves"
 	}
 	return verdict.Refuse("broker.locked", "a broker whose log is what others have seen", string(l.Kind)+": "+l.Reason, fix)
 }
@@ -187,10 +191,14 @@ func (b *Broker) compare(now, seen ledger.Checkpoint, who string) *Lock {
 
 // examineOthers asks every witness and peer, all at once, for the latest checkpoint of this
 // log that they know. Only what this log's own key signed counts: nobody can lock a broker
-// with a checkpoint they made up.
+// with a checkpoint they made up. And only somebody who authentically shows such a
+// checkpoint, or says that they hold none, was heard: nobody on the way can answer for them.
 func (b *Broker) examineOthers(ctx context.Context, now ledger.Checkpoint) *Lock {
-	askers := b.askers()
+	askers, others := b.askers()
 	if len(askers) == 0 {
+		if others && now.Size > 0 && !b.cfg.NeverServed {
+			return &Lock{Kind: LockUnreachable, Size: now.Size, Reason: "nobody can be asked what they last saw of this log: no shared ledger was named, and no peer has an address"}
+		}
 		return nil
 	}
 	answers := make(chan *answer, len(askers))
@@ -198,30 +206,31 @@ func (b *Broker) examineOthers(ctx context.Context, now ledger.Checkpoint) *Lock
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, startPatience)
 			defer cancel()
-			notes, err := a.ask(ctx)
-			answers <- &answer{a.who, notes, err}
+			note, err := a.ask(ctx)
+			answers <- &answer{a.who, note, err}
 		}()
 	}
-	reached, silent := 0, []string{}
+	heard, silent := 0, []string{}
 	var found *Lock
 	for range askers {
 		a := <-answers
+		var seen ledger.Checkpoint
+		if a.err == nil && a.note != "" {
+			seen, a.err = ledger.OpenCheckpoint(a.note, b.logKey)
+		}
 		if a.err != nil {
 			silent = append(silent, fmt.Sprintf("%s (%v)", a.who, a.err))
 			continue
 		}
-		reached++
-		for _, note := range a.notes {
-			seen, err := ledger.OpenCheckpoint(note, b.logKey)
-			if err != nil {
-				continue
-			}
-			if lock := b.compare(now, seen, a.who); lock != nil && (found == nil || found.Kind == LockBehind) {
-				found = lock
-			}
+		heard++
+		if a.note == "" {
+			continue
+		}
+		if lock := b.compare(now, seen, a.who); lock != nil && (found == nil || found.Kind == LockBehind) {
+			found = lock
 		}
 	}
-	if found == nil && reached == 0 {
+	if found == nil && heard == 0 {
 		sort.Strings(silent)
 		found = &Lock{Kind: LockUnreachable, Size: now.Size, Reason: "nobody could be asked what they last saw of this log: " + verdict.Short(strings.Join(silent, "; "))}
 	}
@@ -229,55 +238,85 @@ func (b *Broker) examineOthers(ctx context.Context, now ledger.Checkpoint) *Lock
 }
 
 type answer struct {
-	who   string
-	notes []string
-	err   error
+	who, note string
+	err       error
 }
 
-// asker is somebody who may know a later checkpoint of this broker's log.
+// asker is somebody who may know a later checkpoint of this broker's log. The answer is
+// theirs and fresh, "" if they hold none.
 type asker struct {
 	who string
-	ask func(context.Context) ([]string, error)
+	ask func(context.Context) (note string, err error)
 }
 
-func (b *Broker) askers() (list []asker) {
+// askers gives everybody to ask. others says that there is somebody who may have seen this
+// log, whether they can be asked or not.
+func (b *Broker) askers() (list []asker, others bool) {
 	for key, w := range b.cfg.Witnesses {
-		list = append(list, asker{"witness " + originOf(key), func(ctx context.Context) ([]string, error) {
-			note, err := w.Latest(ctx, b.origin)
-			if err != nil || note == "" {
-				return nil, err
-			}
-			return []string{note}, nil
-		}})
+		list = append(list, asker{"witness " + originOf(key), func(ctx context.Context) (string, error) { return w.Latest(ctx, b.origin) }})
 	}
-	for origin, p := range b.peers() {
-		list = append(list, asker{"peer " + origin, func(ctx context.Context) ([]string, error) {
-			notes, err := p.Seen(ctx, b.origin)
-			return notes[:min(len(notes), maxPeerCheckpoints)], err
-		}})
-	}
-	return list
-}
-
-// peers gives the brokers to ask: those configured, and the other owners' under activated
-// agreements, at the address of their descriptors.
-func (b *Broker) peers() map[string]Peer {
-	peers := make(map[string]Peer, len(b.cfg.Peers))
-	for origin, p := range b.cfg.Peers {
-		peers[origin] = p
-	}
-	if b.cfg.PeerAt == nil {
-		return peers
-	}
-	for _, parsed := range b.activeAgreements() {
-		for _, owner := range b.otherOwners(parsed) {
-			origin := originOf(owner.Broker.LogKey)
-			if _, found := peers[origin]; !found && owner.Broker.Address != "" {
-				peers[origin] = b.cfg.PeerAt(owner.Broker.Address)
-			}
+	for _, p := range b.peers() {
+		others = true
+		if p.Peer != nil {
+			list = append(list, asker{"peer " + originOf(p.logKey), func(ctx context.Context) (string, error) { return b.askPeer(ctx, p) }})
 		}
 	}
-	return peers
+	for _, parsed := range b.activeAgreements() {
+		others = others || len(parsed.agreement.Ledgers.Witnesses) > 0
+	}
+	return list, others
+}
+
+// askPeer asks what a peer holds of this log. Only what its release key signed, over a nonce
+// drawn for this question, is its answer.
+func (b *Broker) askPeer(ctx context.Context, p knownPeer) (string, error) {
+	asked := release.SeenRequest{Version: release.Version, Log: b.logKey, Nonce: wire.Hash(keys.GenerateSecret().MarshalSecret())}
+	question, err := release.NewSeenRequest(asked)
+	if err != nil {
+		return "", err
+	}
+	data, err := p.Seen(ctx, question)
+	if err != nil {
+		return "", err
+	}
+	seen, err := release.VerifySeen(data, p.releaseKey, p.name, asked)
+	return seen.Checkpoint, err
+}
+
+// knownPeer is the broker of another owner of an activated agreement. Peer is nil if there
+// is no way to reach it.
+type knownPeer struct {
+	Peer
+	logKey     string
+	releaseKey keys.PublicKey
+	name       wire.ID
+}
+
+// peers gives the brokers of the other owners under activated agreements, where this broker
+// was told they are, else at the address of their descriptors. Each is known by its keys: a
+// party that takes over another's origin, or log key, takes nobody's place.
+func (b *Broker) peers() (list []knownPeer) {
+	for _, parsed := range b.activeAgreements() {
+		for _, owner := range b.otherOwners(parsed) {
+			info := owner.Broker
+			p := knownPeer{nil, info.LogKey, info.ReleaseKey, owner.Name}
+			if slices.ContainsFunc(list, func(q knownPeer) bool {
+				return q.logKey == p.logKey && q.releaseKey == p.releaseKey && q.name == p.name
+			}) {
+				continue
+			}
+			switch told, byOrigin := b.cfg.Peers[info.LogKey], b.cfg.Peers[originOf(info.LogKey)]; {
+			case told != nil:
+				p.Peer = told
+			case byOrigin != nil:
+				p.Peer = byOrigin
+			case b.cfg.PeerAt != nil && info.Address != "":
+				p.Peer = b.cfg.PeerAt(info.Address)
+			}
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // activeAgreements lists what is activated and readable; what is not can't be asked about.

@@ -12,7 +12,9 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/broker"
+	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
+	"strongroom.dev/release"
 	"strongroom.dev/store/tilelog"
 	"strongroom.dev/wire"
 )
@@ -141,13 +143,26 @@ func TestWitnessNotConfigured(t *testing.T) {
 	}
 }
 
-// peer is another party's broker that holds checkpoints of alpha's log.
+// peer is beta's broker, which holds a checkpoint of alpha's log or none.
 type peer struct {
-	notes []string
-	err   error
+	key  *keys.SigningKey
+	note string
+	err  error
 }
 
-func (p peer) Seen(context.Context, string) ([]string, error) { return p.notes, p.err }
+func (w *world) peer(note string) peer { return peer{w.betaRelease, note, nil} }
+
+func (p peer) Seen(_ context.Context, question []byte) ([]byte, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	asked, err := release.ParseSeenRequest(question)
+	if err != nil {
+		return nil, err
+	}
+	return release.NewSeen(p.key, "beta-org", asked, p.note)
+}
+
 func (p peer) Consistency(context.Context, int64, int64) ([]wire.Hash, error) {
 	return nil, errors.New("not asked in this test")
 }
@@ -171,7 +186,7 @@ func (h *house) setBack(t *testing.T, copied string, log, stateToo bool) *house 
 		must(t, os.WriteFile(filepath.Join(h.w.dir, "state.db"), data, 0o600))
 	}
 	again := h.w.newHouse()
-	again.cfg.Witnesses, again.cfg.Peers = h.cfg.Witnesses, h.cfg.Peers
+	again.cfg.Witnesses, again.cfg.Peers, again.cfg.PeerAt = h.cfg.Witnesses, h.cfg.Peers, h.cfg.PeerAt
 	again.agreement = h.agreement
 	return again
 }
@@ -185,7 +200,7 @@ func (h *house) keep(t *testing.T) (string, *house) {
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(copied, "state.db"), data, 0o600))
 	again := h.w.newHouse()
-	again.cfg.Witnesses, again.cfg.Peers, again.agreement = h.cfg.Witnesses, h.cfg.Peers, h.agreement
+	again.cfg.Witnesses, again.cfg.Peers, again.cfg.PeerAt, again.agreement = h.cfg.Witnesses, h.cfg.Peers, h.cfg.PeerAt, h.agreement
 	return copied, again
 }
 
@@ -215,7 +230,7 @@ func TestRollback(t *testing.T) {
 			spent.granted(b)
 			must1(spent.live(b, commitment("answer")))
 			if c.others == "peer" {
-				h.cfg.Peers = map[string]broker.Peer{"broker.example/beta": peer{notes: []string{"junk", h.log.Checkpoint()}}}
+				h.cfg.Peers = map[string]broker.Peer{"broker.example/beta": w.peer(h.log.Checkpoint())}
 			}
 			h = h.setBack(t, copied, c.log, c.state)
 			b = h.open()
@@ -366,6 +381,7 @@ func TestNobodyReachable(t *testing.T) {
 	one := newWitness(t, w, "one")
 	h := w.newHouse()
 	h.cfg.Witnesses = w.witnesses(1, one)
+	h.cfg.PeerAt = nil
 	_, a := h.ready()
 	r := w.newRoom(a, w.newRun(a))
 	r.granted(h.broker)
@@ -452,4 +468,103 @@ func TestSoftwareNotAllowed(t *testing.T) {
 	b, a := h.ready()
 	_, err := w.newRoom(a, w.newRun(a)).ask(b)
 	refusedBy(t, err, "agreement.class")
+}
+
+// held gives what a broker says it holds of beta's log.
+func (w *world) held(b *broker.Broker) string {
+	asked := release.SeenRequest{Version: release.Version, Log: w.descriptors["beta"].Broker.LogKey, Nonce: wire.HashOf([]byte(randomID()))}
+	question, err := release.NewSeenRequest(asked)
+	must(w.t, err)
+	answer, err := b.Seen(ctx, question)
+	must(w.t, err)
+	seen, err := release.VerifySeen(answer, w.keys.ReleaseKey().Public(), "alpha-org", asked)
+	must(w.t, err)
+	return seen.Checkpoint
+}
+
+// TestAnsweredForOthers sets a broker back while nobody but somebody on the way answers.
+func TestAnsweredForOthers(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses = w.witnesses(1, one)
+	_, a := h.ready()
+	copied, h := h.keep(t)
+	w.newRoom(a, w.newRun(a)).granted(h.open())
+	one.set(true)
+	h = h.setBack(t, copied, true, true)
+	recorded := must1(w.peer("").Seen(ctx, must1(release.NewSeenRequest(release.SeenRequest{Log: w.descriptors["alpha"].Broker.LogKey, Nonce: wire.HashOf([]byte("old"))}))))
+	for name, answers := range map[string]broker.Peer{
+		"unsigned":                 saying(`{"checkpoints":[]}`),
+		"an answer from before":    saying(recorded),
+		"signed by somebody else":  peer{key: w.signing["beta"]},
+		"a checkpoint of no log":   w.peer("junk"),
+		"a checkpoint not of ours": w.peer(w.betaLog.Checkpoint()),
+	} {
+		h.cfg.PeerAt = func(string) broker.Peer { return answers }
+		if s := must1(h.open().Status(ctx)); s.Serving || s.Lock.Kind != broker.LockUnreachable {
+			t.Errorf("%s: serving %v, lock %+v", name, s.Serving, s.Lock)
+		}
+	}
+}
+
+// saying answers the same to every question.
+type saying []byte
+
+func (s saying) Seen(context.Context, []byte) ([]byte, error)                   { return s, nil }
+func (s saying) Consistency(context.Context, int64, int64) ([]wire.Hash, error) { return nil, errDown }
+
+// junkNote is a witness whose answers lose the log's own signature on the way.
+type junkNote struct{ *witness }
+
+func (j junkNote) Latest(ctx context.Context, origin string) (string, error) {
+	note, err := j.witness.Latest(ctx, origin)
+	text, _, _ := strings.Cut(note, "\n\n")
+	return text + "\n\n", err
+}
+
+func TestWitnessAnswerStripped(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses, h.cfg.PeerAt = w.witnesses(1, one), nil
+	_, a := h.ready()
+	copied, h := h.keep(t)
+	w.newRoom(a, w.newRun(a)).granted(h.open())
+	h = h.setBack(t, copied, true, true)
+	h.cfg.Witnesses[one.key()] = junkNote{one}
+	if s := must1(h.open().Status(ctx)); s.Serving || s.Lock.Kind != broker.LockUnreachable {
+		t.Errorf("serving %v, lock %+v", s.Serving, s.Lock)
+	}
+}
+
+// TestNobodyToAsk opens a broker with an active agreement that was told of nobody.
+func TestNobodyToAsk(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	h.ready()
+	h.cfg.PeerAt = nil
+	if s := must1(h.open().Status(ctx)); s.Serving || s.Lock.Kind != broker.LockUnreachable {
+		t.Errorf("serving %v, lock %+v", s.Serving, s.Lock)
+	}
+	h.cfg.NeverServed = true
+	if s := must1(h.open().Status(ctx)); !s.Serving {
+		t.Errorf("locked: %+v", s.Lock)
+	}
+}
+
+// TestPeerDisplaced lets a party take over another's origin.
+func TestPeerDisplaced(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	_, a := h.ready()
+	copied, h := h.keep(t)
+	b := h.open()
+	w.newRoom(a, w.newRun(a)).granted(b)
+	later := h.log.Checkpoint()
+	h = h.setBack(t, copied, true, true)
+	h.cfg.Peers = map[string]broker.Peer{w.descriptors["beta"].Broker.LogKey: w.peer(later), w.betaLog.Origin(): saying("{}")}
+	if s := must1(h.open().Status(ctx)); s.Serving || s.Lock.Kind != broker.LockBehind {
+		t.Errorf("serving %v, lock %+v", s.Serving, s.Lock)
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strconv"
 
-	"strongroom.dev/ledger"
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -182,27 +181,24 @@ func (b *Broker) Consistency(_ context.Context, asked release.ConsistencyRequest
 // Checkpoint gives the latest signed checkpoint of this broker's log.
 func (b *Broker) Checkpoint() string { return b.cfg.Log.Checkpoint() }
 
-// Seen gives the checkpoints this broker holds of logs of an origin, its own excepted. Two
-// parties may use one origin: whoever asks knows the right key. It works on a locked broker
+// Seen answers what this broker last accepted of a log, signed. It works on a locked broker
 // too, so that two brokers can wake each other.
-func (b *Broker) Seen(origin string) ([]string, error) {
-	list := []string{}
-	err := b.cfg.State.View(func(tx Tx) error {
-		var bad error
-		err := tx.Scan(tableSeen, origin+"+", origin+",", func(key string, _ []byte) bool { // "," follows "+"
-			record, err := load[seenRecord](tx, tableSeen, key)
-			if err == nil {
-				if c, err := ledger.ReadCheckpoint(record.Checkpoint); err == nil && c.Origin == origin {
-					list = append(list, record.Checkpoint)
-				}
-			}
-			bad = errors.Join(bad, err)
-			return len(list) < maxPeerCheckpoints
-		})
-		return errors.Join(err, bad)
+func (b *Broker) Seen(_ context.Context, data []byte) ([]byte, error) {
+	asked, err := release.ParseSeenRequest(data)
+	if err != nil {
+		return nil, err
+	}
+	var held *seenRecord
+	err = b.cfg.State.View(func(tx Tx) (err error) {
+		held, err = load[seenRecord](tx, tableSeen, asked.Log)
+		return err
 	})
 	if err != nil {
 		return nil, broken("to read the broker's state", err)
 	}
-	return list, nil
+	checkpoint := ""
+	if held != nil {
+		checkpoint = held.Checkpoint
+	}
+	return release.NewSeen(b.cfg.Keys.ReleaseKey(), b.name, asked, checkpoint)
 }

@@ -46,6 +46,7 @@ type world struct {
 	image       dev.Measurement
 	betaLog     *tilelog.Log
 	betaNotes   map[int64]string // beta's checkpoint of each size it had
+	betaRelease *keys.SigningKey
 	header      []byte
 	fileKey     []byte
 	statements  map[wire.ID]*agreement.SignedDataset // by owner
@@ -91,6 +92,7 @@ func (w *world) makeParty(id wire.ID) {
 		w.keys = w.writeKeys(identity, releaseKey, logSecret)
 	}
 	if id == "beta" {
+		w.betaRelease = releaseKey
 		signer, err := ledger.ParseSigner(logSecret)
 		must(w.t, err)
 		must(w.t, tilelog.Create(filepath.Join(w.dir, "beta"), signer))
@@ -259,7 +261,8 @@ func (w *world) newHouse() *house {
 
 func (w *world) config(s broker.State, log broker.Log) broker.Config {
 	return broker.Config{Own: []*agreement.SignedParty{w.descriptors["alpha"]}, State: s, Log: log, Keys: w.keys,
-		Platforms: []attest.Platform{dev.New()}, Now: w.now, InsecureAllowSoftware: true}
+		Platforms: []attest.Platform{dev.New()}, Now: w.now, InsecureAllowSoftware: true,
+		PeerAt: func(string) broker.Peer { return w.peer("") }}
 }
 
 // open starts the broker.

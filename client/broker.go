@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 
 	"strongroom.dev/broker"
 	"strongroom.dev/release"
@@ -58,11 +57,9 @@ func (b *Broker) Checkpoint(ctx context.Context) (string, error) {
 	return string(data), err
 }
 
-// Seen gives the checkpoints the broker holds of logs of an origin; the caller checks them.
-func (b *Broker) Seen(ctx context.Context, origin string) ([]string, error) {
-	var answer broker.SeenAnswer
-	err := b.get(ctx, broker.PathSeen+"?origin="+url.QueryEscape(origin), &answer, 16*release.MaxCheckpoint)
-	return answer.Checkpoints, err
+// Seen relays the question what the broker last accepted of a log.
+func (b *Broker) Seen(ctx context.Context, question []byte) ([]byte, error) {
+	return b.Post(ctx, release.PathSeen, question)
 }
 
 // Status gives what the broker tells anyone. Nothing of it is signed.

@@ -22,7 +22,8 @@ type Ledger struct {
 	URL string // such as http://host:7500
 	Key string // the ledger's verifier key
 	// LogKey is the verifier key of the log that is to be cosigned. It is needed where the
-	// ledger takes anybody's log and has not seen this one yet; optional elsewhere.
+	// ledger takes anybody's log and has not seen this one yet; optional elsewhere. Where it is
+	// set, a checkpoint that this key did not sign is refused.
 	LogKey string
 	// HTTP makes the exchanges; nil makes a client for each.
 	HTTP *http.Client
@@ -152,8 +153,8 @@ func (l *Ledger) Cosign(ctx context.Context, origin string, old int64, proof []w
 
 // Latest gives the checkpoint that the ledger cosigned last of the log with that name, ""
 // if there is none. The ledger's signed answer to a fresh nonce says so, so that nobody on
-// the way can show an old one. That the log's own key signed the checkpoint is for the
-// caller to check.
+// the way can show an old one. That the log's own key signed the checkpoint is checked if
+// LogKey is set, else for the caller to check.
 func (l *Ledger) Latest(ctx context.Context, origin string) (checkpoint string, err error) {
 	nonce := wire.Hash(keys.GenerateSecret().MarshalSecret())
 	var a ledger.WitnessedAnswer
@@ -173,6 +174,12 @@ func (l *Ledger) Latest(ctx context.Context, origin string) (checkpoint string, 
 	}
 	if c.Origin != origin || c.Size != said.Size || c.Root != said.Root {
 		return "", verdict.NotGenuine("ledger.witnessed", fmt.Sprintf("the checkpoint of %d entries that the ledger's statement is about", said.Size), fmt.Sprintf("one of %d entries of %s", c.Size, c.Origin), "something on the way to the shared ledger changes answers; ask again")
+	}
+	if l.LogKey != "" {
+		_, err = ledger.OpenCheckpoint(a.Checkpoint, l.LogKey)
+	}
+	if err != nil {
+		return "", err
 	}
 	return a.Checkpoint, nil
 }

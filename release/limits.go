@@ -2,7 +2,8 @@ package release
 
 import "strongroom.dev/wire"
 
-// Paths of a broker's HTTP interface; every one takes a POST but the last two.
+// Paths of a broker's HTTP interface; every one takes a POST but
+// PathCheckpoint and PathStatus.
 const (
 	PathChallenge   = "/v1/challenge"
 	PathRelease     = "/v1/release"
@@ -10,6 +11,7 @@ const (
 	PathConsistency = "/v1/consistency"
 	PathCheckpoint  = "/v1/checkpoint"
 	PathStatus      = "/v1/status"
+	PathSeen        = "/v1/seen"
 )
 
 // Limits of messages, in bytes, checked before anything is parsed.
@@ -28,6 +30,8 @@ const (
 	MaxHeader = 64 << 10
 	// MaxCheckpoint is that of a signed checkpoint: 32 cosignatures of 200 bytes.
 	MaxCheckpoint = 16 << 10
+	// MaxLogKey is that of a log's verifier key: a name of 255 bytes and a key.
+	MaxLogKey = 512
 	// MaxPeers is the most other brokers' checkpoints in a request, and logs seen.
 	MaxPeers = 64
 	// MaxProof is the most hashes in a proof of a log: a tree has fewer than 2^63 entries, and a

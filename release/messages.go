@@ -114,6 +114,7 @@ const (
 	ChallengeType   = "strongroom/challenge/v1"
 	LiveRequestType = "strongroom/live-request/v1"
 	LiveType        = "strongroom/live/v1"
+	SeenType        = "strongroom/seen/v1"
 )
 
 // Granted is the body of a broker's grant, a document of type GrantType signed by its

@@ -37,6 +37,7 @@ func Broker(b *broker.Broker, logger *slog.Logger) http.Handler {
 	signed(release.PathChallenge, release.MaxSmall, b.Challenge)
 	signed(release.PathRelease, release.MaxRequest, b.Release)
 	signed(release.PathLive, release.MaxSmall, b.Live)
+	signed(release.PathSeen, release.MaxSmall, b.Seen)
 	mux.Handle("POST "+release.PathConsistency, limited(busy, answering(logger, func(w http.ResponseWriter, r *http.Request) error {
 		var asked release.ConsistencyRequest
 		if err := readJSON(w, r, release.MaxSmall, &asked); err != nil {
@@ -48,10 +49,6 @@ func Broker(b *broker.Broker, logger *slog.Logger) http.Handler {
 		writeBody(w, http.StatusOK, "text/plain; charset=utf-8", []byte(b.Checkpoint()))
 	})
 	mux.HandleFunc("GET "+release.PathStatus, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, b.Public()) })
-	mux.Handle("GET "+broker.PathSeen, limited(busy, answering(logger, func(w http.ResponseWriter, r *http.Request) error {
-		list, err := b.Seen(r.URL.Query().Get("origin"))
-		return answerJSON(w)(broker.SeenAnswer{Checkpoints: list}, err)
-	})))
 	return mux
 }
 

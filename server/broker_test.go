@@ -17,6 +17,7 @@ import (
 	"strongroom.dev/broker"
 	"strongroom.dev/client"
 	"strongroom.dev/internal/world"
+	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
 	"strongroom.dev/server"
@@ -82,8 +83,17 @@ func TestBroker(t *testing.T) {
 		if err != nil || rerr != nil || now.Size != status.Size || len(proof) == 0 {
 			t.Errorf("proof %v of %+v, %v %v", proof, now, err, rerr)
 		}
-		if seen, err := c.Seen(t.Context(), "a log it never saw"); err != nil || len(seen) != 0 {
-			t.Errorf("seen %q %v", seen, err)
+		asked := release.SeenRequest{Version: release.Version, Log: "a log it never saw", Nonce: wire.HashOf([]byte("nonce"))}
+		question, err := release.NewSeenRequest(asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.Seen(t.Context(), question)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen, err := release.VerifySeen(answer, releaseKeyOf(t, w), b.Name(), asked); err != nil || seen.Checkpoint != "" {
+			t.Errorf("seen %+v %v", seen, err)
 		}
 	})
 	t.Run("keeps officers' paths off", func(t *testing.T) {
@@ -96,6 +106,20 @@ func TestBroker(t *testing.T) {
 			t.Errorf("status %d", answer.StatusCode)
 		}
 	})
+}
+
+// releaseKeyOf gives the release key of alpha's broker.
+func releaseKeyOf(t *testing.T, w *world.World) keys.PublicKey {
+	t.Helper()
+	job, _, err := w.Job("count", map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := agreement.ParseParty(job.Parties[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Broker.ReleaseKey
 }
 
 func refusedWith(t *testing.T, err error, check string, status int) {

@@ -57,7 +57,33 @@ func (a *app) brokerAdmin(ctx context.Context, h *home.Home) (brokerAdmin, error
 		return &servingBroker{client.NewBrokerAdmin(path), done}, nil
 	}
 	done()
-	return a.openBroker(ctx, h, broker.Config{})
+	cfg, err := a.restingConfig(h)
+	if err != nil {
+		return nil, err
+	}
+	return a.openBroker(ctx, h, cfg)
+}
+
+// restingConfig gives what a broker that is not serving is opened with: whoever may have seen
+// more of its log is asked for officers' acts too, lest they be written behind a log that was
+// set back.
+func (a *app) restingConfig(h *home.Home) (broker.Config, error) {
+	known, served, err := readOthers(h)
+	if err != nil {
+		return broker.Config{}, err
+	}
+	own, err := h.Descriptor()
+	if err != nil {
+		return broker.Config{}, err
+	}
+	info, err := ownBroker(own)
+	if err != nil {
+		return broker.Config{}, err
+	}
+	if !served {
+		return broker.Config{NeverServed: true}, nil
+	}
+	return known.config(info.LogKey)
 }
 
 // socketPath gives a path by which a Unix socket can be reached, though the kernel takes no

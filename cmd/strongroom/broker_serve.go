@@ -11,14 +11,10 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"strongroom.dev/broker"
-	"strongroom.dev/client"
-	"strongroom.dev/ledger"
 	"strongroom.dev/server"
 	"strongroom.dev/verdict"
 )
@@ -27,7 +23,7 @@ import (
 type brokerFlags struct {
 	listen           string
 	insecureSoftware bool
-	witnesses, peers []string
+	others           brokerOthers
 }
 
 func (a *app) brokerServe() *cobra.Command {
@@ -38,6 +34,9 @@ func (a *app) brokerServe() *cobra.Command {
 		Long: `Serves until it is told to stop. Before it serves it asks the shared ledgers and the other
 parties' brokers what they last saw of its log: if that is more than it has, or if none
 can be asked, it refuses everything until "strongroom broker confirm".
+
+Those it was told of are remembered in broker/others.json of the home, and asked at every
+later start and for officers' commands; take one out there if it is gone for good.
 
 What passes over the network is signed or sealed end to end, so plain HTTP is enough.`,
 		Example: `  strongroom broker serve --listen 127.0.0.1:7443 \
@@ -52,37 +51,9 @@ What passes over the network is signed or sealed end to end, so plain HTTP is en
 	f := cmd.Flags()
 	f.StringVar(&flags.listen, "listen", "127.0.0.1:7443", "`HOST:PORT` to listen on; port 0 chooses one")
 	f.BoolVar(&flags.insecureSoftware, "insecure-allow-software", false, "release keys to rooms of class software too: they keep nobody out of their memory")
-	f.StringArrayVar(&flags.witnesses, "witness", nil, "where a shared ledger is, and its verifier key: `URL=KEY` (repeat)")
-	f.StringArrayVar(&flags.peers, "peer", nil, "where the broker of a log is, if not at its descriptor's address: `ORIGIN=URL` (repeat)")
+	f.StringArrayVar(&flags.others.Witnesses, "witness", nil, "where a shared ledger is, and its verifier key: `URL=KEY` (repeat)")
+	f.StringArrayVar(&flags.others.Peers, "peer", nil, "where the broker of a log is, if not at its descriptor's address: `ORIGIN=URL` (repeat)")
 	return cmd
-}
-
-// config gives what the flags say; logKey is the broker's own.
-func (f brokerFlags) config(logKey string) (broker.Config, error) {
-	cfg := broker.Config{InsecureAllowSoftware: f.insecureSoftware, Witnesses: map[string]broker.Witness{}, Peers: map[string]broker.Peer{}}
-	h := client.New() // one for all: it keeps connections
-	for _, text := range f.witnesses {
-		url, key, found := strings.Cut(text, "=")
-		if _, err := ledger.OriginOf(key); !found || !isURL(url) || err != nil {
-			return cfg, verdict.Misuse("--witness", "URL=KEY", verdict.Short(text), "the key is what `strongroom ledger serve` prints, as in http://127.0.0.1:7500=ledger.example+1a2b3c4d+AQ...")
-		}
-		w := client.NewLedger(strings.TrimSuffix(url, "/"), key, h)
-		w.LogKey = logKey
-		cfg.Witnesses[key] = w
-	}
-	for _, text := range f.peers {
-		origin, url, found := strings.Cut(text, "=")
-		if !found || origin == "" || !isURL(url) {
-			return cfg, verdict.Misuse("--peer", "ORIGIN=URL", verdict.Short(text), "the origin is the first part of the other broker's log key, as in broker.beta.example=http://127.0.0.1:7444")
-		}
-		cfg.Peers[origin] = client.NewBroker(strings.TrimSuffix(url, "/"), h)
-	}
-	cfg.PeerAt = func(address string) broker.Peer { return client.NewBroker("http://"+address, h) }
-	return cfg, nil
-}
-
-func isURL(text string) bool {
-	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
 }
 
 func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
@@ -90,8 +61,7 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := flags.config(own.LogKey)
-	if err != nil {
+	if _, err := flags.others.config(own.LogKey); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", flags.listen)
@@ -102,6 +72,15 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 	if err := keepSecrets(); err != nil {
 		return err
 	}
+	others, err := rememberOthers(h, flags.others)
+	if err != nil {
+		return err
+	}
+	cfg, err := others.config(own.LogKey)
+	if err != nil {
+		return err
+	}
+	cfg.InsecureAllowSoftware = flags.insecureSoftware
 	b, err := a.openBroker(ctx, h, cfg)
 	if err != nil {
 		return err

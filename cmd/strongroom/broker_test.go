@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"strongroom.dev/broker"
+	"strongroom.dev/ledger"
 	"strongroom.dev/wire"
 )
 
@@ -170,7 +171,11 @@ func TestBrokerAlone(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
 	var ignored map[string]any
 	answerOf(t, home, &ignored, "party", "init", "--name", "alpha", "--title", "Alpha")
-	b := startBrokerProcess(t, home, "--peer", "broker.beta=http://127.0.0.1:1")
+	_, key, err := ledger.GenerateKey("ledger.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := startBrokerProcess(t, home, "--witness", "http://127.0.0.1:1="+key)
 	if b.ready.Serving {
 		t.Error("serves though it could ask nobody")
 	}
@@ -185,5 +190,38 @@ func TestBrokerAlone(t *testing.T) {
 	}
 	if !strings.Contains(b.stop(t), "LOCKED") {
 		t.Errorf("did not say that it was locked: %s", b.stderr.String())
+	}
+}
+
+// TestBrokerAsksForOfficersToo stops a broker and commands it while nobody it was told of
+// answers: an officer's act behind a log that was set back would fork it.
+func TestBrokerAsksForOfficersToo(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	var ignored map[string]any
+	answerOf(t, home, &ignored, "party", "init", "--name", "alpha", "--title", "Alpha")
+	_, key, err := ledger.GenerateKey("ledger.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	startBrokerProcess(t, home, "--witness", "http://127.0.0.1:1="+key).stop(t)
+	startBrokerProcess(t, home).stop(t) // told of nobody this time
+	other, paper := filepath.Join(t.TempDir(), "beta"), filepath.Join(t.TempDir(), "beta.json")
+	for _, args := range [][]string{
+		{other, "party", "init", "--name", "beta", "--title", "Beta"},
+		{other, "party", "show", "-o", paper},
+		{home, "party", "add", paper, "--checked", "phone"},
+	} {
+		if out, err := strongroomCommand(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v %s", args, err, out)
+		}
+	}
+	cmd := strongroomCommand(home, "party", "revoke", "beta")
+	out, _ := cmd.CombinedOutput()
+	if !bytes.Contains(out, []byte("broker.locked")) || cmd.ProcessState.ExitCode() == 0 {
+		t.Errorf("code %d, %s", cmd.ProcessState.ExitCode(), out)
+	}
+	var s broker.Status
+	if code := answerOf(t, home, &s, "broker", "status"); code != 0 || s.Serving || s.Lock == nil || s.Lock.Kind != broker.LockUnreachable || s.Size != 0 {
+		t.Errorf("code %d, %+v", code, s)
 	}
 }
