@@ -178,11 +178,12 @@ func (st *statement) readPayload(payload []byte, b *budget) error {
 }
 
 // firmware checks Microsoft's statements about the measured firmware. One that came with the
-// evidence must be genuine and about this measurement. Of those the caller holds, the ones
-// about other measurements are of no concern here.
+// evidence must be genuine and about this measurement, every one. Of those the caller holds,
+// the ones about other measurements are of no concern here.
 func (x *examination) firmware() error {
 	const expected = "a statement by Microsoft about this very measurement"
 	const fix = "take the UVM endorsement that Azure gives out for this firmware"
+	var inside *statement
 	for _, data := range x.envelope.Statements {
 		st, err := parseStatement(data)
 		if err != nil {
@@ -191,7 +192,10 @@ func (x *examination) firmware() error {
 		if st.measurement != x.report.Measurement {
 			return x.invalid("uvm", expected, fmt.Sprintf("one about %x…, measured is %x…", st.measurement[:8], x.report.Measurement[:8]), fix)
 		}
-		x.endorsed(st, expected, fix)
+		inside = st
+	}
+	if inside != nil {
+		x.endorsed(inside, expected, fix)
 		return nil
 	}
 	var wrong error
