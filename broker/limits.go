@@ -22,6 +22,9 @@ const (
 	countWindow = 24 * time.Hour
 	// witnessPatience bounds one round of cosigning. A room waits for it.
 	witnessPatience = 10 * time.Second
+	// cosignAttempts is how often a round is made anew because strangers showed the witnesses
+	// the log as it grew.
+	cosignAttempts = 4
 	// startPatience bounds asking one witness or peer at start.
 	startPatience = 5 * time.Second
 	// maxParsed is how many parsed agreements are kept in memory.

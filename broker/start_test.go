@@ -568,3 +568,57 @@ func TestPeerDisplaced(t *testing.T) {
 		t.Errorf("serving %v, lock %+v", s.Serving, s.Lock)
 	}
 }
+
+// racing is a witness that somebody shows the log's latest checkpoint just before the broker
+// asks it to sign an earlier one.
+type racing struct {
+	*witness
+	log   func() broker.Log
+	grow  func()
+	times int
+}
+
+func (x *racing) AddCheckpoint(c context.Context, old int64, proof []wire.Hash, checkpoint string) (string, error) {
+	if x.times > 0 {
+		x.times--
+		x.grow()
+		now, err := x.log().Consistency(old, x.log().Size())
+		if err == nil {
+			_, err = x.witness.AddCheckpoint(c, old, now, x.log().Checkpoint())
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return x.witness.AddCheckpoint(c, old, proof, checkpoint)
+}
+
+func TestWitnessShownLaterCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses = w.witnesses(1, one)
+	x := &racing{witness: one, log: func() broker.Log { return h.log }}
+	h.cfg.Witnesses[one.key()] = x
+	b, a := h.ready()
+	w.newRoom(a, w.newRun(a)).granted(b)
+	stranger := w.newRoom(a, w.newRun(a))
+	must(t, stranger.getChallenge(b))
+	stranger.change = func(q *release.Request) { q.Evidence.Evidence = []byte("{}") }
+	x.grow = func() { // a refusal is recorded: anybody can make the log grow
+		if _, err := b.Release(ctx, stranger.request()); err == nil {
+			t.Error("keys without evidence")
+		}
+	}
+	x.times = 2
+	w.newRoom(a, w.newRun(a)).granted(b)
+	if s := must1(b.Status(ctx)); !s.Serving {
+		t.Fatalf("locked: %+v", s.Lock)
+	}
+	x.times = 100 // without end, it is no reason to lock either
+	_, err := w.newRoom(a, w.newRun(a)).ask(b)
+	refusedBy(t, err, "release.witnesses")
+	if s := must1(b.Status(ctx)); !s.Serving {
+		t.Fatalf("locked: %+v", s.Lock)
+	}
+}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -31,20 +32,29 @@ func (b *Broker) witnessed(ctx context.Context, p placed, ledgers agreement.Ledg
 	}
 	b.witnessMu.Lock()
 	defer b.witnessMu.Unlock()
-	r, err := b.receipt(p)
-	if err != nil {
-		return r, err
+	for attempt := 1; ; attempt++ {
+		r, err := b.receipt(p)
+		if err != nil {
+			return r, err
+		}
+		c, err := ledger.OpenCheckpoint(r.Checkpoint, b.logKey)
+		if err != nil {
+			return r, err
+		}
+		problems, passed := b.cosign(ctx, c, ledgers)
+		if err := b.serving(); err != nil { // a witness showed a later state of this log
+			return r, err
+		}
+		r, err = b.assemble(r, c, ledgers, problems)
+		if err == nil || !passed || attempt == cosignAttempts {
+			return r, err
+		}
 	}
-	c, err := ledger.OpenCheckpoint(r.Checkpoint, b.logKey)
-	if err != nil {
-		return r, err
-	}
-	problems := b.cosign(ctx, c, ledgers)
-	if err := b.serving(); err != nil { // a witness showed a later state of this log
-		return r, err
-	}
-	return b.assemble(r, c, ledgers, problems)
 }
+
+// errPassed says that a witness has signed a later checkpoint of this log meanwhile: the log
+// has grown, and anybody may have shown it to the witness.
+var errPassed = errors.New("has signed a later checkpoint of this log")
 
 // assemble adds the cosignatures to the receipt's checkpoint and counts them.
 func (b *Broker) assemble(r ledger.Receipt, c ledger.Checkpoint, ledgers agreement.Ledgers, problems []string) (ledger.Receipt, error) {
@@ -90,8 +100,9 @@ func noQuorum(ledgers agreement.Ledgers, have int, problems []string) error {
 }
 
 // cosign asks the witnesses of an agreement that have not signed the checkpoint yet, all at
-// once, until as many have as it demands. It gives what went wrong with the others.
-func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreement.Ledgers) (problems []string) {
+// once, until as many have as it demands. It gives what went wrong with the others; passed says
+// that some of them are worth asking about the log as it is by now.
+func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreement.Ledgers) (problems []string, passed bool) {
 	if b.cosigned.lines == nil || b.cosigned.size != c.Size {
 		b.cosigned.size, b.cosigned.lines = c.Size, make(map[string]string)
 	}
@@ -130,13 +141,14 @@ func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreem
 		s := <-signatures
 		if s.err != nil {
 			delete(b.cosigned.known, s.key)
+			passed = passed || errors.Is(s.err, errPassed)
 			problems = append(problems, fmt.Sprintf("%s: %v", s.name, s.err))
 			continue
 		}
 		b.cosigned.lines[s.key], b.cosigned.known[s.key] = s.lines, c.Size
 		have++
 	}
-	return problems
+	return problems, passed
 }
 
 // ownLine demands that a witness gave one signature line in its own name: any other could
@@ -150,7 +162,7 @@ func ownLine(lines, key string) error {
 
 // ask has one witness sign a checkpoint that extends what it last signed. Where that is not
 // known, or turns out to be something else, the witness is asked; if it has seen what this
-// log does not extend, the broker locks.
+// log, as it is now, does not extend, the broker locks.
 func (b *Broker) ask(ctx context.Context, w Witness, name string, c ledger.Checkpoint, old int64, known bool) (lines string, err error) {
 	if known {
 		if lines, err = b.addCheckpoint(ctx, w, c, old); err == nil {
@@ -167,12 +179,23 @@ func (b *Broker) ask(ctx context.Context, w Witness, name string, c ledger.Check
 		if err != nil {
 			return "", fmt.Errorf("its checkpoint of this log: %w", err)
 		}
-		if lock := b.compare(c, seen, "witness "+name); lock != nil {
+		now, err := ledger.OpenCheckpoint(b.cfg.Log.Checkpoint(), b.logKey)
+		if err != nil {
+			return "", broken("a checkpoint signed by the log key of the descriptor", err)
+		}
+		if lock := b.compare(now, seen, "witness "+name); lock != nil {
 			return "", b.shut(*lock)
+		}
+		if seen.Size > c.Size {
+			return "", errPassed
 		}
 		old = seen.Size
 	}
-	return b.addCheckpoint(ctx, w, c, old)
+	lines, err = b.addCheckpoint(ctx, w, c, old)
+	if err != nil && ctx.Err() == nil && b.cfg.Log.Size() > c.Size {
+		err = fmt.Errorf("%w, or so it seems: %w", errPassed, err)
+	}
+	return lines, err
 }
 
 func (b *Broker) addCheckpoint(ctx context.Context, w Witness, c ledger.Checkpoint, old int64) (string, error) {
