@@ -81,3 +81,12 @@ func Open(data []byte, trusted []keys.PublicKey, now time.Time) (Bundle, error) 
 	}
 	return b, nil
 }
+
+// Follows checks that the bundle may take the place of another one that the caller has been
+// using: endorsements never go back in time.
+func (b Bundle) Follows(old Bundle) error {
+	if b.Created.Time().Before(old.Created.Time()) {
+		return verdict.Refuse("endorsements.rollback", "a bundle made at "+old.Created.String()+" or later", "one made at "+b.Created.String(), "use the newest bundle")
+	}
+	return nil
+}

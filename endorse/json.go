@@ -8,7 +8,7 @@ import (
 
 // frame is an object or array that is being read.
 type frame struct {
-	start   int64
+	start   int
 	object  bool
 	key     string // the member whose value comes next, "" before a member's name
 	members map[string]string
@@ -39,57 +39,79 @@ func partings() []parted {
 }
 
 // json walks through a JSON text once. Objects that are Intel's responses are kept as they
-// stand, every string is looked into.
+// stand, every string is looked into. The text is known to be valid, so that the walk need
+// not look for errors of form.
 func (p *parser) json(data []byte, nesting int) {
 	if !json.Valid(data) {
 		return
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
 	var stack []*frame
-	for {
-		token, err := dec.Token()
-		if err != nil {
-			return
-		}
+	for at := 0; at < len(data); {
 		top := (*frame)(nil)
 		if len(stack) > 0 {
 			top = stack[len(stack)-1]
 		}
-		switch v := token.(type) {
-		case json.Delim:
-			if v == '{' || v == '[' {
-				if top != nil && top.object {
-					top.note("")
-				}
-				if len(stack) == maxDepth {
-					return
-				}
-				stack = append(stack, &frame{start: dec.InputOffset() - 1, object: v == '{'})
-				continue
+		switch c := data[at]; c {
+		case ' ', '\t', '\r', '\n', ',', ':':
+			at++
+		case '{', '[':
+			top.other()
+			if len(stack) == maxDepth {
+				return
 			}
+			stack = append(stack, &frame{start: at, object: c == '{'})
+			at++
+		case '}', ']':
+			at++
 			stack = stack[:len(stack)-1]
-			p.closed(top, data[top.start:dec.InputOffset()])
-		case string:
-			p.str(top, v, nesting)
+			p.closed(top, data[top.start:at])
+		case '"':
+			end := stringEnd(data, at)
+			p.str(top, data[at:end], nesting)
+			at = end
 		default:
-			if top != nil && top.object {
-				top.note("")
+			top.other()
+			for at < len(data) && bytes.IndexByte([]byte(" \t\r\n,]}"), data[at]) < 0 {
+				at++
 			}
 		}
 	}
 }
 
-// str takes a string token: a member's name, or a value.
-func (p *parser) str(top *frame, v string, nesting int) {
+// stringEnd gives the offset behind the string that starts at an offset.
+func stringEnd(data []byte, at int) int {
+	for at++; data[at] != '"'; at++ {
+		if data[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// other ends the member that was being read, of a value that is no string.
+func (f *frame) other() {
+	if f != nil && f.object {
+		f.note("")
+	}
+}
+
+// str takes a string with its quotes: a member's name, or a value.
+func (p *parser) str(top *frame, quoted []byte, nesting int) {
+	plain := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(plain, '\\') >= 0 {
+		var text string
+		if json.Unmarshal(quoted, &text) != nil {
+			return
+		}
+		plain = []byte(text)
+	}
 	switch {
 	case top == nil || !top.object:
-		p.any([]byte(v), nesting+1)
+		p.any(plain, nesting+1)
 	case top.key == "":
-		top.key = v + "\x00" // never empty, even for the member ""
-	default:
-		if !top.note(v) {
-			p.any([]byte(v), nesting+1)
-		}
+		top.key = string(plain) + "\x00" // never empty, even for the member ""
+	case !top.note(string(plain)):
+		p.any(plain, nesting+1)
 	}
 }
 

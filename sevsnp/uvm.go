@@ -177,9 +177,9 @@ func (st *statement) readPayload(payload []byte, b *budget) error {
 	return nil
 }
 
-// firmware checks Microsoft's statements about the measured firmware. One that came with the
-// evidence must be genuine and about this measurement, every one. Of those the caller holds,
-// the ones about other measurements are of no concern here.
+// firmware checks Microsoft's statements about the measured firmware. Each that came with the
+// evidence must be genuine and about this measurement. Of those the caller holds, the ones
+// about other measurements are of no concern here.
 func (x *examination) firmware() error {
 	const expected = "a statement by Microsoft about this very measurement"
 	const fix = "take the UVM endorsement that Azure gives out for this firmware"
