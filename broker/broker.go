@@ -131,6 +131,9 @@ type Broker struct {
 	witnessMu sync.Mutex
 	cosigned  cosigned
 
+	// troubles is what went wrong with witnesses in the latest round of cosigning.
+	troubles atomic.Pointer[[]string]
+
 	refusals bucket
 	counters counters
 	parsed   parsedCache

@@ -17,8 +17,32 @@ import (
 type confirmFacts struct {
 	Lock   LockKind `json:"lock"`
 	Reason string   `json:"reason"`
+	// Size and Seen are what was confirmed: how many entries the log had, and the other
+	// checkpoint that was known of it; none if the broker's own records showed it.
+	Size int64           `json:"size"`
+	Seen *seenCheckpoint `json:"seen,omitempty"`
 	// Unconfirmed are the agreements that must be activated again.
 	Unconfirmed []wire.Digest `json:"unconfirmed"`
+}
+
+type seenCheckpoint struct {
+	Size int64     `json:"size"`
+	Root wire.Hash `json:"root"`
+}
+
+// Confirmation names the lock that officers looked at; see [Lock.Confirmation].
+type Confirmation struct {
+	Lock LockKind `json:"lock"`
+	Size int64    `json:"size"`
+	Seen string   `json:"seen"`
+}
+
+// Confirmation names a lock, for [Broker.Confirm]; it is empty for nil.
+func (l *Lock) Confirmation() Confirmation {
+	if l == nil {
+		return Confirmation{}
+	}
+	return Confirmation{l.Kind, l.Size, l.Seen}
 }
 
 // Confirm is the officers' word that a locked broker may go on (R3, R15). After a rollback
@@ -26,17 +50,23 @@ type confirmFacts struct {
 // revoked besides what the state remembers, every agreement has to be activated again, and
 // what was on its way when the log was set back is refused. Witnesses that saw the lost part
 // will not sign this log again; agreements that demand them need a new log key.
-func (b *Broker) Confirm(ctx context.Context) (Event, error) {
+//
+// What is confirmed is the lock they looked at. If by now it is another, or somebody who can
+// be asked again shows something worse, the broker locks for that, and it is confirmed anew.
+func (b *Broker) Confirm(ctx context.Context, of Confirmation) (Event, error) {
 	b.logMu.Lock() // nothing may be brought into the log meanwhile
-	ev, err := b.confirm(ctx)
+	ev, err := b.confirm(ctx, of)
 	b.logMu.Unlock()
 	return b.eventDone(ctx, ev, err)
 }
 
-func (b *Broker) confirm(ctx context.Context) (Event, error) {
+func (b *Broker) confirm(ctx context.Context, of Confirmation) (Event, error) {
 	l := b.lock.Load()
 	if l == nil {
 		return Event{}, verdict.Refuse("broker.locked", "a broker that is locked", "one that serves", "there is nothing to confirm")
+	}
+	if l.Confirmation() != of {
+		return Event{}, anotherLock(*l, "what was confirmed is not why it is locked")
 	}
 	ev := Event{Kind: "confirm", TimeMS: b.now().UnixMilli(), Notes: []string{}, Done: "the broker serves again; it was locked: " + l.Reason}
 	agrees, err := b.agrees(ctx, l)
@@ -54,7 +84,10 @@ func (b *Broker) confirm(ctx context.Context) (Event, error) {
 	}
 	err = b.cfg.State.Update(func(tx Tx) error {
 		ev.Notes = []string{}
-		facts := confirmFacts{l.Kind, verdict.Short(l.Reason), []wire.Digest{}}
+		facts := confirmFacts{Lock: l.Kind, Reason: verdict.Short(l.Reason), Size: l.Size, Unconfirmed: []wire.Digest{}}
+		if seen := b.seenBy(*l); l.Seen != "" {
+			facts.Seen = &seenCheckpoint{seen.Size, seen.Root}
+		}
 		waiting := []queuedEntry{}
 		if !agrees {
 			if facts.Unconfirmed, err = unconfirmAll(tx, ev.TimeMS); err != nil {
@@ -87,13 +120,27 @@ func (b *Broker) confirm(ctx context.Context) (Event, error) {
 	return ev, nil
 }
 
+func anotherLock(l Lock, why string) error {
+	return verdict.Refuse("broker.confirm", "the officers' word on why the broker is locked: "+string(l.Kind)+", "+l.Reason, why,
+		"look at `strongroom broker status` again, then confirm that")
+}
+
 // agrees tells whether a locked broker's log is by now what everybody has seen, whoever
 // showed something else before included: because it was restored whole, or because nobody
 // could be asked in the first place.
 func (b *Broker) agrees(ctx context.Context, l *Lock) (bool, error) {
 	found, err := b.examine(ctx)
-	if err != nil || found != nil && found.Kind != LockUnreachable {
+	if err != nil {
 		return false, err
+	}
+	if found != nil && found.Kind != LockUnreachable {
+		if found.Kind == l.Kind && found.Size == l.Size && !worse(b, *found, *l) {
+			return false, nil
+		}
+		if err := b.setLock(*found); err != nil {
+			return false, err
+		}
+		return false, anotherLock(*b.lock.Load(), "somebody who could be asked again showed something else")
 	}
 	if l.Seen == "" {
 		return found == nil || l.Kind == LockUnreachable, nil

@@ -113,8 +113,8 @@ func (b *Broker) drain(ctx context.Context) error {
 func (b *Broker) appendBatch(ctx context.Context, list []queuedEntry) error {
 	size := b.cfg.Log.Size()
 	fresh, problem := b.notInLog(list, size)
-	if problem != "" {
-		return b.shut(Lock{Kind: LockForked, Reason: problem, Size: size})
+	if problem != nil {
+		return b.shut(*problem)
 	}
 	if len(fresh) > 0 {
 		first, err := b.cfg.Log.Append(ctx, fresh)
@@ -150,24 +150,27 @@ func (b *Broker) appendBatch(ctx context.Context, list []queuedEntry) error {
 
 // notInLog splits off the entries beyond the log's size. problem says why the queue can't be
 // what the log holds or misses.
-func (b *Broker) notInLog(list []queuedEntry, size int64) (fresh [][]byte, problem string) {
+func (b *Broker) notInLog(list []queuedEntry, size int64) (fresh [][]byte, problem *Lock) {
+	forked := func(detail, format string, args ...any) *Lock {
+		return &Lock{Kind: LockForked, Size: size, Reason: fmt.Sprintf(format, args...), Detail: detail}
+	}
 	for _, q := range list {
 		if q.number < size {
 			there, err := b.cfg.Log.Entry(q.number)
 			if err != nil {
-				return nil, fmt.Sprintf("entry %d of the log can't be read: %v", q.number, err)
+				return nil, forked(err.Error(), "entry %d of the log can't be read", q.number)
 			}
 			if !bytes.Equal(there, q.bytes) {
-				return nil, fmt.Sprintf("entry %d of the log is not what this broker recorded", q.number)
+				return nil, forked("", "entry %d of the log is not what this broker recorded", q.number)
 			}
 			continue
 		}
 		if want := size + int64(len(fresh)); q.number != want {
-			return nil, fmt.Sprintf("the next record to append is numbered %d, the log ends at %d", q.number, want)
+			return nil, forked("", "the next record to append is numbered %d, the log ends at %d", q.number, want)
 		}
 		fresh = append(fresh, q.bytes)
 	}
-	return fresh, ""
+	return fresh, nil
 }
 
 // receipt proves a record that was brought into the log, and checks that what stands there

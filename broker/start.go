@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -31,10 +32,12 @@ const (
 
 // Lock says that a broker refuses everything until its officers confirm, and why.
 type Lock struct {
-	Kind    LockKind `json:"kind"`
-	Reason  string   `json:"reason"` // for people
-	Size    int64    `json:"size"`   // of the log when it was found
-	SinceMS int64    `json:"since_ms"`
+	Kind   LockKind `json:"kind"`
+	Reason string   `json:"reason"` // for people, strangers too
+	// Detail is for officers: who was asked, and what came of it.
+	Detail  string `json:"detail,omitempty"`
+	Size    int64  `json:"size"` // of the log when it was found
+	SinceMS int64  `json:"since_ms"`
 	// Seen is the later or other checkpoint that somebody showed, signed by the log's own key;
 	// empty if the broker's own records alone showed it.
 	Seen string `json:"seen,omitempty"`
@@ -48,7 +51,7 @@ func (b *Broker) serving() error {
 	}
 	fix := "its officers look at `strongroom broker status` and decide with `strongroom broker confirm`"
 	if l.Kind == LockUnreachable {
-		fix = "it serves once a witness or peer answers: start it with `strongroom broker serve`; if none is left, its officers run `strongroom broker confirm` while it serves"
+		fix = "it serves once a witness or peer answers: its officers start it with `strongroom broker serve`; if none is left, they run `strongroom broker confirm` while it runs"
 	}
 	return verdict.Refuse("broker.locked", "a broker whose log is what others have seen", string(l.Kind)+": "+l.Reason, fix)
 }
@@ -65,7 +68,7 @@ func (b *Broker) shut(l Lock) error {
 // kept in the state. The broker is locked even if keeping it fails.
 func (b *Broker) setLock(l Lock) error {
 	l.SinceMS = b.now().UnixMilli()
-	l.Reason = strings.Trim(strconv.QuoteToASCII(l.Reason), `"`) // it may quote what a peer said
+	l.Reason, l.Detail = inASCII(l.Reason), inASCII(l.Detail) // they may quote what a peer said
 	b.lock.Store(&l)
 	if l.Kind == LockUnreachable {
 		return nil
@@ -75,6 +78,8 @@ func (b *Broker) setLock(l Lock) error {
 	}
 	return nil
 }
+
+func inASCII(text string) string { return strings.Trim(strconv.QuoteToASCII(text), `"`) }
 
 // start decides whether the broker may serve (R15), and if so finishes what was recorded.
 func (b *Broker) start(ctx context.Context) error {
@@ -165,8 +170,8 @@ func (b *Broker) examineOwn(now ledger.Checkpoint) (*Lock, error) {
 	if err != nil {
 		return nil, broken("to read the queue of records", err)
 	}
-	if _, problem := b.notInLog(list, now.Size); problem != "" {
-		return &Lock{Kind: LockForked, Size: now.Size, Reason: problem}, nil
+	if _, problem := b.notInLog(list, now.Size); problem != nil {
+		return problem, nil
 	}
 	if len(list) == 0 && m.next > now.Size {
 		return &Lock{Kind: LockBehind, Size: now.Size, Reason: fmt.Sprintf("the log has %d entries, this broker made %d", now.Size, m.next)}, nil
@@ -184,7 +189,7 @@ func (b *Broker) compare(now, seen ledger.Checkpoint, who string) *Lock {
 		err = ledger.CheckConsistency(proof, seen, now)
 	}
 	if err != nil {
-		return &Lock{Kind: LockForked, Size: now.Size, Seen: seen.Note, Reason: fmt.Sprintf("the log is not the one that %s saw at %d entries: %v", who, seen.Size, err)}
+		return &Lock{Kind: LockForked, Size: now.Size, Seen: seen.Note, Reason: fmt.Sprintf("the log is not the one that %s saw at %d entries", who, seen.Size), Detail: err.Error()}
 	}
 	return nil
 }
@@ -226,15 +231,34 @@ func (b *Broker) examineOthers(ctx context.Context, now ledger.Checkpoint) *Lock
 		if a.note == "" {
 			continue
 		}
-		if lock := b.compare(now, seen, a.who); lock != nil && (found == nil || found.Kind == LockBehind) {
+		if lock := b.compare(now, seen, a.who); lock != nil && (found == nil || worse(b, *lock, *found)) {
 			found = lock
 		}
 	}
 	if found == nil && heard == 0 {
 		sort.Strings(silent)
-		found = &Lock{Kind: LockUnreachable, Size: now.Size, Reason: "nobody could be asked what they last saw of this log: " + verdict.Short(strings.Join(silent, "; "))}
+		found = &Lock{Kind: LockUnreachable, Size: now.Size, Reason: "nobody could be asked what they last saw of this log", Detail: strings.Join(silent, "; ")}
 	}
 	return found
+}
+
+// worse orders what was found, whoever answers first: a fork before a log that is behind,
+// and of two the one that more was seen of.
+func worse(b *Broker, l, than Lock) bool {
+	if l.Kind != than.Kind {
+		return l.Kind == LockForked
+	}
+	x, y := b.seenBy(l), b.seenBy(than)
+	return x.Size > y.Size || x.Size == y.Size && bytes.Compare(x.Root[:], y.Root[:]) > 0
+}
+
+// seenBy gives the checkpoint that a lock is about, empty if there is none.
+func (b *Broker) seenBy(l Lock) ledger.Checkpoint {
+	c, err := ledger.OpenCheckpoint(l.Seen, b.logKey)
+	if err != nil {
+		return ledger.Checkpoint{}
+	}
+	return c
 }
 
 type answer struct {

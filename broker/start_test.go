@@ -244,11 +244,11 @@ func TestRollback(t *testing.T) {
 				h.cfg.Witnesses, h.cfg.Peers = nil, nil // nobody tells this time
 				refusesAll(t, w, h.open(), a, spent)
 				b = h.open()
-				ev := must1(b.Confirm(ctx))
+				ev := must1(confirm(b))
 				if len(ev.Notes) != 2 {
 					t.Errorf("notes %q", ev.Notes)
 				}
-				_, err := b.Confirm(ctx)
+				_, err := confirm(b)
 				refusedBy(t, err, "broker.locked")
 				refusedBy(t, w.newRoom(a, w.newRun(a)).getChallenge(b), "agreement.activated")
 			})
@@ -300,7 +300,7 @@ func TestRetirementOutlivesRestore(t *testing.T) {
 	must1(b.Revoke(ctx, wire.DigestOf([]byte("somebody"))))
 	h = h.setBack(t, copied, false, true)
 	b = h.open()
-	must1(b.Confirm(ctx))
+	must1(confirm(b))
 	_, err := b.Activate(ctx, w.activation(a))
 	refusedBy(t, err, "agreement.activated")
 	if ev := must1(b.Revoke(ctx, wire.DigestOf([]byte("somebody")))); ev.Number != -1 {
@@ -322,7 +322,7 @@ func TestStateLost(t *testing.T) {
 	b = h.open()
 	refusesAll(t, w, b, a, spent)
 	w.pass(time.Second)
-	must1(b.Confirm(ctx))
+	must1(confirm(b))
 	must1(b.Activate(ctx, w.activation(a)))
 	_, err := w.newRoom(a, spent.run).ask(b)
 	refusedBy(t, err, "run.once")
@@ -370,7 +370,7 @@ func TestQueuedIsNotWhatStands(t *testing.T) {
 	}
 	// After its officers confirmed, the record is in the log at another place, and lost as a release.
 	b := h.open()
-	_, err = b.Confirm(ctx)
+	_, err = confirm(b)
 	if err == nil {
 		t.Fatal("a log with a stranger's entry, which can't be read, was confirmed")
 	}
@@ -396,7 +396,7 @@ func TestNobodyReachable(t *testing.T) {
 	refusesAll(t, w, b, a, r)
 
 	t.Run("officers confirm", func(t *testing.T) {
-		ev := must1(b.Confirm(ctx))
+		ev := must1(confirm(b))
 		if len(ev.Notes) != 0 {
 			t.Errorf("notes %q", ev.Notes)
 		}
@@ -620,5 +620,68 @@ func TestWitnessShownLaterCheckpoint(t *testing.T) {
 	refusedBy(t, err, "release.witnesses")
 	if s := must1(b.Status(ctx)); !s.Serving {
 		t.Fatalf("locked: %+v", s.Lock)
+	}
+}
+
+// confirm confirms whatever lock a broker has.
+func confirm(b *broker.Broker) (broker.Event, error) {
+	return b.Confirm(ctx, must1(b.Status(ctx)).Lock.Confirmation())
+}
+
+// TestConfirmSomethingElse has officers confirm that nobody can be asked; when they do,
+// somebody can, and shows that the log was set back.
+func TestConfirmSomethingElse(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses, h.cfg.PeerAt = w.witnesses(1, one), nil
+	_, a := h.ready()
+	copied, h := h.keep(t)
+	w.newRoom(a, w.newRun(a)).granted(h.open())
+	h = h.setBack(t, copied, true, true)
+	one.set(true)
+	b := h.open()
+	looked := must1(b.Status(ctx)).Lock.Confirmation()
+	if looked.Lock != broker.LockUnreachable {
+		t.Fatalf("lock %+v", looked)
+	}
+	one.set(false)
+	for range 2 { // not the second time either
+		_, err := b.Confirm(ctx, looked)
+		refusedBy(t, err, "broker.confirm")
+		if s := must1(b.Status(ctx)); s.Serving || s.Lock.Kind != broker.LockBehind {
+			t.Fatalf("serving %v, lock %+v", s.Serving, s.Lock)
+		}
+	}
+	ev := must1(confirm(b))
+	entry := must1(ledger.ParseEntry(must1(h.log.Entry(ev.Number))))
+	for _, part := range []string{`"lock":"behind"`, `"seen":{"root":"` + one.seen.Root.String() + `","size":3}`, `"size":2`} {
+		if !strings.Contains(string(entry.Public), part) {
+			t.Errorf("%s is not in the entry: %s", part, entry.Public)
+		}
+	}
+}
+
+// TestStrangersLearnNoAddresses looks at what a locked or failing broker tells anyone.
+func TestStrangersLearnNoAddresses(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses, h.cfg.PeerAt = w.witnesses(1, one), nil
+	b, a := h.ready()
+	one.set(true)
+	_, err := w.newRoom(a, w.newRun(a)).ask(b)
+	if e := refusedBy(t, err, "release.witnesses"); strings.Contains(e.Error(), errDown.Error()) {
+		t.Errorf("told %v", e)
+	}
+	if s := must1(b.Status(ctx)); len(s.Troubles) != 1 || !strings.Contains(s.Troubles[0], errDown.Error()) {
+		t.Errorf("officers learn %q", s.Troubles)
+	}
+	b = h.open()
+	if e := refusedBy(t, w.newRoom(a, w.newRun(a)).getChallenge(b), "broker.locked"); strings.Contains(e.Error(), errDown.Error()) {
+		t.Errorf("told %v", e)
+	}
+	if l := must1(b.Status(ctx)).Lock; !strings.Contains(l.Detail, errDown.Error()) {
+		t.Errorf("officers learn %+v", l)
 	}
 }

@@ -27,6 +27,7 @@ type Status struct {
 	Agreements []AgreementStatus `json:"agreements"`
 	Datasets   []DatasetStatus   `json:"datasets"`
 	Witnesses  []string          `json:"witnesses"` // origins of the shared ledgers it was told of
+	Troubles   []string          `json:"troubles"`  // with witnesses, when they were last to sign
 	Seen       []release.SeenLog `json:"seen"`      // other owners' logs
 }
 
@@ -81,12 +82,15 @@ func (b *Broker) Public() Public {
 // Status gives everything; it works on a locked broker too.
 func (b *Broker) Status(context.Context) (Status, error) {
 	s := Status{Public: b.Public(), Descriptor: b.current.Digest(), KeyStore: b.cfg.Keys.Kind(), Lock: b.lock.Load(), Checkpoint: b.cfg.Log.Checkpoint(),
-		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Witnesses: []string{}, Seen: []release.SeenLog{},
+		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Witnesses: []string{}, Troubles: []string{}, Seen: []release.SeenLog{},
 		SinceStart: Counts{b.counters.challenges.Load(), b.counters.lives.Load(), b.counters.malformed.Load(), b.counters.refused.Load(), b.counters.unlogged.Load()}}
 	for key := range b.cfg.Witnesses {
 		s.Witnesses = append(s.Witnesses, originOf(key))
 	}
 	sort.Strings(s.Witnesses)
+	if list := b.troubles.Load(); list != nil {
+		s.Troubles = *list
+	}
 	err := b.eachAgreement(func(r agreementRecord, digest string) {
 		s.Agreements = append(s.Agreements, AgreementStatus{r.ID, r.Version, digest, string(r.Standing), r.TimeMS})
 	})

@@ -81,7 +81,7 @@ func (h *history) step(words []string) string {
 	case "revoke":
 		return event(h.broker.Revoke(ctx, h.descriptors[wire.ID(args[0])].Digest()))
 	case "confirm":
-		return event(h.broker.Confirm(ctx))
+		return event(confirm(h.broker))
 	case "publish":
 		return h.publishVersion(args[0], words[1:])
 	case "run":

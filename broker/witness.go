@@ -45,6 +45,7 @@ func (b *Broker) witnessed(ctx context.Context, p placed, ledgers agreement.Ledg
 		if err := b.serving(); err != nil { // a witness showed a later state of this log
 			return r, err
 		}
+		b.keepTroubles(problems)
 		r, err = b.assemble(r, c, ledgers, problems)
 		if err == nil || !passed || attempt == cosignAttempts {
 			return r, err
@@ -52,12 +53,38 @@ func (b *Broker) witnessed(ctx context.Context, p placed, ledgers agreement.Ledg
 	}
 }
 
+// witnessTrouble is why a witness did not sign.
+type witnessTrouble struct {
+	name wire.ID
+	err  error
+}
+
+var errNotTold = errors.New("this broker was not told where it is")
+
+// public gives what anyone may know of it.
+func (t witnessTrouble) public() string {
+	if errors.Is(t.err, errNotTold) {
+		return t.err.Error()
+	}
+	return "did not sign"
+}
+
 // errPassed says that a witness has signed a later checkpoint of this log meanwhile: the log
 // has grown, and anybody may have shown it to the witness.
 var errPassed = errors.New("has signed a later checkpoint of this log")
 
+// keepTroubles keeps what went wrong in the latest round, for officers.
+func (b *Broker) keepTroubles(problems []witnessTrouble) {
+	list := []string{}
+	for _, p := range problems {
+		list = append(list, inASCII(verdict.Short(fmt.Sprintf("%s: %v", p.name, p.err))))
+	}
+	sort.Strings(list)
+	b.troubles.Store(&list)
+}
+
 // assemble adds the cosignatures to the receipt's checkpoint and counts them.
-func (b *Broker) assemble(r ledger.Receipt, c ledger.Checkpoint, ledgers agreement.Ledgers, problems []string) (ledger.Receipt, error) {
+func (b *Broker) assemble(r ledger.Receipt, c ledger.Checkpoint, ledgers agreement.Ledgers, problems []witnessTrouble) (ledger.Receipt, error) {
 	witnesses := make([]ledger.Witness, len(ledgers.Witnesses))
 	for i, w := range ledgers.Witnesses {
 		witnesses[i] = ledger.Witness{Name: w.Name, Key: w.Key}
@@ -67,13 +94,13 @@ func (b *Broker) assemble(r ledger.Receipt, c ledger.Checkpoint, ledgers agreeme
 		}
 		note, err := ledger.AddSignatures(r.Checkpoint, lines)
 		if err != nil {
-			problems = append(problems, fmt.Sprintf("%s: %v", w.Name, err))
+			problems = append(problems, witnessTrouble{w.Name, err})
 			continue
 		}
 		c.Note = note
 		if _, err := ledger.Cosignatures(c, witnesses[i:i+1]); err != nil {
 			delete(b.cosigned.lines, w.Key)
-			problems = append(problems, fmt.Sprintf("%s: %v", w.Name, err))
+			problems = append(problems, witnessTrouble{w.Name, err})
 			continue
 		}
 		r.Checkpoint = note
@@ -89,11 +116,15 @@ func (b *Broker) assemble(r ledger.Receipt, c ledger.Checkpoint, ledgers agreeme
 	return r, nil
 }
 
-func noQuorum(ledgers agreement.Ledgers, have int, problems []string) error {
+func noQuorum(ledgers agreement.Ledgers, have int, problems []witnessTrouble) error {
 	got := fmt.Sprint(have)
 	if len(problems) > 0 {
-		sort.Strings(problems)
-		got += " (" + strings.Join(problems, "; ") + ")"
+		names := []string{}
+		for _, p := range problems { // what went wrong is for officers: it may name addresses
+			names = append(names, fmt.Sprintf("%s: %s", p.name, p.public()))
+		}
+		sort.Strings(names)
+		got += " (" + strings.Join(names, "; ") + ")"
 	}
 	return verdict.Refuse("release.witnesses", fmt.Sprintf("cosignatures of %d of the agreement's %d shared ledgers", ledgers.Quorum, len(ledgers.Witnesses)), got,
 		"see that the broker reaches them (`broker serve --witness URL=KEY`); what was asked is recorded: ask again with the same release id")
@@ -102,7 +133,7 @@ func noQuorum(ledgers agreement.Ledgers, have int, problems []string) error {
 // cosign asks the witnesses of an agreement that have not signed the checkpoint yet, all at
 // once, until as many have as it demands. It gives what went wrong with the others; passed says
 // that some of them are worth asking about the log as it is by now.
-func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreement.Ledgers) (problems []string, passed bool) {
+func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreement.Ledgers) (problems []witnessTrouble, passed bool) {
 	if b.cosigned.lines == nil || b.cosigned.size != c.Size {
 		b.cosigned.size, b.cosigned.lines = c.Size, make(map[string]string)
 	}
@@ -124,7 +155,7 @@ func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreem
 		}
 		witness := b.cfg.Witnesses[w.Key]
 		if witness == nil {
-			problems = append(problems, string(w.Name)+": this broker was not told where it is")
+			problems = append(problems, witnessTrouble{w.Name, errNotTold})
 			continue
 		}
 		old, known := b.cosigned.known[w.Key]
@@ -142,7 +173,7 @@ func (b *Broker) cosign(ctx context.Context, c ledger.Checkpoint, ledgers agreem
 		if s.err != nil {
 			delete(b.cosigned.known, s.key)
 			passed = passed || errors.Is(s.err, errPassed)
-			problems = append(problems, fmt.Sprintf("%s: %v", s.name, s.err))
+			problems = append(problems, witnessTrouble{s.name, s.err})
 			continue
 		}
 		b.cosigned.lines[s.key], b.cosigned.known[s.key] = s.lines, c.Size

@@ -109,8 +109,8 @@ func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker
 }
 
 // Confirm is [broker.Broker.Confirm].
-func (b *BrokerAdmin) Confirm(ctx context.Context) (broker.Event, error) {
-	return b.act(ctx, broker.PathConfirm, struct{}{})
+func (b *BrokerAdmin) Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error) {
+	return b.act(ctx, broker.PathConfirm, of)
 }
 
 // Why is [broker.Broker.Why].

@@ -215,7 +215,9 @@ func (w *world) openBroker(p *party) {
 		Now: w.now, InsecureAllowSoftware: true, Witnesses: map[string]broker.Witness{w.shared.key: w.shared}})
 	must(t, err)
 	if !p.broker.Public().Serving { // a new broker asks nobody
-		_, err = p.broker.Confirm(t.Context())
+		s, err := p.broker.Status(t.Context())
+		must(t, err)
+		_, err = p.broker.Confirm(t.Context(), s.Lock.Confirmation())
 		must(t, err)
 	}
 	w.publish(p)

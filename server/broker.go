@@ -101,7 +101,13 @@ func BrokerAdmin(b *broker.Broker, logger *slog.Logger) http.Handler {
 	})
 	act(broker.PathRetire, byDigest(b.Retire))
 	act(broker.PathRevoke, byDigest(b.Revoke))
-	act(broker.PathConfirm, func(_ http.ResponseWriter, r *http.Request) (any, error) { return b.Confirm(r.Context()) })
+	act(broker.PathConfirm, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		var of broker.Confirmation
+		if err := readJSON(w, r, release.MaxSmall, &of); err != nil {
+			return nil, err
+		}
+		return b.Confirm(r.Context(), of)
+	})
 	act(broker.PathWhy, func(w http.ResponseWriter, r *http.Request) (any, error) {
 		var n broker.Named
 		if err := readJSON(w, r, release.MaxSmall, &n); err != nil {

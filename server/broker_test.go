@@ -187,7 +187,7 @@ func TestBrokerAdmin(t *testing.T) {
 	refusedWith(t, err, "agreement.form", http.StatusBadRequest)
 	_, err = c.Publish(t.Context(), broker.Publication{Statement: []byte(`{}`)})
 	refusedWith(t, err, "dataset.form", http.StatusBadRequest)
-	_, err = c.Confirm(t.Context())
+	_, err = c.Confirm(t.Context(), broker.Confirmation{})
 	refusedWith(t, err, "broker.locked", http.StatusForbidden)
 	_, err = c.Retire(t.Context(), wire.DigestOf([]byte("unknown")))
 	refusedWith(t, err, "agreement.activated", http.StatusForbidden)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/broker"
@@ -105,21 +106,31 @@ name, with each clause that was looked at: what was expected and what was found.
 
 func (a *app) brokerConfirm() *cobra.Command {
 	return &cobra.Command{
-		Use:   "confirm",
+		Use:   "confirm behind|forked|unreachable",
 		Short: "Let a locked broker go on, after you found out why it locked",
 		Long: `A broker locks when its log or state is older than what others have seen of it, or another:
 a backup was restored, or somebody set it back to have things spent twice. Restore the
 right log if you can. If you can't, confirm: everything it still knows to be spent, retired
-or revoked stays so, and you must activate each agreement again that should still hold.`,
-		Example: "  strongroom broker confirm",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+or revoked stays so, and you must activate each agreement again that should still hold.
+
+Name the lock as "broker status" showed it: if it is another by now, nothing is confirmed.`,
+		Example: "  strongroom broker confirm behind",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			admin, err := a.existingBroker(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer admin.Close()
-			ev, err := admin.Confirm(cmd.Context())
+			s, err := admin.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if s.Lock != nil && (len(args) == 0 || args[0] != string(s.Lock.Kind)) {
+				return verdict.Misuse("broker.confirm", "the lock that you confirm, as broker status shows it", verdict.Short(strings.Join(args, " ")),
+					"it is locked as "+string(s.Lock.Kind)+": "+s.Lock.Reason+"; if that is what you found out about: strongroom broker confirm "+string(s.Lock.Kind))
+			}
+			ev, err := admin.Confirm(cmd.Context(), s.Lock.Confirmation())
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ type brokerAdmin interface {
 	Retire(ctx context.Context, agreement wire.Digest) (broker.Event, error)
 	Revoke(ctx context.Context, descriptor wire.Digest) (broker.Event, error)
 	Publish(ctx context.Context, p broker.Publication) (broker.Event, error)
-	Confirm(ctx context.Context) (broker.Event, error)
+	Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error)
 	Why(ctx context.Context, id string) ([]broker.Decision, error)
 	Status(ctx context.Context) (broker.Status, error)
 	Close() error

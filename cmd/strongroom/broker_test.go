@@ -116,7 +116,7 @@ func TestBrokerServes(t *testing.T) {
 	var refusal struct {
 		Error struct{ Check string } `json:"error"`
 	}
-	if code := answerOf(t, home, &refusal, "broker", "confirm"); code != 3 || refusal.Error.Check != "broker.locked" {
+	if code := answerOf(t, home, &refusal, "broker", "confirm", "unreachable"); code != 3 || refusal.Error.Check != "broker.locked" {
 		t.Errorf("confirm: code %d, %+v", code, refusal)
 	}
 	if code := answerOf(t, home, &refusal, "broker", "serve", "--listen", "127.0.0.1:0"); code != 1 || refusal.Error.Check != "broker.state" {
@@ -180,7 +180,7 @@ func TestBrokerAlone(t *testing.T) {
 		t.Error("serves though it could ask nobody")
 	}
 	var ev broker.Event
-	if code := answerOf(t, home, &ev, "broker", "confirm"); code != 0 || ev.Kind != "confirm" {
+	if code := answerOf(t, home, &ev, "broker", "confirm", "unreachable"); code != 0 || ev.Kind != "confirm" {
 		t.Errorf("confirm: code %d %+v", code, ev)
 	}
 	var public broker.Public

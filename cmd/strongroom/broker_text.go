@@ -24,7 +24,13 @@ func whoRuns(w io.Writer, s broker.Status) {
 		fmt.Fprintln(w, "  INSECURE    releases keys to rooms of class software, which keep nobody out of their memory")
 	}
 	if s.Lock != nil {
-		fmt.Fprintf(w, "  LOCKED      %s: %s\n              refuses everything until it is resolved or you run: strongroom broker confirm\n", s.Lock.Kind, verdict.Printable(s.Lock.Reason))
+		fmt.Fprintf(w, "  LOCKED      %s: %s\n              refuses everything until it is resolved or you run: strongroom broker confirm %s\n", s.Lock.Kind, verdict.Printable(s.Lock.Reason), s.Lock.Kind)
+		if s.Lock.Detail != "" {
+			fmt.Fprintf(w, "              %s\n", verdict.Printable(s.Lock.Detail))
+		}
+	}
+	for _, trouble := range s.Troubles {
+		fmt.Fprintf(w, "  TROUBLE     witness %s\n", verdict.Printable(trouble))
 	}
 }
 

@@ -321,7 +321,11 @@ func (w *World) serveBroker(ctx context.Context, p *person, ledgerURL string) er
 	p.server.Config.Handler = server.Broker(b, nil)
 	p.server.Start()
 	if !b.Public().Serving {
-		if _, err := b.Confirm(ctx); err != nil {
+		s, err := b.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := b.Confirm(ctx, s.Lock.Confirmation()); err != nil {
 			return err
 		}
 	}
