@@ -121,8 +121,8 @@ func commit(tx Tx, run *runRecord, asked release.LiveRequest, nowMS int64) error
 
 // mayGoOn checks the agreement's window and the run's lease.
 func mayGoOn(valid agreement.Validity, run *runRecord, nowMS int64) error {
-	if now := time.UnixMilli(nowMS); now.Before(valid.From.Time()) || !now.Before(valid.Until.Time()) {
-		return verdict.Refuse("agreement.validity", "a time from "+valid.From.String()+" until "+valid.Until.String(), wire.At(now).String(), "sign and activate a new version")
+	if err := isValid(valid, time.UnixMilli(nowMS)); err != nil {
+		return err
 	}
 	if run.LeaseEndMS == 0 {
 		return verdict.Refuse("lease", "a run whose keys have left", "one whose release was never answered", "ask again for the keys, with the same release id")
@@ -130,6 +130,13 @@ func mayGoOn(valid agreement.Validity, run *runRecord, nowMS int64) error {
 	if nowMS >= run.LeaseEndMS {
 		return verdict.Refuse("lease", "a request before the lease ended", fmt.Sprintf("one %d ms after it", nowMS-run.LeaseEndMS),
 			"the run is over: sign a new request; renew leases sooner, or agree on a longer one")
+	}
+	return nil
+}
+
+func isValid(valid agreement.Validity, now time.Time) error {
+	if now.Before(valid.From.Time()) || !now.Before(valid.Until.Time()) {
+		return verdict.Refuse("agreement.validity", "a time from "+valid.From.String()+" until "+valid.Until.String(), wire.At(now).String(), "sign and activate a new version")
 	}
 	return nil
 }

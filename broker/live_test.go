@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -151,4 +152,44 @@ func TestRefusalsAreBounded(t *testing.T) {
 	for i := range h.log.Size() {
 		must1(ledger.ParseEntry(must1(h.log.Entry(i))))
 	}
+}
+
+// slow is a witness that takes its time.
+type slow struct {
+	*witness
+	w *world
+	d time.Duration
+}
+
+func (s slow) AddCheckpoint(ctx context.Context, old int64, proof []wire.Hash, checkpoint string) (string, error) {
+	s.w.pass(s.d)
+	return s.witness.AddCheckpoint(ctx, old, proof, checkpoint)
+}
+
+// TestAgreementEndsMeanwhile lets an agreement end while its witness signs.
+func TestAgreementEndsMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	one := newWitness(t, w, "one")
+	h := w.newHouse()
+	h.cfg.Witnesses = w.witnesses(1, one)
+	w.agreement.Valid.Until = wire.At(start.Add(10 * time.Second))
+	b, a := h.ready()
+	until := a.Valid.Until.Time().UnixMilli()
+	t.Run("soon after: the lease is over by then", func(t *testing.T) {
+		h.cfg.Witnesses[one.key()] = slow{one, w, 8 * time.Second}
+		r := w.newRoom(a, w.newRun(a))
+		answer, err := r.ask(b)
+		must(t, err)
+		if g := must1(r.open(answer)); g.TimeMS+g.LeaseMS > until {
+			t.Errorf("lease until %d ms after the end", g.TimeMS+g.LeaseMS-until)
+		}
+	})
+	t.Run("before: no keys", func(t *testing.T) {
+		h.cfg.Witnesses[one.key()] = slow{one, w, 2 * time.Second}
+		r := w.newRoom(a, w.newRun(a))
+		_, err := r.ask(b)
+		refusedBy(t, err, "agreement.validity")
+		_, err = b.Release(ctx, r.request())
+		refusedBy(t, err, "agreement.validity")
+	})
 }

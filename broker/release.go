@@ -128,8 +128,11 @@ func (b *Broker) answered(asked *release.SignedRequest) (answer []byte, err erro
 		if run == nil {
 			return fmt.Errorf("release %s has no run", asked.ReleaseID)
 		}
-		_, err = b.activated(tx, run.Agreement)
-		return err
+		known, err := b.activated(tx, run.Agreement)
+		if err != nil {
+			return err
+		}
+		return isValid(known.agreement.Valid, b.now())
 	})
 	if err != nil {
 		return nil, err
@@ -290,8 +293,10 @@ func (b *Broker) answer(r *request, grant policy.Grant, receipt ledger.Receipt) 
 		return nil, err
 	}
 	t := grant.Terms()
-	now := b.now().UnixMilli()
-	g := release.Granted{Broker: b.name, ReleaseID: t.ReleaseID, Request: t.Request, TimeMS: now, LeaseMS: t.LeaseMS, Receipt: receipt}
+	// Witnesses may have taken their time: the lease begins now, or as much earlier as it takes
+	// not to outlive the agreement. What it was decided with is sealed to.
+	begins := min(b.now().UnixMilli(), r.agreement.Valid.Until.Time().UnixMilli()-t.LeaseMS)
+	g := release.Granted{Broker: b.name, ReleaseID: t.ReleaseID, Request: t.Request, TimeMS: begins, LeaseMS: t.LeaseMS, Receipt: receipt}
 	for _, in := range r.Inputs {
 		sealed, err := b.sealKey(redeemed, t, in)
 		if err != nil {
@@ -303,7 +308,7 @@ func (b *Broker) answer(r *request, grant policy.Grant, receipt ledger.Receipt) 
 	if err != nil {
 		return nil, err
 	}
-	return b.keepAnswer(t, data, now+t.LeaseMS)
+	return b.keepAnswer(t, data, begins+t.LeaseMS)
 }
 
 func (b *Broker) sealKey(redeemed policy.Redeemed, t policy.Terms, in release.InputRequest) (release.SealedKey, error) {
@@ -323,14 +328,18 @@ func (b *Broker) sealKey(redeemed policy.Redeemed, t policy.Terms, in release.In
 }
 
 // keepAnswer keeps the grant's bytes and starts the lease, if nobody was first; it gives the
-// bytes that are kept. An agreement that lost its authority meanwhile stops it here.
+// bytes that are kept. An agreement that lost its authority or ended meanwhile stops it here.
 func (b *Broker) keepAnswer(t policy.Terms, data []byte, leaseEndMS int64) (kept []byte, err error) {
 	err = b.cfg.State.Update(func(tx Tx) error {
-		if _, err := b.activated(tx, t.Agreement); err != nil {
+		known, err := b.activated(tx, t.Agreement)
+		if err == nil {
+			err = isValid(known.agreement.Valid, b.now())
+		}
+		if err != nil {
 			return err
 		}
 		kept = data
-		err := tx.Insert(tableGrants, t.ReleaseID, data)
+		err = tx.Insert(tableGrants, t.ReleaseID, data)
 		if errors.Is(err, ErrExists) {
 			kept = tx.Get(tableGrants, t.ReleaseID)
 			return nil
