@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -11,40 +12,32 @@ import (
 	"strongroom.dev/wire"
 )
 
-// brokerAtOnce is how many requests a broker works on at the same time. Each may hold 4 MiB
-// and a core for some milliseconds; those beyond it are told to come again.
+// brokerAtOnce is how many requests a broker works on at the same time. Each may hold a
+// megabyte and a core for some milliseconds; those beyond it are told to come again. Rooms
+// that ask whether they may go on have as many places of their own: they must not starve
+// while others ask for keys.
 const brokerAtOnce = 64
 
 // Broker is the interface of a broker to rooms, other brokers and anyone (spec/broker.md,
 // section 7). What goes in and out is signed by rooms and by the broker.
 func Broker(b *broker.Broker, logger *slog.Logger) http.Handler {
-	busy := make(chan struct{}, brokerAtOnce)
+	busy, living := make(chan struct{}, brokerAtOnce), make(chan struct{}, brokerAtOnce)
 	mux := http.NewServeMux()
-	signed := func(path string, limit int64, decide func(context.Context, []byte) ([]byte, error)) {
-		mux.Handle("POST "+path, limited(busy, answering(logger, func(w http.ResponseWriter, r *http.Request) error {
-			data, err := readBody(w, r, limit)
-			if err != nil {
-				return err
-			}
-			out, err := decide(r.Context(), data)
-			if err != nil {
-				return err
-			}
-			writeBody(w, http.StatusOK, "application/json", out)
-			return nil
-		})))
-	}
-	signed(release.PathChallenge, release.MaxSmall, b.Challenge)
-	signed(release.PathRelease, release.MaxRequest, b.Release)
-	signed(release.PathLive, release.MaxSmall, b.Live)
-	signed(release.PathSeen, release.MaxSmall, b.Seen)
-	mux.Handle("POST "+release.PathConsistency, limited(busy, answering(logger, func(w http.ResponseWriter, r *http.Request) error {
+	mux.Handle("POST "+release.PathChallenge, posted(busy, logger, release.MaxSmall, b.Challenge))
+	mux.Handle("POST "+release.PathRelease, posted(busy, logger, release.MaxRequest, b.Release))
+	mux.Handle("POST "+release.PathLive, posted(living, logger, release.MaxSmall, b.Live))
+	mux.Handle("POST "+release.PathSeen, posted(busy, logger, release.MaxSmall, b.Seen))
+	mux.Handle("POST "+release.PathConsistency, posted(busy, logger, release.MaxSmall, func(ctx context.Context, data []byte) ([]byte, error) {
 		var asked release.ConsistencyRequest
-		if err := readJSON(w, r, release.MaxSmall, &asked); err != nil {
-			return err
+		if err := parseJSON(data, &asked); err != nil {
+			return nil, err
 		}
-		return answerJSON(w)(b.Consistency(r.Context(), asked))
-	})))
+		answer, err := b.Consistency(ctx, asked)
+		if err != nil {
+			return nil, err
+		}
+		return wire.Marshal(answer)
+	}))
 	mux.HandleFunc("GET "+release.PathCheckpoint, func(w http.ResponseWriter, _ *http.Request) {
 		writeBody(w, http.StatusOK, "text/plain; charset=utf-8", []byte(b.Checkpoint()))
 	})
@@ -62,18 +55,34 @@ func answerJSON(w http.ResponseWriter) func(v any, err error) error {
 	}
 }
 
-// limited answers 503 while as many requests as busy holds are being worked on.
-func limited(busy chan struct{}, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case busy <- struct{}{}:
-			defer func() { <-busy }()
-			next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "1")
-			writeError(w, nil, withStatus{http.StatusServiceUnavailable, verdict.Refuse("broker.busy", "a moment of quiet", "too many requests at once", "ask again in a second, with the same release id")})
+// posted answers what is posted. Who sends slowly holds nothing but their own connection: a
+// place is taken when the whole body is there, for no longer than it is worked on. While all
+// of them are taken the answer is 503.
+func posted(places chan struct{}, logger *slog.Logger, limit int64, decide func(context.Context, []byte) ([]byte, error)) http.Handler {
+	return answering(logger, func(w http.ResponseWriter, r *http.Request) error {
+		data, err := readBody(w, r, limit)
+		if err != nil {
+			return err
 		}
+		out, err := placed(r.Context(), places, data, decide)
+		if err == nil {
+			writeBody(w, http.StatusOK, "application/json", out)
+		}
+		if busy := (withStatus{}); errors.As(err, &busy) && busy.status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
+		return err
 	})
+}
+
+func placed(ctx context.Context, places chan struct{}, data []byte, decide func(context.Context, []byte) ([]byte, error)) ([]byte, error) {
+	select {
+	case places <- struct{}{}:
+		defer func() { <-places }()
+		return decide(ctx, data)
+	default:
+		return nil, withStatus{http.StatusServiceUnavailable, verdict.Refuse("broker.busy", "a moment of quiet", "too many requests at once", "ask again in a second, with the same release id")}
+	}
 }
 
 // BrokerAdmin is the interface of a broker to its own officers. Whoever reaches it commands

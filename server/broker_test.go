@@ -129,33 +129,58 @@ func refusedWith(t *testing.T, err error, check string, status int) {
 	}
 }
 
-// TestBrokerBusy holds as many requests open as a broker works on.
+// TestBrokerBusy holds as many places as there are.
 func TestBrokerBusy(t *testing.T) {
-	_, b := brokerWorld(t)
 	inside, release := make(chan bool, 100), make(chan bool)
+	h := server.Posted(make(chan struct{}, 2), nil, 10, func(context.Context, []byte) ([]byte, error) {
+		inside <- true
+		<-release
+		return []byte("done"), nil
+	})
+	post := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}")))
+		return w
+	}
+	var held sync.WaitGroup
+	for range 2 {
+		held.Go(func() { post() })
+	}
+	<-inside
+	<-inside
+	w := post()
+	if e := verdict.Decode(w.Body.Bytes()); w.Code != http.StatusServiceUnavailable || e.Check != "broker.busy" || w.Header().Get("Retry-After") == "" {
+		t.Errorf("status %d, %v", w.Code, e)
+	}
+	close(release)
+	held.Wait()
+	if w := post(); w.Code != http.StatusOK {
+		t.Errorf("afterwards: status %d", w.Code)
+	}
+}
+
+// TestBrokerSlowBodies sends many bodies that never end: they take nobody's place.
+func TestBrokerSlowBodies(t *testing.T) {
+	_, b := brokerWorld(t)
+	inside, release := make(chan bool, 200), make(chan bool)
 	h := server.Broker(b, nil)
 	var slow sync.WaitGroup
-	for range 64 {
+	for range 200 {
 		slow.Go(func() {
 			r := httptest.NewRequest(http.MethodPost, "/v1/live", &slowBody{inside, release})
 			h.ServeHTTP(httptest.NewRecorder(), r)
 		})
 	}
-	for range 64 {
+	for range 200 {
 		<-inside
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/live", strings.NewReader("{}")))
-	if e := verdict.Decode(w.Body.Bytes()); w.Code != http.StatusServiceUnavailable || e.Check != "broker.busy" {
-		t.Errorf("status %d, %v", w.Code, e)
+	if w.Code != http.StatusBadRequest {
+		t.Errorf("status %d", w.Code)
 	}
 	close(release)
 	slow.Wait()
-	w = httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/live", strings.NewReader("{}")))
-	if w.Code != http.StatusBadRequest {
-		t.Errorf("afterwards: status %d", w.Code)
-	}
 }
 
 // slowBody is a body that comes only when it may.

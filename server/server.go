@@ -83,6 +83,10 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 	if err != nil {
 		return err
 	}
+	return parseJSON(data, v)
+}
+
+func parseJSON(data []byte, v any) error {
 	canonical, err := wire.Canonical(data)
 	if err == nil {
 		err = wire.Unmarshal(canonical, v)

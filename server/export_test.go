@@ -1,0 +1,4 @@
+package server
+
+// Posted is for tests.
+var Posted = posted
