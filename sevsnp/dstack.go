@@ -13,7 +13,7 @@ func dstack(data []byte) bool {
 	return len(data) > 4+ReportSize && data[0] == 0 && data[2] == 0x81 && data[3] == 0x12 && looksLike(data[4:])
 }
 
-// dstack takes the report, certificates that came with it, and the document (MrConfigV3)
+// dstack takes the report, what certificates came with it, and the document (MrConfigV3)
 // whose hash is in HOST_DATA. Event log and configuration behind them are dstack's own.
 func (e *Envelope) dstack(data []byte) error {
 	e.named(formDstack)
@@ -30,8 +30,8 @@ func (e *Envelope) dstack(data []byte) error {
 		if err != nil {
 			return err
 		}
-		if n, err := e.endorsements(b); err != nil || n == 0 {
-			return fmt.Errorf("a certificate that is none")
+		if _, err := e.endorsements(b); err != nil {
+			return err
 		}
 	}
 	e.config, err = r.vector()

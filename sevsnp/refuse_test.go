@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"strongroom.dev/sevsnp"
@@ -392,4 +393,22 @@ func TestMemory(t *testing.T) {
 	if got := v.Chains() - before; got != 5 {
 		t.Errorf("remembers %d chips, expected 5: forged ones must leave no trace", got)
 	}
+}
+
+// TestTogether uses one verifier from several goroutines; the race detector watches.
+func TestTogether(t *testing.T) {
+	w := newWorld(t)
+	v := w.verifier(w.collateral(sevsnp.Milan))
+	evidence := append(w.report(3, 0x19, 1, nil), table(t, vcekGUID, w.vek(w.chip(sevsnp.Milan)).Raw)...)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 4 {
+				if got := outcome(v.Examine(evidence, w.now)); got != "" {
+					t.Error(got)
+				}
+			}
+		})
+	}
+	group.Wait()
 }

@@ -7,7 +7,9 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,20 +57,24 @@ func parseStatement(data []byte) (*statement, error) {
 	} else {
 		st.signed = seconds(s.header.get("signingtime"))
 	}
-	if err := st.readPayload(s.payload, b); err != nil {
-		return nil, err
+	when := st.signed
+	if when.IsZero() { // it does not say; then the signer must still be valid, see endorsed
+		when = chain[0].NotBefore
 	}
-	if err := verifyChain(chain, st.signed); err != nil {
+	if err := verifyChain(chain, when); err != nil {
 		return nil, err
 	}
 	if err := didX509(st.issuer, chain); err != nil {
 		return nil, err
 	}
-	return st, s.verify(chain[0].PublicKey)
+	if err := s.verify(chain[0].PublicKey); err != nil {
+		return nil, err
+	}
+	return st, st.readPayload(s.payload, s.header.get("#15").get("svn"), b)
 }
 
 func seconds(n node) time.Time {
-	if n.kind != aNumber || n.number > 1<<40 {
+	if n.kind != aNumber || n.number == 0 || n.number > 1<<40 {
 		return time.Time{}
 	}
 	return time.Unix(int64(n.number), 0).UTC()
@@ -159,21 +165,35 @@ func didX509(did string, chain []*x509.Certificate) error {
 	return nil
 }
 
-// readPayload reads what the statement says: a measurement and its security version.
-func (st *statement) readPayload(payload []byte, b *budget) error {
+// errForeign is a genuine statement that does not speak of a measurement as known here.
+type errForeign string
+
+func (e errForeign) Error() string { return string(e) }
+
+// readPayload reads what the statement says: a measurement and its security version, which
+// newer statements have among their claims.
+func (st *statement) readPayload(payload []byte, claimed node, b *budget) error {
 	n, err := readJSON(payload, b)
 	if err != nil {
-		return err
+		return errForeign("a statement that is not JSON without duplicates: " + err.Error())
 	}
 	digest, err := hex.DecodeString(n.get("x-ms-sevsnpvm-launchmeasurement").text)
 	if err != nil || len(digest) != len(st.measurement) {
-		return fmt.Errorf("a statement without a launch measurement")
+		return errForeign("a statement without a launch measurement")
 	}
 	copy(st.measurement[:], digest)
-	st.svn, err = strconv.ParseInt(n.get("x-ms-sevsnpvm-guestsvn").text, 10, 64)
-	if err != nil || st.svn < 0 {
-		return fmt.Errorf("a statement without a security version")
+	svn := n.get("x-ms-sevsnpvm-guestsvn")
+	if svn.kind == aText {
+		if number, err := strconv.ParseUint(svn.text, 10, 32); err == nil {
+			svn = node{kind: aNumber, number: number}
+		}
+	} else if svn.kind == other {
+		svn = claimed
 	}
+	if svn.kind != aNumber || svn.number > math.MaxUint32 {
+		return errForeign("a statement without a security version")
+	}
+	st.svn = int64(svn.number)
 	return nil
 }
 
@@ -186,6 +206,11 @@ func (x *examination) firmware() error {
 	var inside *statement
 	for _, data := range x.envelope.Statements {
 		st, err := parseStatement(data)
+		var foreign errForeign
+		if errors.As(err, &foreign) {
+			x.fail("uvm", expected, err.Error(), fix)
+			return nil
+		}
 		if err != nil {
 			return x.invalid("uvm", expected, err.Error(), fix)
 		}
@@ -225,6 +250,8 @@ func (x *examination) endorsed(st *statement, expected, fix string) {
 	x.claim("uvm_svn", st.svn)
 	x.claim("uvm_signed", date(st.signed))
 	switch {
+	case st.signed.IsZero() && x.now.After(st.signerEnds):
+		x.fail("uvm", expected, fmt.Sprintf("one that does not say when it was signed, by a signer whose certificate ended %s", date(st.signerEnds)), fix)
 	case st.issuer != uvmIssuer:
 		x.fail("uvm", "a statement by "+uvmIssuer, verdict80(st.issuer), fix)
 	case !slices.Contains(uvmFeeds(), st.feed):

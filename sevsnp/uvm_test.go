@@ -126,7 +126,7 @@ func (w *world) statement(s uvmSpec) (doc []byte, did string) {
 	issuer := strings.NewReplacer("SELF", did, "BARE", strings.Split(did, "::")[0]).Replace(s.issuer)
 	signed := append([]byte{0xc1}, cborOf(int(s.signed.Unix()))...)
 	if s.cwt {
-		pairs = append(pairs, 15, rawCBOR(cborMap(1, issuer, 2, s.feed, 6, rawCBOR(signed))))
+		pairs = append(pairs, 15, rawCBOR(cborMap(1, issuer, 2, s.feed, 6, rawCBOR(signed), "svn", 7)))
 	} else {
 		pairs = append(pairs, "iss", issuer, "feed", s.feed, "signingtime", rawCBOR(signed))
 	}
@@ -182,9 +182,14 @@ func TestStatements(t *testing.T) {
 		{"chain out of order", func(s *uvmSpec) {
 			s.chain = func(c []*x509.Certificate) []*x509.Certificate { return []*x509.Certificate{c[0], c[2], c[1]} }
 		}, "not signed by", "invalid uvm"},
-		{"no measurement", func(s *uvmSpec) { s.payload = `{"x-ms-sevsnpvm-guestsvn":"7"}` }, "measurement", "invalid uvm"},
-		{"no security version", func(s *uvmSpec) { s.payload = strings.Replace(good, `"7"`, `"-7"`, 1) }, "security version", "invalid uvm"},
-		{"duplicate member", func(s *uvmSpec) { s.payload = strings.Replace(good, "{", `{"x-ms-sevsnpvm-guestsvn":"9",`, 1) }, "duplicate", "invalid uvm"},
+		{"no measurement", func(s *uvmSpec) { s.payload = `{"x-ms-sevsnpvm-guestsvn":"7"}` }, "measurement", "uvm"},
+		{"no security version", func(s *uvmSpec) { s.payload = strings.Replace(good, `"7"`, `"-7"`, 1) }, "security version", "uvm"},
+		{"security version among the claims", func(s *uvmSpec) {
+			s.cwt, s.payload = true, strings.Replace(good, `"x-ms-sevsnpvm-guestsvn":"7",`, "", 1)
+		}, "", "uvm"},
+		{"security version as a number", func(s *uvmSpec) { s.payload = strings.Replace(good, `"7"`, "7", 1) }, "", "uvm"},
+		{"no word of when", func(s *uvmSpec) { s.signed = time.Unix(0, 0) }, "", "uvm"},
+		{"duplicate member", func(s *uvmSpec) { s.payload = strings.Replace(good, "{", `{"x-ms-sevsnpvm-guestsvn":"9",`, 1) }, "duplicate", "uvm"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 
