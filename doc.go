@@ -14,9 +14,10 @@
 //
 //	wire              canonical encodings and domain-separated hashes
 //	verdict           one vocabulary of checks and refusals
+//	plainyaml         YAML with one reading, for what people write
 //	keys              typed keys, signed documents, HPKE
 //	agreement         who, which code, which data, which results: signed and named by digest
-//	agreement/draft   the YAML people write agreements in
+//	agreement/draft   agreements as people write them
 //	seal              sealed files (age) and their Merkle root
 //	ledger            entries, checkpoints, proofs, receipts
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles

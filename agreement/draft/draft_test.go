@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/agreement"
 	"strongroom.dev/agreement/draft"
+	"strongroom.dev/plainyaml"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -193,7 +194,7 @@ func lineAt(text, number string) string {
 func TestEmptyAndLarge(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "comment": "# nothing\n", "null": "~\n", "list": "[]\n", "text": "agreement\n",
-		"large": good() + strings.Repeat("# x\n", draft.MaxDraft/4), "deep": strings.Repeat("[", 5000),
+		"large": good() + strings.Repeat("# x\n", plainyaml.MaxFile/4), "deep": strings.Repeat("[", 5000),
 		"bomb": "a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n",
 	} {
 		if _, err := draft.Parse("a.yaml", []byte(text)); verdict.Exit(err) != int(verdict.Usage) {

@@ -1,36 +1,22 @@
-package draft
+package plainyaml
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"strongroom.dev/agreement"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
-// decoder fills the agreement's structs from YAML nodes, led by the structs alone: what a
-// node means never depends on how YAML would resolve it.
+// decoder fills structs from YAML nodes, led by the structs alone: what a node means never
+// depends on how YAML would resolve it.
 type decoder struct {
 	*source
 	lines map[string]int // line of every member that was read, by its path
-}
-
-func (d *decoder) agreement(root *yaml.Node, a *agreement.Agreement) error {
-	v := reflect.ValueOf(a).Elem()
-	if err := d.value(root, "", v); err != nil {
-		return err
-	}
-	if _, given := d.lines["protection"]; !given {
-		a.Protection = agreement.Confidential
-	}
-	fill(v)
-	return nil
 }
 
 // fill makes omitted lists empty ones, since a document has no null.
@@ -265,35 +251,4 @@ func fieldByTag(v reflect.Value, name string) (reflect.Value, bool) {
 		}
 	}
 	return reflect.Value{}, false
-}
-
-// locate turns the member that validation names into a line of the file. A member that is
-// not in the file is reported where it should be.
-func (d *decoder) locate(err error) error {
-	var e *verdict.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	located := *e
-	path, missing := e.Where, ""
-	line, given := d.lines[path]
-	for !given && path != "" {
-		split := strings.LastIndexAny(path, ".[")
-		if split < 0 {
-			split = 0
-		}
-		if path[split] != '[' {
-			missing = strings.TrimPrefix(path[split:], ".")
-		}
-		path = path[:split]
-		line, given = d.lines[path]
-	}
-	if line < 1 {
-		line = 1
-	}
-	located.Where = d.file + ":" + strconv.Itoa(line)
-	if missing != "" {
-		located.Expected, located.Got = missing+": "+e.Expected, "no such member"
-	}
-	return &located
 }
