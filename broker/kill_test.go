@@ -122,8 +122,9 @@ func (e *errand) advance(c *client.Broker) error {
 		e.answer = answer
 	}
 	if e.receipt == nil {
+		e.counter++
 		asked := release.LiveRequest{Version: release.Version, Broker: "alpha-org", Agreement: e.agreement.Digest(), Run: e.run.Digest(), RunID: e.run.RunID,
-			ReleaseID: e.releaseID, Nonce: wire.HashOf([]byte(randomID())), Commitment: e.output}
+			ReleaseID: e.releaseID, Counter: e.counter, Nonce: wire.HashOf([]byte(randomID())), Commitment: e.output}
 		data, err := release.NewLiveRequest(e.signing, asked)
 		if err != nil {
 			return err

@@ -18,7 +18,9 @@ import (
 // run is recorded, with a receipt in the answer, and any other is refused for good (R14).
 //
 // A no is final for the room, which wipes: the agreement was retired or revoked, the lease
-// has lapsed, or the run has its answer already.
+// has lapsed, or the run has its answer already. Only a counter that is not above the last
+// (live.counter) says nothing about the run: whoever showed an old request again gets it, and
+// a room whose requests overtook each other, which asks anew.
 func (b *Broker) Live(ctx context.Context, data []byte) ([]byte, error) {
 	b.counters.lives.Add(1)
 	asked, err := release.ParseLiveRequest(data)
@@ -84,6 +86,11 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {
 			return err
 		}
+		if asked.Counter <= run.LiveCounter {
+			return verdict.Refuse("live.counter", fmt.Sprintf("a request with a counter above %d", run.LiveCounter), fmt.Sprint(asked.Counter),
+				"ask anew with a higher counter; an old request extends no lease")
+		}
+		run.LiveCounter = asked.Counter
 		// A lease never outlives the agreement.
 		run.LeaseEndMS = min(nowMS+run.LeaseMS, known.agreement.Valid.Until.Time().UnixMilli())
 		answer = release.Live{TimeMS: nowMS, LeaseEndMS: run.LeaseEndMS}

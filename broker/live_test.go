@@ -41,6 +41,21 @@ func TestLive(t *testing.T) {
 		_, err = other.live(b, nil)
 		refusedBy(t, err, "live.run")
 	})
+	t.Run("not with what it asked before", func(t *testing.T) {
+		must1(r.live(b, nil))
+		old := *r
+		w.pass(2 * time.Second)
+		_, err := b.Live(ctx, old.lastLive)
+		refusedBy(t, err, "live.counter")
+		old.counter -= 2 // signed anew, with a counter used before
+		_, err = old.live(b, commitment("an older one"))
+		refusedBy(t, err, "live.counter")
+		w.pass(time.Second)
+		_, err = b.Live(ctx, old.lastLive)
+		refusedBy(t, err, "lease") // what was refused has extended nothing
+	})
+	r = w.newRoom(a, w.newRun(a))
+	r.granted(b)
 	t.Run("one answer", func(t *testing.T) {
 		first, err := r.live(b, commitment("answer"))
 		must(t, err)

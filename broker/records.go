@@ -46,6 +46,9 @@ type runRecord struct {
 	LeaseMS int64           `json:"lease_ms"`
 	// LeaseEndMS is zero until the keys have left.
 	LeaseEndMS int64 `json:"lease_end_ms"`
+	// LiveCounter is that of the last live request that was answered with yes. It is kept here,
+	// not in memory: across a restart a lease lives on, and so must the refusal of old requests.
+	LiveCounter int64 `json:"live_counter"`
 	// Commitment is the one answer of the run; Output is where it is recorded.
 	Commitment *wire.Digest `json:"commitment,omitempty"`
 	Output     *placed      `json:"output,omitempty"`

@@ -92,6 +92,9 @@ func (h *history) step(words []string) string {
 	case "live":
 		_, err := h.rooms[args[0]].live(h.broker, nil)
 		return outcome(err)
+	case "replay":
+		_, err := h.broker.Live(ctx, h.rooms[args[0]].lastLive)
+		return outcome(err)
 	case "pass":
 		d, err := time.ParseDuration(args[0])
 		must(h.t, err)

@@ -297,6 +297,9 @@ type room struct {
 	// change is applied to the request before it is signed.
 	change func(*release.Request)
 	asked  *release.SignedRequest
+	// counter and lastLive are those of the last live request.
+	counter  int64
+	lastLive []byte
 }
 
 func (w *world) newRoom(a *agreement.SignedAgreement, run *agreement.SignedRun) *room {
@@ -413,10 +416,12 @@ func (r *room) open(answer []byte) (release.Granted, error) {
 
 // live asks whether the run may go on.
 func (r *room) live(b *broker.Broker, commitment *wire.Digest) (release.Live, error) {
+	r.counter++
 	asked := release.LiveRequest{Version: release.Version, Broker: "alpha-org", Agreement: r.agreement.Digest(), Run: r.run.Digest(), RunID: r.run.RunID,
-		ReleaseID: r.releaseID, Nonce: wire.HashOf([]byte(randomID())), Commitment: commitment}
+		ReleaseID: r.releaseID, Counter: r.counter, Nonce: wire.HashOf([]byte(randomID())), Commitment: commitment}
 	data, err := release.NewLiveRequest(r.signing, asked)
 	must(r.w.t, err)
+	r.lastLive = data
 	answer, err := b.Live(ctx, data)
 	if err != nil {
 		return release.Live{}, err

@@ -51,6 +51,8 @@ func (r LiveRequest) check() error {
 		return fmt.Errorf("broker %.70q", string(r.Broker))
 	case r.Agreement.IsZero() || r.Run.IsZero() || r.Nonce.IsZero():
 		return fmt.Errorf("agreement, run or nonce is zero")
+	case r.Counter < 1 || r.Counter > wire.MaxInteger:
+		return fmt.Errorf("counter %d, expected 1 to 2^53-1", r.Counter)
 	case r.Commitment != nil && r.Commitment.IsZero():
 		return fmt.Errorf("commitment is zero")
 	}

@@ -147,7 +147,10 @@ type LiveRequest struct {
 	Run       wire.Digest `json:"run"`
 	RunID     string      `json:"run_id"`
 	ReleaseID string      `json:"release_id"`
-	Nonce     wire.Hash   `json:"nonce"`
+	// Counter is above that of every live request the room has made of this broker, so that
+	// nobody can keep a lease alive with an old one; the first is at least 1.
+	Counter int64     `json:"counter"`
+	Nonce   wire.Hash `json:"nonce"`
 	// Commitment is to the plaintext of the output; zero while the run goes on (R14).
 	Commitment *wire.Digest `json:"commitment,omitempty"`
 }

@@ -299,6 +299,7 @@ func messageCases(t *testing.T, add func(string, vector)) {
 		t.Fatal(err)
 	}
 	message("live-request-good", "a live request while the run goes on", "pass", release.LiveRequestType, room, data)
+	message("live-request-no-counter", "a live request without a counter", "message.form", release.LiveRequestType, room, replaced(data, `"counter":1`, `"counter":0`))
 	message("live-request-of-another", "a live request of another room", "message.signature", release.LiveRequestType, broker, data)
 	if data, err = release.NewLive(broker, live(), release.Live{TimeMS: now.UnixMilli(), LeaseEndMS: now.UnixMilli() + 3000}); err != nil {
 		t.Fatal(err)

@@ -60,10 +60,10 @@ func (r *run) ask(ctx context.Context, stream, path string, body []byte, limit i
 }
 
 // passing reports whether an error says nothing about the question: it did not get through,
-// or whoever was asked has too much to do.
+// whoever was asked has too much to do, or a later question of ours overtook it.
 func passing(err error) bool {
 	e := verdict.As(err)
-	return e.Kind == verdict.Broken || e.Check == "broker.busy" || e.Check == "ledger.rate"
+	return e.Kind == verdict.Broken || e.Check == "broker.busy" || e.Check == "ledger.rate" || e.Check == "live.counter"
 }
 
 // challenge asks every owner's broker for a challenge, and judges everything again by the
@@ -323,7 +323,7 @@ func (r *run) renew(ctx context.Context, o *owner) {
 // this output may leave, and extends the lease by its answer.
 func (r *run) liveOf(ctx context.Context, o *owner, commitment *wire.Digest) (release.Live, []byte, error) {
 	asked := release.LiveRequest{Version: release.Version, Broker: o.party.Name, Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID,
-		ReleaseID: o.releaseID, Nonce: newNonce(), Commitment: commitment}
+		ReleaseID: o.releaseID, Counter: o.lives.Add(1), Nonce: newNonce(), Commitment: commitment}
 	message, err := release.NewLiveRequest(r.signing, asked)
 	if err != nil {
 		return release.Live{}, nil, err

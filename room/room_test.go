@@ -398,6 +398,49 @@ func TestReplayedLivesKeepNothing(t *testing.T) {
 	}
 }
 
+// A live request whose answer is lost, or that the host exchanges for an older one, is made
+// again with a higher counter.
+func TestLostLives(t *testing.T) {
+	w := newWorld(t, nil)
+	w.engine = func(context.Context, sql.Job, map[wire.ID]string) (sql.Result, string, error) {
+		return answer(), "", nil
+	}
+	var mu sync.Mutex
+	asked := map[string][][]byte{}
+	w.ask = func(_ context.Context, stream, path string, body []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
+		if path != release.PathLive {
+			return next(body)
+		}
+		mu.Lock()
+		asked[stream] = append(asked[stream], body)
+		all := asked[stream]
+		mu.Unlock()
+		switch len(all) {
+		case 1:
+			next(body) //nolint:errcheck // whatever it says is lost
+			return nil, errors.New("cut off")
+		case 2:
+			return next(all[0])
+		}
+		return next(body)
+	}
+	must(t, w.run(w.request(nil)))
+	for stream, all := range asked {
+		last := int64(0)
+		for _, body := range all {
+			r, err := release.ParseLiveRequest(body)
+			must(t, err)
+			if r.Counter <= last {
+				t.Errorf("%s: counter %d after %d", stream, r.Counter, last)
+			}
+			last = r.Counter
+		}
+		if len(all) < 3 {
+			t.Errorf("%s was asked %d times", stream, len(all))
+		}
+	}
+}
+
 // A failure that depends on data gives a result of the same shape and size, one code, and
 // its reason to the owner it concerns alone.
 func TestFailureInside(t *testing.T) {

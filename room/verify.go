@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -67,6 +68,7 @@ type owner struct {
 	evidence   attest.Evidence
 	asked      release.Asked
 	releaseID  string
+	lives      atomic.Int64 // counter of the last live request made
 	granted    release.Granted
 	grant      []byte      // signed document
 	live       []byte      // signed document: the last word, about the output
