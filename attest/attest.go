@@ -34,6 +34,9 @@ type Facts struct {
 	Root wire.Hash
 	// Machine identifies the machine, as the platform prints it; "" if it has no identity.
 	Machine string
+	// Generation names the make of the hardware, as its vendor does: a product name (SNP), an
+	// FMSPC (TDX, SGX), an architecture (NVIDIA); "" if there is none.
+	Generation string
 	// ReportData is 64 bytes, or 32 where the platform has no more room (R10).
 	ReportData []byte
 	// InitData is 32 or 48 bytes (R10).

@@ -73,6 +73,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 			Class:      agreement.Confidential,
 			Root:       r.Root,
 			Machine:    hex.EncodeToString(r.PCK.PPID[:]),
+			Generation: hex.EncodeToString(r.PCK.FMSPC[:]),
 			ReportData: e.ReportData[:],
 			InitData:   initData(e.ConfigID),
 			Measurements: map[string]string{

@@ -73,6 +73,7 @@ func finding(r *sevsnp.Result) attest.Finding {
 		Class:        agreement.Confidential,
 		Root:         r.Root,
 		Machine:      hex.EncodeToString(r.Chip),
+		Generation:   string(r.Product),
 		ReportData:   r.Report.ReportData[:],
 		InitData:     r.Report.HostData[:],
 		Measurements: map[string]string{"measurement": hex.EncodeToString(r.Report.Measurement[:])},

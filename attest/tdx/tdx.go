@@ -86,6 +86,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 			Class:        agreement.Confidential,
 			Root:         r.Root,
 			Machine:      hex.EncodeToString(r.PCK.PPID[:]),
+			Generation:   hex.EncodeToString(r.PCK.FMSPC[:]),
 			ReportData:   td.ReportData[:],
 			InitData:     td.MRCONFIGID[:],
 			Measurements: measurements,
