@@ -60,6 +60,7 @@ type mark uint8
 const (
 	unitMark  mark = 1 << iota // whom a row is about
 	ownerMark                  // the owner of a row
+	rowMark                    // the place of a row, which nothing may use
 )
 
 type planWalk struct {
@@ -256,8 +257,8 @@ func planAggregate(v any, below []mark) (t duckType, call string, err error) {
 		}
 	}
 	if o["filter"] != nil {
-		if m, _, err := planExpr(o["filter"], below); err != nil || m&unitMark != 0 {
-			return duckType{}, "", orElse(err, "a condition on the unit of a row")
+		if m, _, err := planExpr(o["filter"], below); err != nil || m&^ownerMark != 0 {
+			return duckType{}, "", orElse(err, "a condition on the unit or place of a row")
 		}
 	}
 	t, err = typeOf(o["return_type"])
@@ -315,6 +316,8 @@ func scanned(indexes []any, marks []mark) ([]mark, error) {
 			return nil, fmt.Errorf("a scan of parts of columns")
 		case asText(o["index"]) == emptyColumn:
 			out = append(out, 0)
+		case asText(o["index"]) == rowColumn:
+			out = append(out, rowMark)
 		case err != nil || i >= len(marks):
 			return nil, fmt.Errorf("a scan of column %.30s of %d", asText(o["index"]), len(marks))
 		default:
@@ -324,9 +327,12 @@ func scanned(indexes []any, marks []mark) ([]mark, error) {
 	return out, nil
 }
 
-// emptyColumn is DuckDB's index of a column without contents, which a scan gives where only
-// rows are counted.
-const emptyColumn = "18446744073709551614"
+// Where only rows are counted, DuckDB still has a scan give one column: of a file one
+// without contents, of a table the rows' places. These are their indexes.
+const (
+	emptyColumn = "18446744073709551614"
+	rowColumn   = "18446744073709551615"
+)
 
 // source finds the source a scan reads.
 func (w *planWalk) source(o object) (*Source, error) {
