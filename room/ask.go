@@ -84,24 +84,44 @@ func (r *run) challenge(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) challengeOf(ctx context.Context, o *owner) error {
+func (r *run) challengeOf(ctx context.Context, o *owner) (err error) {
+	o.challenge, o.checkpoint, err = r.askChallenge(ctx, o)
+	o.latest = o.checkpoint
+	return err
+}
+
+// askChallenge gets a challenge with the checkpoint in it.
+func (r *run) askChallenge(ctx context.Context, o *owner) (c release.Challenge, head ledger.Checkpoint, err error) {
 	asked := release.ChallengeRequest{Version: release.Version, Purpose: attest.ForRelease, Agreement: r.agreement.Digest(), Nonce: newNonce()}
 	message, err := release.NewChallengeRequest(asked)
 	if err != nil {
-		return err
+		return c, head, err
 	}
 	answer, err := r.ask(ctx, o.stream(), release.PathChallenge, message, release.MaxSmall)
 	if err != nil {
-		return fmt.Errorf("broker of %s: %w", o.id, err)
+		return c, head, fmt.Errorf("broker of %s: %w", o.id, err)
 	}
 	broker := o.party.Broker
-	if o.challenge, err = release.VerifyChallenge(answer, broker.ReleaseKey, o.party.Name, asked); err != nil {
-		return fmt.Errorf("broker of %s: %w", o.id, err)
+	if c, err = release.VerifyChallenge(answer, broker.ReleaseKey, o.party.Name, asked); err != nil {
+		return c, head, fmt.Errorf("broker of %s: %w", o.id, err)
 	}
-	if o.checkpoint, err = ledger.OpenCheckpoint(o.challenge.Checkpoint, broker.LogKey); err != nil {
-		return fmt.Errorf("broker of %s: %w", o.id, err)
+	if head, err = ledger.OpenCheckpoint(c.Checkpoint, broker.LogKey); err != nil {
+		return c, head, fmt.Errorf("broker of %s: %w", o.id, err)
 	}
-	r.clock.heard(o.challenge.TimeMS)
+	r.clock.heard(c.TimeMS)
+	return c, head, nil
+}
+
+// look brings the newest checkpoint of an owner's log, which must extend what is known of it.
+func (r *run) look(ctx context.Context, o *owner) error {
+	_, head, err := r.askChallenge(ctx, o)
+	if err != nil {
+		return err
+	}
+	if _, err := r.extension(ctx, o, o.latest, head); err != nil {
+		return err
+	}
+	o.latest = head
 	return nil
 }
 
@@ -121,19 +141,52 @@ func (r *run) getKeys(ctx context.Context) error {
 		}
 		peers[o.id] = list
 	}
-	if err := each(ctx, r.owners, func(ctx context.Context, o *owner) error {
-		if err := r.releaseOf(ctx, o, peers[o.id]); err != nil {
-			return fmt.Errorf("broker of %s: %w", o.id, err)
+	r.background.Go(func() { r.leases.watch(ctx, func(err error) { r.cancel(err) }) })
+	overtaken := make([]bool, len(r.owners))
+	err := each(ctx, r.owners, func(one context.Context, o *owner) error {
+		err := r.keysOf(one, ctx, o, peers[o.id])
+		if err != nil && verdict.As(err).Check == peersMoved {
+			overtaken[slices.Index(r.owners, o)], err = true, nil
 		}
-		return nil
-	}); err != nil {
+		return err
+	})
+	for i, o := range r.owners {
+		if err == nil && overtaken[i] {
+			err = r.anew(ctx, o)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	r.background.Go(func() { r.leases.watch(ctx, func(err error) { r.cancel(err) }) })
-	for _, o := range r.owners {
-		r.background.Go(func() { r.renew(ctx, o) })
-	}
+	r.until = r.Elapsed() + r.Longest
 	return r.openKeys()
+}
+
+// peersMoved is the check of a broker that has seen other checkpoints of its peers than it was
+// shown: another run may have been quicker.
+const peersMoved = "peers.checkpoints"
+
+// anew asks a broker once more from a fresh challenge, which says what it has seen by now.
+// Nothing was decided on the first request, and the other owners' grants stand.
+func (r *run) anew(ctx context.Context, o *owner) error {
+	if err := r.challengeOf(ctx, o); err != nil {
+		return err
+	}
+	list, err := r.peersOf(ctx, o)
+	if err != nil {
+		return err
+	}
+	return r.keysOf(ctx, ctx, o, list)
+}
+
+// keysOf gets an owner's keys, and keeps their lease, as long as the run goes on, from the
+// moment they are there: others may take their time.
+func (r *run) keysOf(ctx, running context.Context, o *owner, peers []release.PeerCheckpoint) error {
+	if err := r.releaseOf(ctx, o, peers); err != nil {
+		return fmt.Errorf("broker of %s: %w", o.id, err)
+	}
+	r.background.Go(func() { r.renew(running, o) })
+	return nil
 }
 
 // peersOf collects the other brokers' checkpoints for o, each with the proof that it extends
@@ -156,25 +209,25 @@ func (r *run) peersOf(ctx context.Context, o *owner) ([]release.PeerCheckpoint, 
 func (r *run) peerFor(ctx context.Context, o, p *owner) (release.PeerCheckpoint, error) {
 	from := int64(0)
 	for _, s := range o.challenge.Seen {
-		if s.Origin == p.checkpoint.Origin {
+		if s.Origin == p.latest.Origin {
 			from = s.Size
 		}
 	}
 	// Another run may have shown o a newer checkpoint than p's challenge holds.
-	for try := 0; p.checkpoint.Size < from && try < 3; try++ {
-		if err := r.challengeOf(ctx, p); err != nil {
+	for try := 0; p.latest.Size < from && try < 3; try++ {
+		if err := r.look(ctx, p); err != nil {
 			return release.PeerCheckpoint{}, err
 		}
 	}
-	peer := release.PeerCheckpoint{Checkpoint: p.challenge.Checkpoint, From: from, Proof: []wire.Hash{}}
-	if from > p.checkpoint.Size {
-		return peer, verdict.NotGenuine("ledger.rollback", fmt.Sprintf("a log of at least %d entries, as its peer has seen", from), fmt.Sprint(p.checkpoint.Size),
+	peer := release.PeerCheckpoint{Checkpoint: p.latest.Note, From: from, Proof: []wire.Hash{}}
+	if from > p.latest.Size {
+		return peer, verdict.NotGenuine("ledger.rollback", fmt.Sprintf("a log of at least %d entries, as its peer has seen", from), fmt.Sprint(p.latest.Size),
 			"the log was set back: its owner's officers must look into it")
 	}
-	if from == 0 || from == p.checkpoint.Size {
+	if from == 0 || from == p.latest.Size {
 		return peer, nil
 	}
-	proof, err := r.consistency(ctx, p, from, p.checkpoint.Size)
+	proof, err := r.consistency(ctx, p, from, p.latest.Size)
 	peer.Proof = proof
 	return peer, err
 }
@@ -217,7 +270,7 @@ func (r *run) releaseOf(ctx context.Context, o *owner, peers []release.PeerCheck
 	}
 	o.asked = release.Asked{Request: signed, Challenge: o.challenge, Agreement: r.agreement.Digest(), Run: r.request.Digest(), MaxLeaseMS: r.agreement.LeaseMS}
 	sent := r.Elapsed()
-	if o.grant, err = r.ask(ctx, o.stream(), release.PathRelease, message, release.MaxGrant); err != nil {
+	if o.grant, err = r.insist(ctx, o.stream(), release.PathRelease, message, release.MaxGrant); err != nil {
 		return err
 	}
 	if o.granted, err = release.VerifyGrant(o.grant, o.party.Broker.ReleaseKey, o.asked); err != nil {
@@ -263,10 +316,10 @@ func (r *run) checkGrantReceipt(ctx context.Context, o *owner) error {
 		return verdict.NotGenuine("grant.receipt", "a receipt of this very grant", "an entry of kind "+verdict.Short(string(entry.Kind))+" about something else",
 			"the broker records something else than it grants: tell its owner")
 	}
-	if _, err := r.extension(ctx, o, o.checkpoint, now); err != nil {
+	if _, err := r.extension(ctx, o, o.latest, now); err != nil {
 		return err
 	}
-	o.checkpoint = now // what the broker's last word must extend
+	o.checkpoint, o.latest = now, now // what the broker's last word must extend
 	return nil
 }
 

@@ -12,6 +12,7 @@ const (
 	codeLoad     = "work.load"
 	codeWork     = "work.run"
 	codeEngine   = "work.engine"
+	codeTime     = "work.time"
 	codeRows     = "output.rows"
 	codeBytes    = "output.bytes"
 	codeInternal = "room.internal"
@@ -24,11 +25,12 @@ const (
 var codes = map[string][2]string{
 	codeLapsed:   {"every owner's broker heard from before its lease ends", "keep brokers reachable while a run goes on, or agree on a longer lease"},
 	codeRefused:  {"every owner's broker to let the run go on", "ask the data's owners: a broker said no"},
-	codeLedger:   {"the run's record in as many shared ledgers as agreed", "see that the shared ledgers are reachable, then sign a new request"},
+	codeLedger:   {"an answer of as many shared ledgers as agreed", "see that the shared ledgers run and are reachable, then sign a new request"},
 	codeInput:    {"the sealed file that its owner signed, whole and unaltered", "get the file from its owner again"},
 	codeLoad:     {"data that holds what its owner's statement says", "the data's owners find the reason in their own records"},
 	codeWork:     {"work that ends without an error", "the data's owners find the reason in their own records"},
 	codeEngine:   {"an engine that answers", "the data's owners find the reason in their own records"},
+	codeTime:     {"work that ends within an hour of its keys' release", "ask for less at once: a room gives up what takes longer"},
 	codeRows:     {"at most as many rows as agreed", "ask for fewer groups, or agree on a larger maximum"},
 	codeBytes:    {"at most as many bytes as agreed", "ask for fewer groups, or agree on a larger maximum"},
 	codeFailed:   {"a run that comes to an answer", "the data's owners find the reason in their own records"},

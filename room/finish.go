@@ -69,17 +69,17 @@ func (r *run) finish(ctx context.Context) error {
 // own log says so (R13, R14).
 func (r *run) allowed(ctx context.Context, commitment wire.Digest) error {
 	err := each(ctx, r.owners, func(ctx context.Context, o *owner) error {
-		for try := 1; ; try++ {
+		for w := r.waiter(); ; {
 			live, data, err := r.liveOf(ctx, o, &commitment)
 			if err == nil {
 				o.live = data
 				return r.checkOutputReceipt(ctx, o, live, commitment)
 			}
-			if !passing(err) {
+			if !passing(err) && !unwitnessed(err) {
 				return &verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err}
 			}
-			if ctx.Err() != nil || try == maxTries {
-				return err
+			if !w.again(ctx, missing(o.stream(), err)) {
+				return givenUp(err)
 			}
 		}
 	})
@@ -99,7 +99,9 @@ func (r *run) checkOutputReceipt(ctx context.Context, o *owner, live release.Liv
 		facts.Commitment != commitment || facts.ReleaseID != o.releaseID {
 		return verdict.NotGenuine("live.receipt", "a receipt of this very output", "an entry about something else", "the broker records something else than it allows: tell its owner")
 	}
-	o.extends, err = r.extension(ctx, o, o.checkpoint, now)
+	if _, err = r.extension(ctx, o, o.latest, now); err == nil {
+		o.extends, err = r.extension(ctx, o, o.checkpoint, now)
+	}
 	return err
 }
 

@@ -1,6 +1,10 @@
 package room
 
-import "strongroom.dev/wire"
+import (
+	"time"
+
+	"strongroom.dev/wire"
+)
 
 // Limits of what a host sends a room and a room tells its host.
 const (
@@ -21,6 +25,12 @@ const (
 	// maxTries is how often a call that did not get through is made: what did get through is
 	// never asked twice.
 	maxTries = 4
+	// MaxPatience is how long a room waits for a broker or ledger once a run has been paid for:
+	// long enough for one to restart, and well below the life of a challenge.
+	MaxPatience = time.Minute
+	// MaxWork is how long keys are used in one run, however long brokers renew their leases:
+	// agreed work takes minutes, and what takes longer has gone astray or holds data for somebody.
+	MaxWork = time.Hour
 	// maxSealedParts is the most bytes the owners' sealed parts of a record take together, in
 	// base64: an entry holds 65,535 bytes, and the public part takes up to 12 KiB of them.
 	maxSealedParts = 48 << 10

@@ -89,6 +89,10 @@ type Event struct {
 	// Name and Size announce a file, whose bytes follow in messages of at most MaxChunk.
 	Name string `json:"name,omitempty"`
 	Size int64  `json:"size,omitempty"`
+	// For says whom a room waits for, a stream's name or "ledgers of" one, and WaitMS for how
+	// long at most.
+	For    string `json:"for,omitempty"`
+	WaitMS int64  `json:"wait_ms,omitempty"`
 	// Error says why a room stopped, as verdict.Encode writes it.
 	Error json.RawMessage `json:"error,omitempty"`
 }
@@ -100,6 +104,7 @@ type EventKind string
 const (
 	Progress EventKind = "progress"
 	Evidence EventKind = "evidence"
+	Waiting  EventKind = "waiting"
 	File     EventKind = "file"
 	Done     EventKind = "done"
 	Stopped  EventKind = "stopped"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
@@ -108,6 +109,9 @@ func cutText(text string, n int) string {
 	return text[:keep]
 }
 
+// ledgerGrace is how long a room waits for more ledgers than it needs.
+const ledgerGrace = 500 * time.Millisecond
+
 // record writes the run into the shared ledgers: a signed public part of one shape whatever
 // the data, and a part sealed to each owner (R19). It gives the receipts of at least as many
 // ledgers as the agreement's quorum says.
@@ -120,9 +124,14 @@ func (r *run) record(ctx context.Context, result outcome, outs []*letOut, commit
 	receipts := []ledger.Receipt{}
 	var last error
 	var all sync.WaitGroup
+	waiting, enough := context.WithCancel(ctx)
+	defer enough()
+	if r.agreement.Ledgers.Quorum == 0 {
+		time.AfterFunc(ledgerGrace, enough)
+	}
 	for _, w := range r.witnesses() {
 		all.Go(func() {
-			receipt, err := r.post(ctx, w, entry)
+			receipt, err := r.post(waiting, w, entry)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -130,6 +139,9 @@ func (r *run) record(ctx context.Context, result outcome, outs []*letOut, commit
 				return
 			}
 			receipts = append(receipts, receipt)
+			if int64(len(receipts)) == r.agreement.Ledgers.Quorum { // the others get a moment more
+				time.AfterFunc(ledgerGrace, enough)
+			}
 		})
 	}
 	all.Wait()
@@ -143,7 +155,7 @@ func (r *run) record(ctx context.Context, result outcome, outs []*letOut, commit
 }
 
 func (r *run) post(ctx context.Context, w ledger.Witness, entry []byte) (ledger.Receipt, error) {
-	data, err := r.ask(ctx, "ledger/"+string(w.Name), ledger.PathEntries, entry, maxLedgerAnswer)
+	data, err := r.insist(ctx, "ledger/"+string(w.Name), ledger.PathEntries, entry, maxLedgerAnswer)
 	if err != nil {
 		return ledger.Receipt{}, err
 	}

@@ -60,6 +60,12 @@ type Config struct {
 	// HostClock reads the clock that the host sets. It decides nothing: documents that it calls
 	// invalid are refused early, and all are judged again by the brokers' time.
 	HostClock func() time.Time
+	// Patience is how long the room tries again to reach what a run needs once it has been paid
+	// for; see MaxPatience.
+	Patience time.Duration
+	// Longest is how long the keys are used at most, from the last grant to the end of the work;
+	// see MaxWork.
+	Longest time.Duration
 	// EngineMemory and EngineThreads are what the engine may use.
 	EngineMemory  int64
 	EngineThreads int64
@@ -67,7 +73,8 @@ type Config struct {
 
 func (c *Config) complete() bool {
 	return c.Platform != "" && c.Attest != nil && c.Ask != nil && c.Tell != nil && c.File != nil && c.Input != nil && c.Memory != nil && c.Seal != nil &&
-		c.Engine != nil && c.FirstFile > 0 && c.Silence != nil && c.Elapsed != nil && c.HostClock != nil && c.EngineMemory > 0 && c.EngineThreads > 0
+		c.Engine != nil && c.FirstFile > 0 && c.Silence != nil && c.Elapsed != nil && c.HostClock != nil &&
+		c.Patience > 0 && c.Patience <= MaxPatience && c.Longest > 0 && c.Longest <= MaxWork && c.EngineMemory > 0 && c.EngineThreads > 0
 }
 
 // Run does one run. It tells the host of everything the host may know, the reason of a

@@ -43,7 +43,8 @@ type run struct {
 	hpke    *keys.HPKEPrivateKey
 	seed    *keys.Secret
 
-	opened  bool // an input has been decrypted: from here on, codes only
+	until   time.Duration // when the keys may be used no longer, by Elapsed
+	opened  bool          // an input has been decrypted: from here on, codes only
 	timings timings
 }
 
@@ -65,6 +66,7 @@ type owner struct {
 
 	challenge  release.Challenge
 	checkpoint ledger.Checkpoint // of its log: with the challenge, then with the grant
+	latest     ledger.Checkpoint // the newest that this room has seen, and shown to its peers
 	evidence   attest.Evidence
 	asked      release.Asked
 	releaseID  string

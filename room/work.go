@@ -65,6 +65,8 @@ func (r *run) open(ctx context.Context) error {
 	if err := r.Silence(); err != nil {
 		return err
 	}
+	ctx, stop := r.timed(ctx)
+	defer stop()
 	for _, in := range r.inputs {
 		if err := r.openInput(ctx, in); err != nil {
 			if ctx.Err() != nil {
@@ -97,6 +99,12 @@ func (r *run) openInput(ctx context.Context, in *input) (err error) {
 	return r.Seal(in.plain)
 }
 
+// timed bounds what is done with the keys: brokers renew leases for as long as they are asked.
+func (r *run) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.until-r.Elapsed(), &verdict.Error{Kind: verdict.Refused, Check: codeTime, Expected: codes[codeTime][0],
+		Got: "a run that goes on", Fix: codes[codeTime][1]})
+}
+
 // outcome is how the work ended: a plaintext to let out, of the same shape whether it is an
 // answer or the code of a failure.
 type outcome struct {
@@ -118,10 +126,15 @@ func (r *run) compute(ctx context.Context) (outcome, error) {
 	}
 	var o outcome
 	var err error
-	o.result, o.said, err = r.Engine(ctx, r.engine, r.job, files)
+	timed, stop := r.timed(ctx)
+	defer stop()
+	o.result, o.said, err = r.Engine(timed, r.engine, r.job, files)
 	r.timings.WorkMS = (r.Elapsed() - began).Milliseconds()
 	if ctx.Err() != nil {
 		return o, context.Cause(ctx)
+	}
+	if err != nil && timed.Err() != nil { // a failure of the work like another: what took long may be data
+		o.code, o.result, o.said, err = codeTime, sql.Result{}, "", nil
 	}
 	if err != nil {
 		o.code, o.result = codeEngine, sql.Result{}

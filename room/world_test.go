@@ -311,7 +311,7 @@ func (w *world) config() room.Config {
 			}
 			return w.engine(ctx, job, plain)
 		},
-		FirstFile: 16, Silence: func() error { return nil }, Elapsed: func() time.Duration { return time.Since(began) }, HostClock: w.now,
+		FirstFile: 16, Silence: func() error { return nil }, Elapsed: func() time.Duration { return time.Since(began) }, HostClock: w.now, Patience: 300 * time.Millisecond, Longest: time.Minute,
 		EngineMemory: 64 << 20, EngineThreads: 1,
 	}
 }

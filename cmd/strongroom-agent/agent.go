@@ -136,6 +136,8 @@ func (a *agent) config(memory int64) room.Config {
 		Silence:       a.inside.Silence,
 		Elapsed:       elapsed,
 		HostClock:     time.Now,
+		Patience:      room.MaxPatience,
+		Longest:       room.MaxWork,
 		EngineMemory:  memory,
 		EngineThreads: int64(runtime.NumCPU()),
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/client"
@@ -173,6 +174,17 @@ func (r remoteRoom) fetch(ctx context.Context, name string, dst io.Writer) error
 	return r.Fetch(ctx, r.name, name, dst)
 }
 
+// sayEvent shows what people want to know of an event.
+func (a *app) sayEvent(e room.Event) {
+	switch e.Event {
+	case room.Progress:
+		a.say("  %s", e.Step.Text())
+	case room.Waiting:
+		who := "the " + strings.NewReplacer("broker/", "broker of ", "ledger/", "shared ledger ", "ledgers of broker/", "shared ledgers that must sign for the broker of ").Replace(e.For)
+		a.say("  waiting for %s, trying again for up to %s", verdict.Printable(verdict.Short(who)), time.Duration(e.WaitMS)*time.Millisecond)
+	}
+}
+
 // follow shows a room's steps until it ends, and gives the reason if it stopped.
 func (a *app) follow(ctx context.Context, r startedRoom) error {
 	a.say("room %s is starting", r.id())
@@ -182,9 +194,7 @@ func (a *app) follow(ctx context.Context, r startedRoom) error {
 			return err
 		}
 		for _, e := range events {
-			if e.Event == room.Progress {
-				a.say("  %s", e.Step.Text())
-			}
+			a.sayEvent(e)
 		}
 		from += len(events)
 		if ended {
