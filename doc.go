@@ -14,6 +14,7 @@
 //
 //	wire              canonical encodings and domain-separated hashes
 //	verdict           one vocabulary of checks and refusals
+//	cbor, cose        CBOR with one reading, and what is signed in it
 //	plainyaml         YAML with one reading, for what people write
 //	keys              typed keys, signed documents, HPKE
 //	agreement         who, which code, which data, which results: signed and named by digest
@@ -23,6 +24,7 @@
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
 //	dcap, sevsnp      Intel's quotes and AMD's reports, byte by byte
 //	attest            evidence in, claims out; one platform a package below it
+//	appraise          a finding judged by an appraisal policy: an attestation result
 //	policy            claims and a request in, a grant or a refusal out, clause by clause
 //	release           a grant becomes a file key sealed to the room
 //	channel           the room's one byte stream

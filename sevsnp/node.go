@@ -1,11 +1,12 @@
 package sevsnp
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"strongroom.dev/cbor"
 )
 
 // node is a value of a JSON or CBOR text. Its kind says which of the fields counts.
@@ -213,122 +214,69 @@ func (s *scanner) byteArray() ([]byte, bool) {
 	return out, len(out) > 0
 }
 
-// readCBOR reads one CBOR item (RFC 8949) that fills data, of definite lengths and without
-// floating point, tags being skipped, and refuses duplicate keys.
+// readCBOR reads one CBOR item that fills data, as package cbor does. Tags are left out:
+// what they say is not needed to recognise reports and certificates.
 func readCBOR(data []byte, b *budget) (node, error) {
-	r := cborReader{data: data, budget: b}
-	n, err := r.value(0)
-	if err == nil && len(r.data) != 0 {
-		err = fmt.Errorf("%d bytes behind the item", len(r.data))
-	}
-	return n, err
-}
-
-type cborReader struct {
-	data   []byte
-	budget *budget
-}
-
-// head reads a head: major type and argument (RFC 8949, section 3).
-func (r *cborReader) head() (major byte, argument uint64, err error) {
-	if len(r.data) == 0 {
-		return 0, 0, fmt.Errorf("cut short")
-	}
-	major, info := r.data[0]>>5, r.data[0]&31
-	r.data = r.data[1:]
-	if info < 24 {
-		return major, uint64(info), nil
-	}
-	size := 1 << (info - 24)
-	if info > 27 || len(r.data) < size {
-		return 0, 0, fmt.Errorf("cut short, or of indefinite length")
-	}
-	var wide [8]byte
-	copy(wide[8-size:], r.data[:size])
-	r.data = r.data[size:]
-	return major, binary.BigEndian.Uint64(wide[:]), nil
-}
-
-func (r *cborReader) take(n uint64) ([]byte, error) {
-	if n > uint64(len(r.data)) {
-		return nil, fmt.Errorf("cut short")
-	}
-	taken := r.data[:n]
-	r.data = r.data[n:]
-	return taken, nil
-}
-
-func (r *cborReader) value(depth int) (node, error) {
-	if err := r.budget.spend(depth); err != nil {
-		return node{}, err
-	}
-	major, argument, err := r.head()
+	v, err := cbor.Parse(data, b.limits())
 	if err != nil {
 		return node{}, err
 	}
-	switch major {
-	case 0:
-		return node{kind: aNumber, number: argument}, nil
-	case 1:
-		return node{kind: aNegative, number: argument}, nil
-	case 2:
-		bytes, err := r.take(argument)
-		return node{kind: aBytes, bytes: bytes}, err
-	case 3:
-		text, err := r.take(argument)
-		if err == nil && !utf8.Valid(text) {
-			err = fmt.Errorf("text that is not UTF-8")
-		}
-		return node{kind: aText, text: string(text)}, err
-	case 4:
-		return r.array(argument, depth)
-	case 5:
-		return r.mapOf(argument, depth)
-	case 6:
-		return r.value(depth + 1)
+	return fromCBOR(v, b)
+}
+
+// limits gives how much CBOR may still be read.
+func (b *budget) limits() cbor.Limits {
+	return cbor.Limits{Values: maxNodes - b.nodes, Depth: maxDepth}
+}
+
+func fromCBOR(v cbor.Value, b *budget) (node, error) {
+	if err := b.spend(0); err != nil { // depth was bounded by the reader
+		return node{}, err
 	}
-	if argument < 20 || argument > 23 {
-		return node{}, fmt.Errorf("floating point or an unknown simple value")
+	switch v.Kind {
+	case cbor.Unsigned:
+		return node{kind: aNumber, number: v.Number}, nil
+	case cbor.Negative:
+		return node{kind: aNegative, number: v.Number}, nil
+	case cbor.Bytes:
+		return node{kind: aBytes, bytes: v.Bytes}, nil
+	case cbor.Text:
+		return node{kind: aText, text: v.Text}, nil
+	case cbor.Tag:
+		return fromCBOR(v.Items[0], b)
+	case cbor.Array:
+		n := node{kind: anArray}
+		for _, item := range v.Items {
+			converted, err := fromCBOR(item, b)
+			if err != nil {
+				return n, err
+			}
+			n.items = append(n.items, converted)
+		}
+		return n, nil
+	case cbor.Map:
+		n := node{kind: aMap}
+		for _, p := range v.Pairs {
+			converted, err := fromCBOR(p.Value, b)
+			if err != nil {
+				return n, err
+			}
+			if err := n.add(keyName(p.Key), converted); err != nil {
+				return n, err
+			}
+		}
+		return n, nil
 	}
 	return node{}, nil
 }
 
-func (r *cborReader) array(length uint64, depth int) (node, error) {
-	n := node{kind: anArray}
-	for range length {
-		value, err := r.value(depth + 1)
-		if err != nil {
-			return n, err
-		}
-		n.items = append(n.items, value)
+// keyName gives a key as [member] names it.
+func keyName(key cbor.Value) string {
+	switch key.Kind {
+	case cbor.Unsigned:
+		return "#" + strconv.FormatUint(key.Number, 10)
+	case cbor.Negative:
+		return "#-" + strconv.FormatUint(key.Number+1, 10)
 	}
-	return n, nil
-}
-
-func (r *cborReader) mapOf(length uint64, depth int) (node, error) {
-	n := node{kind: aMap}
-	for range length {
-		key, err := r.value(depth + 1)
-		if err != nil {
-			return n, err
-		}
-		name := key.text
-		switch key.kind {
-		case aNumber:
-			name = "#" + strconv.FormatUint(key.number, 10)
-		case aNegative:
-			name = "#-" + strconv.FormatUint(key.number+1, 10)
-		case aText:
-		default:
-			return n, fmt.Errorf("a key that is neither text nor an integer")
-		}
-		value, err := r.value(depth + 1)
-		if err != nil {
-			return n, err
-		}
-		if err := n.add(name, value); err != nil {
-			return n, err
-		}
-	}
-	return n, nil
+	return key.Text
 }

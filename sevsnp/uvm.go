@@ -43,7 +43,7 @@ func parseStatement(data []byte) (*statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !onlyCritical(s.header, "") {
+	if !s.onlyCritical("") {
 		return nil, fmt.Errorf("critical members in its header that are not known here")
 	}
 	chain, err := x5chain(s.header)
@@ -67,10 +67,10 @@ func parseStatement(data []byte) (*statement, error) {
 	if err := didX509(st.issuer, chain); err != nil {
 		return nil, err
 	}
-	if err := s.verify(chain[0].PublicKey); err != nil {
+	if err := s.Verify(chain[0].PublicKey); err != nil {
 		return nil, err
 	}
-	return st, st.readPayload(s.payload, s.header.get("#15").get("svn"), b)
+	return st, st.readPayload(s.Payload, s.header.get("#15").get("svn"), b)
 }
 
 func seconds(n node) time.Time {
