@@ -39,6 +39,12 @@ func fill(v reflect.Value) {
 		if v.IsNil() {
 			v.Set(reflect.MakeMap(v.Type()))
 		}
+		for it := v.MapRange(); it.Next(); {
+			item := reflect.New(v.Type().Elem()).Elem()
+			item.Set(it.Value())
+			fill(item)
+			v.SetMapIndex(it.Key(), item)
+		}
 	}
 }
 

@@ -18,6 +18,11 @@ type room struct {
 	Seats  int64             `json:"seats"`
 	Doors  []door            `json:"doors"`
 	Labels map[string]string `json:"labels"`
+	Floors map[string]floor  `json:"floors"`
+}
+
+type floor struct {
+	Doors []door `json:"doors"`
 }
 
 type door struct {
@@ -30,11 +35,11 @@ func format() plainyaml.Format {
 
 func TestRead(t *testing.T) {
 	var got room
-	d, err := format().Read("r.yaml", []byte("name: no\nid: vault\nopen: true\nseats: 12\ndoors:\n- width: 90\nlabels: {floor: 007}\n"), "", &got)
+	d, err := format().Read("r.yaml", []byte("name: no\nid: vault\nopen: true\nseats: 12\ndoors:\n- width: 90\nlabels: {floor: 007}\nfloors: {top: {}}\n"), "", &got)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := room{"no", "vault", true, 12, []door{{90}}, map[string]string{"floor": "007"}}
+	want := room{"no", "vault", true, 12, []door{{90}}, map[string]string{"floor": "007"}, map[string]floor{"top": {[]door{}}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -67,7 +72,7 @@ func TestReadRefuses(t *testing.T) {
 		"name: ! x":                      "no tags",
 		"<<: {name: x}":                  "merge keys",
 		"name: x\nname: y":               "r.yaml:2: room.form: expected every member once",
-		"color: red":                     "one of the members name, id, open, seats, doors, labels",
+		"color: red":                     "one of the members name, id, open, seats, doors, labels, floors",
 		"open: yes":                      "true or false",
 		"open: \"true\"":                 "true or false",
 		"seats: 1.0":                     "an integer",

@@ -3,9 +3,24 @@ package main
 import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/sgx"
+	"strongroom.dev/attest/snp"
+	"strongroom.dev/attest/tdx"
+	"strongroom.dev/endorse"
 )
 
-// platforms is the table of every platform this build verifies, in one place for all to see.
+// platforms is the table of every platform that rooms run on, in one place for all to see.
 func platforms() []attest.Platform {
 	return []attest.Platform{dev.New()}
+}
+
+// examiners is the table of every kind of evidence that this build can examine. Forms that
+// hold others' evidence stand before those.
+func examiners(set endorse.Set) []attest.Examiner {
+	return []attest.Examiner{
+		{Name: snp.Name, Detect: snp.Detect, Examine: snp.New(set).Examine},
+		{Name: tdx.Name, Detect: tdx.Detect, Examine: tdx.New(set).Examine},
+		{Name: sgx.Name, Detect: sgx.Detect, Examine: sgx.New(set).Examine},
+		dev.Examiner(),
+	}
 }

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //	    line about that check, both as text and as JSON, and changes no file
 //	json PATH strongroom ARGS...          the call succeeds with exactly one JSON document,
 //	    whose member PATH (a.b.0.c) becomes the standard output that is looked at next
+//	judged CODE CHECK strongroom ARGS...   the call says that the check failed, and exits so
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -41,7 +42,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("STRONGROOM_HOME", filepath.Join(e.WorkDir, "home"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": scriptFails, "json": scriptJSON},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": scriptFails, "json": scriptJSON, "judged": scriptJudged},
 	})
 }
 

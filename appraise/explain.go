@@ -1,0 +1,123 @@
+package appraise
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Explain says in plain sentences what the policy asks for. The checks of a [Result] name the
+// same requirements, since both are made from the policy's members.
+func (p *Policy) Explain() string {
+	var l letter
+	l.line("Policy %s, version %d%s.", p.ID, p.Version, unless(p.Title, ": "))
+	l.line("Evidence passes only if its platform finds nothing against it, it answers a nonce or report data of the verifier's, and:")
+	names := slices.Sorted(maps.Keys(p.Platforms))
+	l.line("  - it is of platform %s; every other is refused", strings.Join(names, " or "))
+	for _, name := range names {
+		l.line("On %s:", name)
+		n := l.Len()
+		p.Platforms[name].explain(&l)
+		for _, r := range p.rules {
+			if len(r.Platforms) == 0 || slices.Contains(r.Platforms, name) {
+				l.line("  - rule %s: %s", r.ID, r.says())
+			}
+		}
+		if l.Len() == n {
+			l.line("  - nothing more: any genuine machine of this kind passes, whatever runs on it")
+		}
+	}
+	return l.String()
+}
+
+func (r program) says() string {
+	text := r.Expected
+	if text == "" {
+		text = r.Require
+	}
+	if r.Warn {
+		text += " (a warning if not)"
+	}
+	return text
+}
+
+func (r Requirements) explain(l *letter) {
+	for _, register := range slices.Sorted(maps.Keys(r.Measurements)) {
+		l.line("  - %s is %s", register, strings.Join(r.Measurements[register], " or "))
+	}
+	r.Machines.explain(l, "machine")
+	r.Generations.explain(l, "generation")
+	for _, root := range r.Roots {
+		l.line("  - it leads to the root %s (or another one listed)", root)
+	}
+	for _, path := range slices.Sorted(maps.Keys(r.MinimumTCB)) {
+		l.line("  - %s is at least %d", path, r.MinimumTCB[path])
+	}
+	for _, path := range slices.Sorted(maps.Keys(r.Claims)) {
+		l.line("  - %s is %q", path, r.Claims[path])
+	}
+	r.Advisories.explain(l, "open advisory")
+	for _, id := range r.InsecureAccept {
+		l.line("  - INSECURE: it may fail the check %s, which becomes a warning", id)
+	}
+}
+
+func (c Choice) explain(l *letter, what string) {
+	if len(c.Only) > 0 {
+		l.line("  - its %s is %s", what, strings.Join(c.Only, " or "))
+	}
+	if len(c.Never) > 0 {
+		l.line("  - its %s is not %s", what, strings.Join(c.Never, ", nor "))
+	}
+}
+
+// Advice is something about a policy that its author should look at.
+type Advice struct {
+	Where string `json:"where"`
+	Says  string `json:"says"`
+}
+
+// Lint looks for what is allowed but seldom meant.
+func (p *Policy) Lint() []Advice {
+	advice := []Advice{}
+	add := func(where, says string, args ...any) {
+		advice = append(advice, Advice{where, fmt.Sprintf(says, args...)})
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Platforms)) {
+		r, at := p.Platforms[name], "platforms."+name
+		if len(r.Measurements) == 0 && !p.ruleMentions(name, "measurements") {
+			add(at, "no measurements: any code on any genuine machine of this kind passes")
+		}
+		if len(r.Machines.Only) == 0 && !p.ruleMentions(name, "machine") {
+			add(at, "no list of machines: any genuine machine of this kind passes, one in an attacker's hands included")
+		}
+		if len(r.Machines.Only) > 0 && len(r.Machines.Never) > 0 {
+			add(at+".machines", "never has no effect beside only")
+		}
+		for _, id := range r.InsecureAccept {
+			add(at+".insecure_accept", "accepts evidence that fails %s", id)
+			if !strings.HasPrefix(id, name+".") {
+				add(at+".insecure_accept", "%s is no check of %s", id, name)
+			}
+		}
+	}
+	for i, r := range p.Rules {
+		if strings.TrimSpace(r.Require) == "true" {
+			add(fmt.Sprintf("rules[%d]", i), "always holds")
+		}
+		if r.Expected == "" {
+			add(fmt.Sprintf("rules[%d]", i), "says no expected: refusals will show the bare expression")
+		}
+	}
+	if len(p.Tests) == 0 {
+		add("tests", "none: record evidence that must pass and evidence that must not, and list both")
+	}
+	return advice
+}
+
+func (p *Policy) ruleMentions(platform, word string) bool {
+	return slices.ContainsFunc(p.Rules, func(r Rule) bool {
+		return strings.Contains(r.Require, word) && (len(r.Platforms) == 0 || slices.Contains(r.Platforms, platform))
+	})
+}
