@@ -38,7 +38,11 @@ func TestOnePersonStaysHidden(t *testing.T) {
 			func(i int) string { return choose(i == 7, "b,424242,0", choose(i < 15, "a,1,0", "b,,0")) }},
 		"two CASEs":             {"SELECT sum(CASE WHEN ward = 'a' THEN x ELSE 0 END) AS a, sum(CASE WHEN ward = 'a' AND flag = 0 THEN x ELSE 0 END) AS b FROM people", "query.aggregate", nil},
 		"two columns, one NULL": {"SELECT sum(x + flag) AS a, sum(x) AS b, sum(flag) AS c FROM people", "query.aggregate", nil},
-		"an overflow":           {"SELECT sum(x * 1000000000) AS s FROM people", "query.overflow", nil},
+		"a value of one's own": {"SELECT count(DISTINCT flag) AS d, count(*) AS n FROM people", "query.aggregate",
+			func(i int) string { return choose(i == 7, "a,1,1", "a,1,0") }},
+		"a value met by a constant": {"SELECT count(DISTINCT CASE WHEN ward = 'a' THEN x ELSE 37 END) AS d, count(DISTINCT CASE WHEN ward = 'a' THEN x END) AS e FROM people", "query.aggregate",
+			func(i int) string { return choose(i == 7, "a,37,0", choose(i < 15, "a,5,0", "b,5,0")) }},
+		"an overflow": {"SELECT sum(x * 1000000000) AS s FROM people", "query.overflow", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -76,7 +76,12 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 	if err != nil {
 		return nil, err
 	}
-	if arg.op == "constant" && arg.typ.kind != "null" && name == "count" && !distinct {
+	// How many values differ tells of a single person with one of its own, and, beside a CASE
+	// that puts a constant next to the values, whether anybody has just that value.
+	if distinct {
+		return nil, refuse("query.aggregate", "count(DISTINCT ...)%s of anything but the unit column tells whether a single person has a value of its own: GROUP BY it, and every value of enough people is a row", near(v))
+	}
+	if arg.op == "constant" && arg.typ.kind != "null" && name == "count" {
 		return a, nil
 	}
 	if !plain(arg) || !arg.hasColumn() {

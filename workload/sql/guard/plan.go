@@ -255,6 +255,9 @@ func planAggregate(v any, below []mark) (t duckType, call string, err error) {
 		if m != 0 && (m != unitMark || name != "count" || bare["expression_class"] != "BOUND_REF") {
 			return duckType{}, "", fmt.Errorf("%s of the unit or owner of a row", name)
 		}
+		if o["aggregate_type"] == "DISTINCT" && m != unitMark {
+			return duckType{}, "", fmt.Errorf("%s of different values that are no units", name)
+		}
 	}
 	if o["filter"] != nil {
 		if m, _, err := planExpr(o["filter"], below); err != nil || m&^ownerMark != 0 {
