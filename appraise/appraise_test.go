@@ -279,3 +279,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFormat(t *testing.T) {
+	const text = "id:   p # who\nversion: 1\nplatforms:\n      snp:\n          machines: {only: [ a,b ]}\n"
+	once, err := appraise.Format("p.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "id: p # who\nversion: 1\nplatforms:\n  snp:\n    machines: {only: [a, b]}\n"
+	if string(once) != want {
+		t.Errorf("%s", once)
+	}
+	if twice, err := appraise.Format("p.yaml", once); err != nil || string(twice) != want {
+		t.Errorf("%v: %s", err, twice)
+	}
+	if policy(t, text).Digest() != policy(t, want).Digest() {
+		t.Error("another policy")
+	}
+	if _, err := appraise.Format("p.yaml", []byte("id: p")); err == nil {
+		t.Error("formatted what is no policy")
+	}
+}

@@ -22,7 +22,7 @@ func (a *app) rootCommand() *cobra.Command {
   broker             your key service: releases keys only to what you agreed to
   run, room, host    run agreed work in a room
   open, receipt      results and their proof
-  verify             evidence of any hardware: what it proves, and what not
+  verify, policy     evidence of any hardware: what it proves, and what not
 
 Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
 		Example: `  strongroom demo hospitals      # see all of it happen
@@ -77,6 +77,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.ledgerCommand(),
 		a.receiptCommand(),
 		a.verifyCommand(),
+		a.policyCommand(),
 		a.inspectCommand(),
 		a.imageCommand(),
 		a.demoCommand(),
