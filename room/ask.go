@@ -277,8 +277,27 @@ func (r *run) releaseOf(ctx context.Context, o *owner, peers []release.PeerCheck
 		return err
 	}
 	r.clock.heard(o.granted.TimeMS)
-	r.leases.extend(o.id, sent, time.Duration(o.granted.LeaseMS)*time.Millisecond)
+	if err := r.begin(ctx, o, sent); err != nil {
+		return err
+	}
 	return r.checkGrantReceipt(ctx, o)
+}
+
+// begin starts the lease of a grant that was first asked for at sent. Where that is long ago
+// the grant may be too, since a host can hold answers back: the broker's word to a fresh nonce
+// starts the lease then.
+func (r *run) begin(ctx context.Context, o *owner, sent time.Duration) error {
+	lease := time.Duration(o.granted.LeaseMS) * time.Millisecond
+	if r.Elapsed()-sent < lease/2 {
+		r.leases.extend(o.id, sent, lease)
+		return nil
+	}
+	for w := r.waiter(); ; {
+		_, _, err := r.liveOf(ctx, o, nil)
+		if err == nil || !passing(err) || !w.again(ctx, o.stream()) {
+			return err
+		}
+	}
 }
 
 func (r *run) keys() release.RoomKeys {

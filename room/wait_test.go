@@ -14,6 +14,8 @@ import (
 	"strongroom.dev/release"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+	"strongroom.dev/workload/sql"
 )
 
 // unwitnessed is a broker's answer while its agreement's shared ledgers can't be reached.
@@ -36,6 +38,10 @@ func TestLedgerThatComesBack(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(a *agreement.Agreement) { a.LeaseMS = 900 })
+			w.engine = func(context.Context, sql.Job, map[wire.ID]string) (sql.Result, string, error) {
+				time.Sleep(300 * time.Millisecond) // longer than it takes to notice a lease that lapsed
+				return answer(), "", nil
+			}
 			back := time.Now()
 			var once sync.Once
 			w.ask = func(_ context.Context, stream, path string, body []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
