@@ -44,7 +44,9 @@ func Execute(ctx context.Context, job sql.Job, progress func(sql.Progress)) (sql
 		if err := answer(ctx, &job, c, collector, progress); err != nil {
 			return sql.Result{}, err
 		}
-		result.Rows = collector.Rows()
+		if result.Rows, err = collector.Rows(); err != nil {
+			return sql.Result{}, err
+		}
 	}
 	result.Withheld = collector.Withheld()
 	return result, nil

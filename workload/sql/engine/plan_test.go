@@ -120,6 +120,9 @@ func TestPlansThatNeverPass(t *testing.T) {
 		"SELECT ward, count(*) FROM people WHERE score + 1.5 > 5 GROUP BY ward",
 		"SELECT ward, count(*) FROM people WHERE age / 2 > 5 GROUP BY ward",
 		"SELECT ward, count(*) FROM people WHERE regexp_matches(ward, 'a') GROUP BY ward",
+		"SELECT ward, count(*) FROM people WHERE ward LIKE ward GROUP BY ward",
+		"SELECT ward, count(*) FROM people WHERE ward ILIKE 'a' GROUP BY ward",
+		"SELECT ward, count(*) FROM people WHERE date_part('day', seen) = 1 GROUP BY ward",
 		"SELECT ward, count(*) FROM people WHERE error(ward) IS NULL GROUP BY ward",
 		"SELECT ward, count(*) FROM people WHERE random() < 0.5 GROUP BY ward",
 		"SELECT ward, count(*) FROM people WHERE rowid = 1 GROUP BY ward",
@@ -156,6 +159,7 @@ func TestTrees(t *testing.T) {
 	ctx := context.Background()
 	for _, name := range []string{
 		"allowed-count", "allowed-by-ward", "allowed-parameters", "allowed-share", "allowed-conditions", "allowed-functions", "allowed-order",
+		"allowed-having", "allowed-limit", "allowed-like", "allowed-is-true", "allowed-quarter",
 		"refused-plain-rows", "refused-case-unit", "refused-window", "refused-having", "refused-join", "refused-subquery-where",
 		"refused-two-statements", "refused-nonsense", "refused-lambda", "refused-cast", "refused-limit", "refused-grouping-sets",
 	} {

@@ -85,7 +85,7 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 		return a, nil
 	}
 	if !plain(arg) || !arg.hasColumn() {
-		return nil, refuse("query.aggregate", "the argument of %s%s: a column, a multiple of one column with + - * of numbers (at most %d terms), or one CASE whose values are such or numbers", name, near(v), maxArgument)
+		return nil, refuse("query.aggregate", "the argument of %s%s: a column, a multiple of one column with + - * of numbers (at most %d terms), or one CASE whose values are such or numbers; NULL is left out by itself, so it takes no coalesce", name, near(v), maxArgument)
 	}
 	if name != "count" && !arg.typ.numeric() {
 		return nil, refuse("query.type", "%s%s of type %s", name, near(v), arg.typ)

@@ -34,6 +34,7 @@ type row struct {
 	values []any
 	groups []any
 	cells  []*string
+	size   int // of the cells' text
 }
 
 // Collect starts collecting the rows of the query for the job it was checked for.
@@ -61,7 +62,6 @@ func (c *Collector) Add(values []any) error {
 		return err
 	}
 	r := row{groups: groups}
-	size := 0
 	for i := range q.outputs {
 		v, err := q.outputs[i].of(groups, aggregates)
 		if err != nil {
@@ -72,18 +72,32 @@ func (c *Collector) Add(values []any) error {
 			return err
 		}
 		if cell != nil {
-			size += len(*cell)
+			r.size += len(*cell)
 		}
 		r.values, r.cells = append(r.values, v), append(r.cells, cell)
 	}
-	c.bytes += int64(size + len(r.cells))
-	if len(c.rows) == int(c.job.MaxRows) {
+	for _, h := range q.having {
+		if !h.holds(r.values) {
+			return nil
+		}
+	}
+	return c.keep(r)
+}
+
+// keep adds a row that is shown. What is behind a LIMIT is never too much.
+func (c *Collector) keep(r row) error {
+	c.bytes += int64(r.size + len(r.cells))
+	unlimited := c.q.limit == 0
+	if unlimited && len(c.rows) == int(c.job.MaxRows) {
 		return fail("output.rows", "more than %d rows", c.job.MaxRows)
 	}
-	if size > sql.MaxRow || c.bytes > c.job.MaxBytes {
+	if r.size > sql.MaxRow || unlimited && c.bytes > c.job.MaxBytes {
 		return fail("output.bytes", "more than %d bytes, or a row of more than %d", c.job.MaxBytes, sql.MaxRow)
 	}
 	c.rows = append(c.rows, r)
+	if !unlimited && len(c.rows) > 2*int(c.q.limit)+trimAt {
+		c.trim()
+	}
 	return nil
 }
 
@@ -181,29 +195,6 @@ func render(v any) (*string, error) {
 		return nil, fail("engine", "a value of an unknown kind")
 	}
 	return &text, nil
-}
-
-// Rows gives what is shown, in canonical order: by ORDER BY, then by every group, ascending,
-// NULL last. Groups differ, so the order is total.
-func (c *Collector) Rows() [][]*string {
-	slices.SortFunc(c.rows, func(a, b row) int {
-		for _, key := range c.q.order {
-			if n := compare(a.values[key.output], b.values[key.output], key.descending, key.nullsFirst); n != 0 {
-				return n
-			}
-		}
-		for i := range a.groups {
-			if n := compare(a.groups[i], b.groups[i], false, false); n != 0 {
-				return n
-			}
-		}
-		return 0
-	})
-	out := make([][]*string, len(c.rows))
-	for i, r := range c.rows {
-		out[i] = r.cells
-	}
-	return out
 }
 
 // Withheld gives, for each of the job's owners, how many rows its people kept back.

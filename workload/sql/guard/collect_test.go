@@ -37,7 +37,11 @@ func byWard(ward any, alpha, beta, rows, sum, count, alphaKnown, betaKnown int64
 }
 
 func lines(c *guard.Collector) (out []string) {
-	for _, row := range c.Rows() {
+	rows, err := c.Rows()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, row := range rows {
 		var cells []string
 		for _, cell := range row {
 			if cell == nil {

@@ -130,6 +130,7 @@ func trees(list []*expr) []any {
 func (e *expr) tree() tree {
 	comparisons := map[string]string{
 		"=": "EQUAL", "<>": "NOTEQUAL", "<": "LESSTHAN", ">": "GREATERTHAN", "<=": "LESSTHANOREQUALTO", ">=": "GREATERTHANOREQUALTO",
+		"is distinct from": "DISTINCT_FROM", "is not distinct from": "NOT_DISTINCT_FROM",
 	}
 	operators := map[string]string{
 		"in": "COMPARE_IN", "not in": "COMPARE_NOT_IN", "not": "OPERATOR_NOT", "is null": "OPERATOR_IS_NULL",
@@ -152,6 +153,8 @@ func (e *expr) tree() tree {
 		return e.caseTree()
 	case e.op == "+" || e.op == "-" || e.op == "*":
 		return call(e.op, true, e.operands()...)
+	case e.op == "~~" || e.op == "!~~":
+		return call(e.op, true, trees(e.args)...)
 	case e.op == "round":
 		return call(e.op, false, e.args[0].tree(), integer(e.digits).tree())
 	case e.op == "abs":

@@ -17,6 +17,8 @@ import (
 //	column                     name
 //	constant                   text: the value's canonical text
 //	= <> < > <= >=             2 arguments
+//	is [not] distinct from     2
+//	~~ !~~                     a text, and a constant as its pattern
 //	between                    3
 //	in, not in                 1, then constants
 //	and, or                    2 or more
@@ -24,7 +26,7 @@ import (
 //	+ - *                      2, or 1 for a negation
 //	case                       condition, value, condition, value, ..., else
 //	coalesce                   2 or more
-//	floor ceil round abs lower upper year month    1; round has digits as well
+//	floor ceil round abs lower upper year quarter month    1; round has digits as well
 type expr struct {
 	op     string
 	name   string
@@ -76,7 +78,7 @@ type parser struct {
 }
 
 // The functions of one row that pass, with their names in the agreed query.
-const rowFunctions = "abs ceil ceiling floor lower month round upper year"
+const rowFunctions = "abs ceil ceiling floor lower month quarter round upper year"
 
 // row reads an expression over one row.
 func (p *parser) row(v any) (*expr, error) {
@@ -105,6 +107,8 @@ func (p *parser) row(v any) (*expr, error) {
 		return p.caseOf(v)
 	case "FUNCTION":
 		return p.function(v)
+	case "STAR":
+		return nil, refuse("query.expression", "*%s does not pass: rows of single people never leave; select aggregates, and what they are grouped by", near(v))
 	}
 	return nil, refuse("query.expression", "%s%s is not among the expressions that pass", words(class, kind), near(v))
 }
@@ -194,6 +198,10 @@ func constantOf(typed object, value any) (*expr, error) {
 		}
 	case (id == "INTEGER" || id == "BIGINT") && typed["type_info"] == nil:
 		return number(value, 0)
+	case id == "BOOLEAN" && typed["type_info"] == nil: // of IS TRUE
+		if b, ok := value.(bool); ok {
+			return &expr{op: "constant", text: strconv.FormatBool(b), typ: typ{kind: "boolean"}}, nil
+		}
 	case id == "DECIMAL":
 		info, err := members(typed["type_info"], "type", "alias", "extension_info", "width", "scale")
 		if err != nil {
@@ -244,7 +252,8 @@ func (p *parser) parameter(v any) (*expr, error) {
 	return nil, refuse("query.parameter", "$%.70s is not a declared parameter", o.text("identifier"))
 }
 
-// cast lets pass what DuckDB makes of true, false and DATE '2026-11-24'.
+// cast lets pass what DuckDB makes of true, false, DATE '2026-11-24' and IS TRUE: casts of
+// such texts, and of a value to the type it has.
 func (p *parser) cast(v any) (*expr, error) {
 	o, err := members(v, "class", "type", "alias", "query_location", "child", "cast_type", "try_cast")
 	if err != nil {
@@ -258,6 +267,9 @@ func (p *parser) cast(v any) (*expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o["try_cast"] == false && to["type_info"] == nil && child.has(to.text("id")) {
+		return child, nil
+	}
 	if child.op == "constant" && child.typ.kind == "text" && o["try_cast"] == false && to["type_info"] == nil {
 		switch boolean := map[string]string{"t": "true", "f": "false", "true": "true", "false": "false"}[child.text]; {
 		case to.text("id") == "BOOLEAN" && boolean != "":
@@ -266,7 +278,20 @@ func (p *parser) cast(v any) (*expr, error) {
 			return &expr{op: "constant", text: child.text, typ: typ{kind: "date"}}, nil
 		}
 	}
-	return nil, refuse("query.cast", "the cast%s does not pass: columns and parameters have their declared types, and only DATE 'YYYY-MM-DD' is a cast that can't fail", near(v))
+	return nil, refuse("query.cast", "the cast%s does not pass: columns and parameters have their declared types, and only DATE 'YYYY-MM-DD' is a cast that can't fail: leave it out, integers and decimals mix", near(v))
+}
+
+// has reports whether an expression has a type of DuckDB's already.
+func (e *expr) has(id string) bool {
+	switch e.typ.kind {
+	case "boolean", "date":
+		return id == strings.ToUpper(e.typ.kind)
+	case "text":
+		return id == "VARCHAR"
+	case "integer":
+		return id == "BIGINT" && (e.op == "column" || e.op == "constant")
+	}
+	return false
 }
 
 func isDate(text string) bool {

@@ -31,6 +31,8 @@ type Query struct {
 	groups  []*expr
 	outputs []output
 	order   []orderKey
+	having  []having
+	limit   int64 // rows shown at most; 0 is all
 	// primitives are the aggregates the rewritten query computes behind the groups.
 	primitives []primitive
 	checks     []check

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +33,13 @@ func (p *parser) comparison(v any) (*expr, error) {
 	if err != nil {
 		return nil, shape(v, err)
 	}
-	op := map[string]string{
-		"COMPARE_EQUAL": "=", "COMPARE_NOTEQUAL": "<>", "COMPARE_LESSTHAN": "<", "COMPARE_GREATERTHAN": ">",
-		"COMPARE_LESSTHANOREQUALTO": "<=", "COMPARE_GREATERTHANOREQUALTO": ">=",
-	}[o.text("type")]
+	op := comparisonOf(o.text("type"))
+	switch o.text("type") {
+	case "COMPARE_DISTINCT_FROM":
+		op = "is distinct from"
+	case "COMPARE_NOT_DISTINCT_FROM":
+		op = "is not distinct from"
+	}
 	if op == "" {
 		return nil, shape(v, errUnknown)
 	}
@@ -46,16 +50,50 @@ func (p *parser) comparison(v any) (*expr, error) {
 	return p.compare(v, op, args)
 }
 
+// comparisonOf gives the sign of a comparison that passes, else "".
+func comparisonOf(kind string) string {
+	return map[string]string{
+		"COMPARE_EQUAL": "=", "COMPARE_NOTEQUAL": "<>", "COMPARE_LESSTHAN": "<", "COMPARE_GREATERTHAN": ">",
+		"COMPARE_LESSTHANOREQUALTO": "<=", "COMPARE_GREATERTHANOREQUALTO": ">=",
+	}[kind]
+}
+
 // compare makes an expression out of things that are compared with each other.
 func (p *parser) compare(v any, op string, args []*expr) (*expr, error) {
+	dates(args)
 	all := args[0].typ
 	for _, a := range args {
 		var ok bool
 		if all, ok = unify(all, a.typ); !ok || a.typ.kind == "null" {
-			return nil, refuse("query.type", "a comparison%s of type %s with type %s", near(v), args[0].typ, a.typ)
+			return nil, refuse("query.type", "a comparison%s of type %s with type %s%s", near(v), args[0].typ, a.typ, comparable(args[0].typ, a.typ))
 		}
 	}
 	return &expr{op: op, args: args, typ: typ{kind: "boolean"}}, nil
+}
+
+// dates reads texts that are compared with a date as the dates they are.
+func dates(args []*expr) {
+	if !slices.ContainsFunc(args, func(a *expr) bool { return a.typ.kind == "date" }) {
+		return
+	}
+	for _, a := range args {
+		if a.op == "constant" && a.typ.kind == "text" && isDate(a.text) {
+			a.typ.kind = "date"
+		}
+	}
+}
+
+// comparable says how to mend a comparison of two types.
+func comparable(a, b typ) string {
+	switch {
+	case a.kind == "null" || b.kind == "null":
+		return ": nothing is equal to NULL, ask IS NULL"
+	case a.kind == "date" || b.kind == "date":
+		return ": write a date as DATE '2026-11-24'"
+	case a.kind == "boolean" || b.kind == "boolean":
+		return ": write true or false"
+	}
+	return ""
 }
 
 func (p *parser) between(v any) (*expr, error) {
@@ -177,17 +215,25 @@ func (p *parser) call(v any) (name string, distinct bool, args []any, err error)
 	if err != nil {
 		return "", false, nil, shape(v, err)
 	}
-	if err := o.want("type", "FUNCTION", "schema", "", "catalog", "", "export_state", false); err != nil {
+	name = strings.ToLower(o.text("function_name"))
+	// EXTRACT is the one form that DuckDB's parser gives a schema to.
+	if !(name == "date_part" && o["schema"] == "main") && o["schema"] != "" {
+		return "", false, nil, shape(v, errors.New("a function of a schema"))
+	}
+	if err := o.want("type", "FUNCTION", "catalog", "", "export_state", false); err != nil {
 		return "", false, nil, shape(v, err)
 	}
+	if name == "mean" {
+		name = "avg"
+	}
 	if o["filter"] != nil {
-		return "", false, nil, refuse("query.clause", "FILTER%s does not pass: put the condition into WHERE, or into a CASE that is aggregated", near(v))
+		return "", false, nil, refuse("query.clause", "FILTER%s does not pass: put the condition into WHERE, or into a CASE that is aggregated, as in count(CASE WHEN ... THEN 1 END)", near(v))
 	}
 	orders, err := members(o["order_bys"], "type", "orders")
 	if err != nil || !orders.isEmptyList("orders") {
 		return "", false, nil, refuse("query.clause", "ORDER BY inside an aggregate%s does not pass", near(v))
 	}
-	return strings.ToLower(o.text("function_name")), o["distinct"] == true, o.list("children"), nil
+	return name, o["distinct"] == true, o.list("children"), nil
 }
 
 func (p *parser) function(v any) (*expr, error) {
@@ -195,12 +241,17 @@ func (p *parser) function(v any) (*expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if isAggregate(name) {
-		return nil, refuse("query.aggregate", "%s%s stands where only a single row's values may: aggregates stand alone in SELECT", name, near(v))
+	switch {
+	case isAggregate(name):
+		return nil, refuse("query.aggregate", "%s%s stands where only a single row's values may: aggregates stand alone in SELECT, factors inside them", name, near(v))
+	case (name == "~~" || name == "!~~") && !distinct:
+		return p.like(v, name, children)
+	case name == "date_part" && !distinct:
+		return p.datePart(v, children)
 	}
 	operator := slices.Contains([]string{"+", "-", "*"}, name)
 	if distinct || !operator && !slices.Contains(strings.Fields(rowFunctions), name) {
-		return nil, refuse("query.function", "%.60s%s is not among the functions that pass: + - * %s coalesce count sum avg", name, near(v), rowFunctions)
+		return nil, refuse("query.function", "%.60s%s is not among the functions that pass: + - * LIKE %s coalesce count sum avg%s", name, near(v), rowFunctions, instead(name))
 	}
 	args, err := p.rows(children)
 	if err != nil {
@@ -210,6 +261,50 @@ func (p *parser) function(v any) (*expr, error) {
 		return p.arithmetic(v, name, args)
 	}
 	return p.rowFunction(v, name, args)
+}
+
+// instead says how to ask, for functions often wanted, what passes.
+func instead(name string) string {
+	switch name {
+	case "/", "//", "%":
+		return "; multiply by a decimal, as in floor(age * 0.1), and take avg for a sum by a count"
+	case "min", "max", "median", "mode", "any_value", "first", "last", "arg_min", "arg_max", "quantile", "quantile_cont", "quantile_disc":
+		return "; it shows a single person's value: group by ranges with CASE and count"
+	case "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop":
+		return "; group by ranges with CASE and count"
+	case "count_if", "countif":
+		return "; use count(CASE WHEN ... THEN 1 END)"
+	case "date_trunc":
+		return "; group by year(x), month(x)"
+	case "~~*", "!~~*", "starts_with", "prefix", "contains", "ends_with", "suffix", "regexp_matches":
+		return "; use LIKE, on lower(x) to ignore case"
+	}
+	return ""
+}
+
+// like reads LIKE and NOT LIKE with a pattern that is no column's. It can't fail: DuckDB's
+// has no escapes.
+func (p *parser) like(v any, op string, children []any) (*expr, error) {
+	args, err := p.rows(children)
+	if err != nil {
+		return nil, err
+	}
+	if len(args) != 2 || args[0].typ.kind != "text" || args[1].typ.kind != "text" || args[1].op != "constant" {
+		return nil, refuse("query.type", "LIKE%s takes a text and a pattern that is a literal or a parameter", near(v))
+	}
+	return &expr{op: op, args: args, typ: typ{kind: "boolean"}}, nil
+}
+
+// datePart reads extract(year FROM x), and quarter and month, as the functions of those names.
+func (p *parser) datePart(v any, children []any) (*expr, error) {
+	args, err := p.rows(children)
+	if err != nil {
+		return nil, err
+	}
+	if len(args) != 2 || args[0].op != "constant" || !slices.Contains([]string{"year", "quarter", "month"}, strings.ToLower(args[0].text)) {
+		return nil, refuse("query.function", "a part of a date%s that is not its year, quarter or month", near(v))
+	}
+	return p.rowFunction(v, strings.ToLower(args[0].text), args[1:])
 }
 
 func (p *parser) arithmetic(v any, op string, args []*expr) (*expr, error) {
@@ -252,7 +347,7 @@ func (p *parser) rowFunction(v any, name string, args []*expr) (*expr, error) {
 		}
 	case "lower", "upper":
 		ok = arg.typ.kind == "text"
-	case "month", "year":
+	case "month", "quarter", "year":
 		ok = arg.typ.kind == "date"
 		out.typ = typ{"integer", 7, 0}
 	}

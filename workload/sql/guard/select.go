@@ -43,6 +43,9 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 	if err := p.orders(q, body.list("modifiers")); err != nil {
 		return nil, err
 	}
+	if err := p.havings(q, body["having"]); err != nil {
+		return nil, err
+	}
 	if err := q.rewrite(job); err != nil {
 		return nil, err
 	}
@@ -74,10 +77,10 @@ func statement(tree []byte) (any, error) {
 	return s["node"], nil
 }
 
-// clauses refuses every clause but SELECT, FROM, WHERE, GROUP BY and ORDER BY.
+// clauses refuses every clause but SELECT, FROM, WHERE, GROUP BY, HAVING, ORDER BY and LIMIT.
 func (p *parser) clauses(node any) (object, error) {
 	if _, kind := class(node); kind != "SELECT_NODE" {
-		return nil, refuse("query.clause", "%.60s: only a plain SELECT passes, without set operations or recursion", strings.ToLower(kind))
+		return nil, refuse("query.clause", "%.60s: only a plain SELECT passes; a table already holds the rows of all its inputs, so that owners need no UNION", strings.ToLower(strings.ReplaceAll(kind, "_", " ")))
 	}
 	body, err := members(node, "type", "modifiers", "cte_map", "select_list", "from_table", "where_clause", "group_expressions",
 		"group_sets", "aggregate_handling", "having", "sample", "qualify")
@@ -86,9 +89,9 @@ func (p *parser) clauses(node any) (object, error) {
 	}
 	ctes, err := members(body["cte_map"], "map")
 	if err != nil || !ctes.isEmptyList("map") {
-		return nil, refuse("query.clause", "WITH does not pass")
+		return nil, refuse("query.clause", "WITH does not pass: select from the table itself, with the conditions in WHERE and CASE")
 	}
-	for _, name := range []string{"having", "sample", "qualify"} {
+	for _, name := range []string{"sample", "qualify"} {
 		if body[name] != nil {
 			return nil, refuse("query.clause", "%s does not pass", strings.ToUpper(name))
 		}
@@ -102,7 +105,7 @@ func (p *parser) clauses(node any) (object, error) {
 // from reads the one agreed table.
 func (p *parser) from(v any) error {
 	if _, kind := class(v); kind != "BASE_TABLE" {
-		return refuse("query.table", "FROM%s is %.60s: exactly one table of the agreement passes", near(v), strings.ToLower(strings.ReplaceAll(kind, "_", " ")))
+		return refuse("query.table", "FROM%s is %.60s: exactly one table of the agreement passes, which holds the rows of all its inputs together; joins and subqueries don't", near(v), strings.ToLower(strings.ReplaceAll(kind, "_", " ")))
 	}
 	o, err := members(v, "type", "alias", "sample", "query_location", "schema_name", "table_name", "column_name_alias", "catalog_name", "at_clause")
 	if err != nil {
@@ -207,6 +210,9 @@ func (p *parser) selects(q *Query, list []any) error {
 		if err != nil {
 			return err
 		}
+		if o.name == "" {
+			return refuse("query.output", "the output%s has no name: give it one with AS", near(v))
+		}
 		if !sql.ValidName(o.name) || names[o.name] {
 			return refuse("query.output", "%.70q%s is not a name for an output, or stands twice: give it one with AS, of a-z, 0-9 and _", o.name, near(v))
 		}
@@ -235,7 +241,7 @@ func (p *parser) item(q *Query, v any) (output, error) {
 	out.typ = e.typ
 	out.group = slices.IndexFunc(q.groups, func(g *expr) bool { return g.key() == e.key() })
 	if out.group < 0 {
-		return output{}, refuse("query.output", "a value%s that is neither grouped by nor aggregated: rows of single people never leave", near(v))
+		return output{}, refuse("query.output", "a value%s that is neither grouped by nor aggregated: rows of single people never leave; put it into GROUP BY", near(v))
 	}
 	if out.name == "" {
 		out.name = e.name
@@ -243,12 +249,18 @@ func (p *parser) item(q *Query, v any) (output, error) {
 	return out, nil
 }
 
-// orders reads ORDER BY; it is the only modifier that passes.
+// orders reads ORDER BY and LIMIT, the modifiers that pass.
 func (p *parser) orders(q *Query, modifiers []any) error {
 	for _, m := range modifiers {
 		_, kind := class(m)
+		if kind == "LIMIT_MODIFIER" && q.limit == 0 {
+			if err := p.limits(q, m); err != nil {
+				return err
+			}
+			continue
+		}
 		o, err := members(m, "type", "orders")
-		if err != nil || kind != "ORDER_MODIFIER" || len(modifiers) > 1 {
+		if err != nil || kind != "ORDER_MODIFIER" || len(q.order) > 0 {
 			return refuse("query.clause", "%.60s does not pass", strings.ReplaceAll(strings.TrimSuffix(kind, "_MODIFIER"), "_", " "))
 		}
 		for _, v := range o.list("orders") {
