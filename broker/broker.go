@@ -134,6 +134,9 @@ type Broker struct {
 	// troubles is what went wrong with witnesses in the latest round of cosigning.
 	troubles atomic.Pointer[[]string]
 
+	// reading has a place for each release request that is read; see maxReading.
+	reading chan struct{}
+
 	refusals bucket
 	counters counters
 	parsed   parsedCache
@@ -147,7 +150,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, own: make(map[wire.Digest]bool), current: cfg.Own[len(cfg.Own)-1]}
+	b := &Broker{cfg: cfg, own: make(map[wire.Digest]bool), current: cfg.Own[len(cfg.Own)-1], reading: make(chan struct{}, maxReading)}
 	for _, party := range cfg.Own {
 		b.own[party.Digest()] = true
 	}

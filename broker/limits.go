@@ -27,8 +27,14 @@ const (
 	cosignAttempts = 4
 	// startPatience bounds asking one witness or peer at start.
 	startPatience = 5 * time.Second
+	// maxReading is how many release requests are read at the same time. The others wait: reading
+	// one takes some milliseconds, and until it is read it may take 20 times its size in memory.
+	maxReading = 4
 	// maxParsed is how many parsed agreements are kept in memory.
 	maxParsed = 64
 	// maxWhy is the most decisions shown for one id: a run has a handful.
 	maxWhy = 256
+	// maxWhyChecks and maxWhyBytes keep them together below what a document holds.
+	maxWhyChecks = 6000
+	maxWhyBytes  = 3 << 20
 )

@@ -27,7 +27,7 @@ import (
 // spent, and the same request again goes on from there. A request that was answered gets the
 // same bytes again and counts once.
 func (b *Broker) Release(ctx context.Context, data []byte) ([]byte, error) {
-	asked, err := release.ParseRequest(data)
+	asked, err := oneOf(b.reading, func() (*release.SignedRequest, error) { return release.ParseRequest(data) })
 	if err != nil {
 		b.counters.malformed.Add(1)
 		return nil, err
@@ -42,7 +42,7 @@ func (b *Broker) Release(ctx context.Context, data []byte) ([]byte, error) {
 	if answer != nil {
 		return answer, nil
 	}
-	r, err := readRequest(asked)
+	r, err := oneOf(b.reading, func() (*request, error) { return readRequest(asked) })
 	if err != nil {
 		b.counters.malformed.Add(1)
 		return nil, err
@@ -64,6 +64,13 @@ func (b *Broker) Release(ctx context.Context, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	return b.answer(r, grant, receipt)
+}
+
+// oneOf does something while it has one of the places.
+func oneOf[T any](places chan struct{}, do func() (T, error)) (T, error) {
+	places <- struct{}{}
+	defer func() { <-places }()
+	return do()
 }
 
 // request is a parsed release request. What is in it is not believed yet.

@@ -145,6 +145,7 @@ func (b *Broker) Why(_ context.Context, id string) ([]Decision, error) {
 	list := []Decision{}
 	err := b.cfg.State.View(func(tx Tx) error {
 		var bad error
+		checks, size := 0, 0
 		err := tx.Scan(tableSubjects, id+"/", id+"0", func(key string, _ []byte) bool { // "0" follows "/"
 			d, err := load[Decision](tx, tableDecisions, key[len(id)+1:])
 			if err == nil && d == nil {
@@ -155,7 +156,9 @@ func (b *Broker) Why(_ context.Context, id string) ([]Decision, error) {
 				return false
 			}
 			list = append(list, *d)
-			return len(list) < maxWhy
+			checks += len(d.Checks)
+			size += len(tx.Get(tableDecisions, key[len(id)+1:]))
+			return len(list) < maxWhy && checks < maxWhyChecks && size < maxWhyBytes
 		})
 		return errors.Join(err, bad)
 	})

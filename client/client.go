@@ -82,7 +82,7 @@ func (e endpoint) get(ctx context.Context, path string, out any, limit int64) er
 func (e endpoint) decode(path string, data []byte, out any) error {
 	canonical, err := wire.Canonical(data)
 	if err == nil {
-		err = wire.Unmarshal(canonical, out)
+		err = wire.UnmarshalCanonical(canonical, out)
 	}
 	if err != nil {
 		return &verdict.Error{Kind: verdict.Broken, Check: "answer", Expected: "an answer of " + e.url + path + " as specified", Got: verdict.Short(err.Error()),

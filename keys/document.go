@@ -37,12 +37,19 @@ func ParseDocument(data []byte, docType string, v any) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := new(Document)
-	if err := wire.Unmarshal(canonical, d); err != nil {
+	parts, err := wire.Object(canonical, "body", "signatures", "type")
+	if err != nil {
+		return nil, err
+	}
+	d := &Document{Body: parts[0]}
+	if err := wire.UnmarshalCanonical(parts[2], &d.Type); err != nil {
 		return nil, err
 	}
 	if d.Type != docType {
 		return nil, fmt.Errorf("document is %.60q, expected %q", d.Type, docType)
+	}
+	if err := wire.UnmarshalCanonical(parts[1], &d.Signatures); err != nil {
+		return nil, err
 	}
 	if len(d.Signatures) > MaxSignatures {
 		return nil, fmt.Errorf("%d signatures, at most %d", len(d.Signatures), MaxSignatures)
@@ -57,7 +64,7 @@ func ParseDocument(data []byte, docType string, v any) (*Document, error) {
 	if v == nil {
 		return d, nil
 	}
-	if err := wire.Unmarshal(d.Body, v); err != nil {
+	if err := wire.UnmarshalCanonical(d.Body, v); err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	return d, nil

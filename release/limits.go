@@ -1,7 +1,5 @@
 package release
 
-import "strongroom.dev/wire"
-
 // Paths of a broker's HTTP interface; every one takes a POST but
 // PathCheckpoint and PathStatus.
 const (
@@ -16,9 +14,14 @@ const (
 
 // Limits of messages, in bytes, checked before anything is parsed.
 const (
-	// MaxRequest is that of a release request, the largest message: a signed agreement, its
-	// parties' descriptors and a header of 64 KiB for each input.
-	MaxRequest = wire.MaxDocument
+	// MaxRequest is that of a release request, the largest message. Anyone can send one, and a
+	// broker reads it before it knows of whom it is. What real ones hold at the most, in base64
+	// where they are bytes: evidence with its collateral (below 300 KiB) 400 KiB; an agreement of
+	// hundreds of columns 200 KiB; the descriptors of 32 parties with post-quantum keys 512 KiB;
+	// the headers and statements of 64 inputs sealed to four hybrid recipients 900 KiB; peers'
+	// checkpoints and the run request 30 KiB. Parts have limits of their own; no request has all of
+	// them at their largest.
+	MaxRequest = 2 << 20
 	// MaxGrant is that of a grant: 2 KiB a key for 64 inputs, and a receipt.
 	MaxGrant = 512 << 10
 	// MaxSmall is that of every other message: challenges, live requests and their answers,

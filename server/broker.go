@@ -12,8 +12,8 @@ import (
 	"strongroom.dev/wire"
 )
 
-// brokerAtOnce is how many requests a broker works on at the same time. Each may hold a
-// megabyte and a core for some milliseconds; those beyond it are told to come again. Rooms
+// brokerAtOnce is how many requests a broker works on at the same time. Each may hold two
+// megabytes and a core for some milliseconds; those beyond it are told to come again. Rooms
 // that ask whether they may go on have as many places of their own: they must not starve
 // while others ask for keys.
 const brokerAtOnce = 64

@@ -89,7 +89,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 func parseJSON(data []byte, v any) error {
 	canonical, err := wire.Canonical(data)
 	if err == nil {
-		err = wire.Unmarshal(canonical, v)
+		err = wire.UnmarshalCanonical(canonical, v)
 	}
 	if err != nil {
 		return verdict.Misuse("request", "a JSON document as the specification shows it", verdict.Short(err.Error()), "correct the request")

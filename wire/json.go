@@ -4,24 +4,24 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"slices"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // Marshal gives v as canonical JSON.
 func Marshal(v any) ([]byte, error) {
+	data, err := encoded(v)
+	if err != nil {
+		return nil, err
+	}
+	return Canonical(data)
+}
+
+func encoded(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return Canonical(buf.Bytes())
+	err := enc.Encode(v)
+	return buf.Bytes(), err
 }
 
 // Unmarshal reads canonical JSON into the struct v points to. It refuses bytes that are
@@ -36,20 +36,43 @@ func Unmarshal(data []byte, v any) error {
 	if !bytes.Equal(canonical, data) {
 		return fmt.Errorf("JSON is not in canonical form (RFC 8785)")
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	dec.UseNumber()
-	if err := dec.Decode(v); err != nil {
+	return UnmarshalCanonical(data, v)
+}
+
+// UnmarshalCanonical is [Unmarshal] for data that [Canonical] gave, whole or a value in it:
+// it spares looking at its texts and limits once more. Data MUST come from there.
+func UnmarshalCanonical(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
 		return err
 	}
-	back, err := Marshal(v)
+	back, err := encoded(v)
 	if err != nil {
 		return err
 	}
+	if len(back) <= MaxDocument+1 { // and a line feed
+		c := canonicaliser{in: back, out: make([]byte, 0, len(back)), checked: true}
+		if back, err = c.document(); err != nil {
+			return err
+		}
+	}
 	if !bytes.Equal(back, data) {
+		if err := unknownMember(data, v); err != nil {
+			return err
+		}
 		return fmt.Errorf("a member is missing, null or misspelt: %s", firstDifference(data, back))
 	}
 	return nil
+}
+
+// unknownMember names a member that v does not have, in documents short enough to have been
+// written by people; nil if there is none.
+func unknownMember(data []byte, v any) error {
+	if len(data) > maxExplained {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
 }
 
 // firstDifference shows where two documents part, for people.
@@ -63,154 +86,50 @@ func firstDifference(got, want []byte) string {
 	return fmt.Sprintf("got %s, expected %s", cut(got), cut(want))
 }
 
-// Canonical gives data in the canonical form of RFC 8785, and refuses what has no place in
-// it here: see limits.go, duplicate members, null, numbers that are not integers of
-// magnitude below 2^53, invalid UTF-8, text that is not NFC, and trailing bytes.
-func Canonical(data []byte) ([]byte, error) {
-	if len(data) > MaxDocument {
-		return nil, fmt.Errorf("document of %d bytes, at most %d", len(data), MaxDocument)
+// Object gives the values of a canonical object that has exactly the members named, which
+// are in canonical order. The values are parts of data, which MUST come from [Canonical].
+func Object(data []byte, names ...string) ([][]byte, error) {
+	values := make([][]byte, len(names))
+	at, open := 0, byte('{')
+	for i, name := range names {
+		start := fmt.Sprintf(`%c"%s":`, open, name)
+		if !bytes.HasPrefix(data[at:], []byte(start)) {
+			return nil, fmt.Errorf("a member is missing or unknown: got %s, expected %s", strconv.QuoteToASCII(string(data[at:min(at+40, len(data))])), strconv.QuoteToASCII(start))
+		}
+		at += len(start)
+		end := skip(data, at)
+		values[i] = data[at:end:end]
+		at, open = end, ','
 	}
-	if !utf8.Valid(data) {
-		return nil, fmt.Errorf("not valid UTF-8")
+	if string(data[at:]) != "}" {
+		return nil, fmt.Errorf("an unknown member: %s", strconv.QuoteToASCII(string(data[at:min(at+40, len(data))])))
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	c := canonicaliser{dec: dec}
-	out, err := c.value(make([]byte, 0, len(data)), 0)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("bytes after the document")
-	}
-	return out, nil
+	return values, nil
 }
 
-type canonicaliser struct{ dec *json.Decoder }
-
-func (c *canonicaliser) value(out []byte, depth int) ([]byte, error) {
-	if depth > MaxDepth {
-		return nil, fmt.Errorf("nested deeper than %d", MaxDepth)
-	}
-	token, err := c.dec.Token()
-	if err == io.EOF {
-		return nil, io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, err
-	}
-	switch t := token.(type) {
-	case json.Delim:
-		if t == '[' {
-			return c.array(out, depth)
-		}
-		return c.object(out, depth)
-	case string:
-		return appendString(out, t)
-	case json.Number:
-		return appendInteger(out, t)
-	case bool:
-		return strconv.AppendBool(out, t), nil
-	}
-	// Without this, null and [] would be two spellings of an empty list.
-	return nil, fmt.Errorf("null has no place in a document; an empty list is [], an absent member is left out")
-}
-
-func (c *canonicaliser) array(out []byte, depth int) ([]byte, error) {
-	out = append(out, '[')
-	for i := 0; c.dec.More(); i++ {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		var err error
-		if out, err = c.value(out, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return append(out, ']'), c.close()
-}
-
-// close reads the delimiter that ends an array or an object.
-func (c *canonicaliser) close() error {
-	_, err := c.dec.Token()
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-type member struct {
-	name  string
-	units []uint16
-	value []byte
-}
-
-func (c *canonicaliser) object(out []byte, depth int) ([]byte, error) {
-	var members []member
-	for c.dec.More() {
-		token, err := c.dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name := token.(string) // the decoder allows nothing else in this place
-		value, err := c.value(nil, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, member{name, utf16.Encode([]rune(name)), value})
-	}
-	if err := c.close(); err != nil {
-		return nil, err
-	}
-	// RFC 8785, section 3.2.3: members sorted by the UTF-16 code units of their names.
-	slices.SortFunc(members, func(a, b member) int { return slices.Compare(a.units, b.units) })
-	out = append(out, '{')
-	for i, m := range members {
-		if i > 0 {
-			if members[i-1].name == m.name {
-				return nil, fmt.Errorf("member %.60q stands twice", m.name)
+// skip gives where the value that starts at an index of canonical JSON ends.
+func skip(data []byte, at int) int {
+	for depth := 0; at < len(data); at++ {
+		switch data[at] {
+		case '"':
+			for at++; at < len(data) && data[at] != '"'; at++ {
+				if data[at] == '\\' {
+					at++
+				}
 			}
-			out = append(out, ',')
-		}
-		var err error
-		if out, err = appendString(out, m.name); err != nil {
-			return nil, err
-		}
-		out = append(append(out, ':'), m.value...)
-	}
-	return append(out, '}'), nil
-}
-
-// appendString writes a string as RFC 8785, section 3.2.2.2 says.
-func appendString(out []byte, s string) ([]byte, error) {
-	if !norm.NFC.IsNormalString(s) {
-		return nil, fmt.Errorf("text %.60q is not in Unicode normal form C", s)
-	}
-	const hex = "0123456789abcdef"
-	short := map[rune]byte{'\b': 'b', '\t': 't', '\n': 'n', '\f': 'f', '\r': 'r', '"': '"', '\\': '\\'}
-	out = append(out, '"')
-	for _, r := range s {
-		if r == utf8.RuneError {
-			// A lone surrogate escape decodes to this; so does nothing else that is worth keeping.
-			return nil, fmt.Errorf("text holds U+FFFD or a lone surrogate")
-		}
-		if e, found := short[r]; found {
-			out = append(out, '\\', e)
-		} else if r < 0x20 {
-			out = append(out, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
-		} else {
-			out = utf8.AppendRune(out, r)
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return at
+			}
+		case ',':
+			if depth == 0 {
+				return at
+			}
 		}
 	}
-	return append(out, '"'), nil
-}
-
-func appendInteger(out []byte, n json.Number) ([]byte, error) {
-	i, err := strconv.ParseInt(string(n), 10, 64)
-	if err != nil || i <= -maxInteger || i >= maxInteger || strconv.FormatInt(i, 10) != string(n) {
-		return nil, fmt.Errorf("number %.40q is not an integer of magnitude below 2^53", string(n))
-	}
-	return strconv.AppendInt(out, i, 10), nil
+	return min(at, len(data))
 }
 
 const maxInteger = int64(1) << 53

@@ -90,6 +90,7 @@ func canonicalVectors() []vector {
 		canonical("integers", "The largest and the smallest integer.", `[9007199254740991,-9007199254740991,0]`, `[9007199254740991,-9007199254740991,0]`),
 		canonical("depth-32", "Nested as deep as may be.", strings.Repeat("[", 33)+strings.Repeat("]", 33), strings.Repeat("[", 33)+strings.Repeat("]", 33)),
 		refused("depth-33", "Nested too deep.", "depth", strings.Repeat("[", 34)+strings.Repeat("]", 34)),
+		refused("elements-8193", "A list with one element too many.", "size", "[0"+strings.Repeat(",0", 8192)+"]"),
 		refused("duplicate", "A member stands twice.", "duplicate", `{"a":1,"a":1}`),
 		refused("duplicate-escaped", "A member stands twice, once escaped.", "duplicate", `{"a":1,"\u0061":2}`),
 		refused("duplicate-deep", "A member stands twice in an inner object.", "duplicate", `[{"x":{"a":1,"b":2,"a":3}}]`),

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +70,82 @@ func TestSize(t *testing.T) {
 	}
 	if _, err := wire.Canonical(append(large, ' ')); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("a document over it: %v", err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	list := func(unit string, n int) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(unit+",", n), ",") + "]"
+	}
+	object := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%06d":0`, i)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
+	full := list("0", wire.MaxElements-1) // with itself as many values as a list may have elements
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"elements":            {list("0", wire.MaxElements), true},
+		"an element more":     {list("0", wire.MaxElements+1), false},
+		"members":             {object(wire.MaxElements), true},
+		"a member more":       {object(wire.MaxElements + 1), false},
+		"values":              {list(full, wire.MaxValues/wire.MaxElements-1), true},
+		"more values":         {list(full, wire.MaxValues/wire.MaxElements), false},
+		"values, all of them": {`[` + strings.Repeat(full+",", wire.MaxValues/wire.MaxElements-1) + list("0", wire.MaxElements-2) + `]`, true},
+	} {
+		_, err := wire.Canonical([]byte(c.text))
+		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "at most") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestCanonicalCostsLittle bounds what reading a document takes to a copy of it and some more.
+func TestCanonicalCostsLittle(t *testing.T) {
+	for name, unit := range map[string]string{
+		"values": `0,`, "texts": `"",`, "objects": `{"b":[],"a":{}},`, "escapes": `"\u0061\u00e9",`, "deep": strings.Repeat(`{"b":0,"a":`, 20) + "0" + strings.Repeat("}", 20) + ",",
+	} {
+		data := []byte("[" + strings.TrimSuffix(strings.Repeat(unit, min(1<<20/len(unit), 1500)), ",") + "]")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := wire.Canonical(data)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; err != nil || got > uint64(3*len(data))+4096 {
+			t.Errorf("%s: %d bytes allocated for %d, %v", name, got, len(data), err)
+		}
+	}
+}
+
+func TestObject(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":1,"b":[2,{"x":"}],\\\""}],"c":"\",\""}`: `1 [2,{"x":"}],\\\""}] "\",\""`,
+		`{"a":{},"b":"","c":true}`:                    `{} "" true`,
+		`{"a":1,"b":2}`:                               "", `{"a":1,"b":2,"c":3,"d":4}`: "", `{"A":1,"b":2,"c":3}`: "", `{"b":2,"c":3}`: "", `{}`: "", `[]`: "", `1`: "", ``: "", `"a"`: "",
+		`{"a":1,"aa":2,"b":2,"c":3}`: "", `{"a":1,"b":2,"c":3`: "", `{"a":1,"b":2,"c":"`: "", `{"a":1,"b":2,"c":"\`: "", `{"a":`: "",
+	} {
+		values, err := wire.Object([]byte(text), "a", "b", "c")
+		if got := string(bytes.Join(values, []byte(" "))); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: got %s, %v", text, got, err)
+		}
+	}
+}
+
+// TestUnmarshalCanonical shows that what was not made canonical before is refused all the same.
+func TestUnmarshalCanonical(t *testing.T) {
+	var s sample
+	if err := wire.UnmarshalCanonical([]byte(sampleText), &s); err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{sampleText + " ", " " + sampleText, sampleText + sampleText, strings.Replace(sampleText, "3", "3,\"n\":3", 1), strings.Replace(sampleText, "[1]", "[1 ]", 1),
+		strings.Replace(sampleText, `{"k":[1]}`, `{"k":[1],"a":2}`, 1)} {
+		var s sample
+		if err := wire.UnmarshalCanonical([]byte(text), &s); err == nil {
+			t.Errorf("accepted %s", text)
+		}
 	}
 }
 
