@@ -129,16 +129,16 @@ func (p *parser) one(der []byte) bool {
 		p.add(X509CRL, der)
 		return true
 	}
-	if ocsp(der) {
+	if isOCSP(der) {
 		p.add(OCSPResponse, der)
 		return true
 	}
 	return false
 }
 
-// ocsp recognises OCSPResponse ::= SEQUENCE { ENUMERATED, [0] { id-pkix-ocsp-basic, ...
+// isOCSP recognises OCSPResponse ::= SEQUENCE { ENUMERATED, [0] { id-pkix-ocsp-basic, ...
 // (RFC 6960, section 4.2.1).
-func ocsp(der []byte) bool {
+func isOCSP(der []byte) bool {
 	var r struct {
 		Status asn1.Enumerated
 		Bytes  struct {
