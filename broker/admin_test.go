@@ -153,13 +153,13 @@ func TestPublish(t *testing.T) {
 		name, check string
 		pub         broker.Publication
 	}{
-		{"another header", "dataset.header", broker.Publication{Statement: encoded(t, v1.Document), Header: header2}},
+		{"another header", "dataset.header", broker.Publication{Statement: encoded(t, v1.Document), Header: header2, Admit: broker.Admission{Activated: true}}},
 		{"version left out", "dataset.version", w.publish("patients", 3, &digest1, header2)},
 		{"another history", "dataset.supersedes", w.publish("patients", 2, ptr(wire.DigestOf([]byte("x"))), header2)},
 		{"the same file again", "dataset.header", w.publish("patients", 2, &digest1, header1)},
 		{"the same file as another dataset", "dataset.header", w.publish("others", 1, nil, header1)},
 		{"a new dataset from version 2", "dataset.version", w.publish("others", 2, &digest1, header2)},
-		{"another owner's", "dataset.owner", broker.Publication{Statement: encoded(t, w.statements["beta"].Document), Header: []byte("a header of beta's")}},
+		{"another owner's", "dataset.owner", broker.Publication{Statement: encoded(t, w.statements["beta"].Document), Header: []byte("a header of beta's"), Admit: broker.Admission{Activated: true}}},
 	} {
 		_, err := b.Publish(ctx, c.pub)
 		refusedBy(t, err, c.check)
@@ -174,13 +174,18 @@ func TestPublish(t *testing.T) {
 	t.Run("the current one is", func(t *testing.T) { w.newRoom(a, w.newRun(a)).granted(b) })
 	t.Run("unless its owner admits other agreements only", func(t *testing.T) {
 		pub := w.publication()
-		pub.Admit = []wire.Digest{wire.DigestOf([]byte("other"))}
+		pub.Admit = broker.Admission{Agreements: []wire.Digest{wire.DigestOf([]byte("other"))}}
 		must1(b.Publish(ctx, pub))
 		_, err := w.newRoom(a, w.newRun(a)).ask(b)
 		refusedBy(t, err, "input.admitted")
-		pub.Admit = []wire.Digest{a.Digest()}
+		pub.Admit = broker.Admission{Agreements: []wire.Digest{a.Digest()}}
 		must1(b.Publish(ctx, pub))
 		w.newRoom(a, w.newRun(a)).granted(b)
+		for _, neither := range []broker.Admission{{}, {Activated: true, Agreements: []wire.Digest{a.Digest()}}} {
+			pub.Admit = neither
+			_, err = b.Publish(ctx, pub)
+			refusedBy(t, err, "dataset.admit")
+		}
 	})
 	t.Run("not sealed to this broker", func(t *testing.T) {
 		stranger := must1(seal.GenerateIdentity(seal.Data))
@@ -194,5 +199,5 @@ func TestPublish(t *testing.T) {
 func ptr[T any](v T) *T { return &v }
 
 func (w *world) publish(dataset wire.ID, version int64, supersedes *wire.Digest, header []byte) broker.Publication {
-	return broker.Publication{Statement: encoded(w.t, w.state("alpha", dataset, version, supersedes, header).Document), Header: header}
+	return broker.Publication{Statement: encoded(w.t, w.state("alpha", dataset, version, supersedes, header).Document), Header: header, Admit: broker.Admission{Activated: true}}
 }

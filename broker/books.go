@@ -109,7 +109,7 @@ func (b *Broker) readCatalogue(tx Tx, r *request, now time.Time, books *policy.B
 		if err != nil {
 			return err
 		}
-		books.Datasets[id] = policy.Dataset{Current: d.Statement, AdmitsActivated: len(d.Admit) == 0, Admits: d.Admit, Runs: runs}
+		books.Datasets[id] = policy.Dataset{Current: d.Statement, AdmitsActivated: d.Admit.Activated, Admits: d.Admit.Agreements, Runs: runs}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/ledger"
@@ -13,21 +14,61 @@ import (
 )
 
 // Publication is a dataset version that its owner marks current: the signed statement, the
-// age header of the sealed file, and the agreements that may have its key; none listed means
-// every activated one that names the dataset (R8).
+// age header of the sealed file, and which agreements may have its key (R8).
 type Publication struct {
 	Statement json.RawMessage `json:"statement"`
 	Header    wire.Bytes      `json:"header"`
-	Admit     []wire.Digest   `json:"admit"`
+	Admit     Admission       `json:"admit"`
+}
+
+// Admission says which agreements may have a dataset's key: either every activated one that
+// names it, or those listed, once they are activated. The zero Admission admits none and is
+// no publication.
+type Admission struct {
+	Activated  bool          `json:"activated"`
+	Agreements []wire.Digest `json:"agreements"`
+}
+
+// String says it in words.
+func (a Admission) String() string {
+	switch n := len(a.Agreements); {
+	case a.Activated:
+		return "every activated agreement that names it"
+	case n == 1:
+		return "agreement " + a.Agreements[0].Short() + " alone"
+	default:
+		return fmt.Sprintf("%d agreements listed", n)
+	}
+}
+
+// check demands one of the two.
+func (a Admission) check() error {
+	if a.Activated == (len(a.Agreements) == 0) {
+		return nil
+	}
+	got := "neither"
+	if a.Activated {
+		got = "both"
+	}
+	return verdict.Misuse("dataset.admit", "either every activated agreement, or a list of agreements", got, "say which agreements may have the key")
+}
+
+// whole gives an admission whose list is never nil, for documents.
+func (a Admission) whole() Admission {
+	return Admission{a.Activated, append([]wire.Digest{}, a.Agreements...)}
+}
+
+func (a Admission) same(b Admission) bool {
+	return a.Activated == b.Activated && slices.Equal(a.Agreements, b.Agreements)
 }
 
 // publishFacts is the public part of an entry of kind publish.
 type publishFacts struct {
-	Dataset   wire.ID       `json:"dataset"`
-	Version   int64         `json:"version"`
-	Statement wire.Digest   `json:"statement"`
-	Header    wire.Hash     `json:"header"`
-	Admit     []wire.Digest `json:"admit"`
+	Dataset   wire.ID     `json:"dataset"`
+	Version   int64       `json:"version"`
+	Statement wire.Digest `json:"statement"`
+	Header    wire.Hash   `json:"header"`
+	Admit     Admission   `json:"admit"`
 }
 
 // Publish puts a dataset version into the catalogue and makes it the current one: the only
@@ -42,16 +83,13 @@ func (b *Broker) Publish(ctx context.Context, pub Publication) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	facts := publishFacts{d.Dataset.Dataset, d.Version, d.Digest(), d.Header, pub.Admit}
-	if facts.Admit == nil {
-		facts.Admit = []wire.Digest{}
-	}
+	facts := publishFacts{d.Dataset.Dataset, d.Version, d.Digest(), d.Header, pub.Admit.whole()}
 	public, err := json.Marshal(facts)
 	if err != nil {
 		return Event{}, err
 	}
 	ev := Event{Kind: "publish", TimeMS: b.now().UnixMilli(), Notes: []string{},
-		Done: fmt.Sprintf("dataset %s version %d (%s) is current", facts.Dataset, facts.Version, facts.Statement.Short())}
+		Done: fmt.Sprintf("dataset %s version %d (%s) is current, for %s", facts.Dataset, facts.Version, facts.Statement.Short(), facts.Admit)}
 	err = b.cfg.State.Update(func(tx Tx) error {
 		same, err := catalogue(tx, facts, d.Supersedes)
 		if err != nil {
@@ -71,6 +109,9 @@ func (b *Broker) Publish(ctx context.Context, pub Publication) (Event, error) {
 // checkPublication checks that the statement is the owner's and about this header, and that
 // this broker can open the header at all.
 func (b *Broker) checkPublication(pub Publication) (*agreement.SignedDataset, error) {
+	if err := pub.Admit.check(); err != nil {
+		return nil, err
+	}
 	d, err := agreement.ParseDataset(pub.Statement)
 	if err != nil {
 		return nil, err
@@ -118,7 +159,7 @@ func catalogue(tx Tx, f publishFacts, supersedes *wire.Digest) (same bool, err e
 	}
 	next := datasetRecord{f.Version, f.Statement, f.Header, f.Admit}
 	if current != nil && current.Statement == f.Statement {
-		if sameDigests(current.Admit, f.Admit) {
+		if current.Admit.same(f.Admit) {
 			return true, nil
 		}
 		return false, save(tx, tableDatasets, string(f.Dataset), next)
@@ -153,16 +194,4 @@ func succeeds(f publishFacts, supersedes *wire.Digest, current *datasetRecord) e
 		return verdict.Refuse("dataset.supersedes", "one that supersedes "+current.Statement.Short(), "another history of "+string(f.Dataset), fix)
 	}
 	return nil
-}
-
-func sameDigests(a, b []wire.Digest) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

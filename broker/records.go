@@ -84,9 +84,7 @@ type datasetRecord struct {
 	Version   int64       `json:"version"`
 	Statement wire.Digest `json:"statement"`
 	Header    wire.Hash   `json:"header"`
-	// Admit lists the agreements that may have the key; empty means every activated one that
-	// names the dataset.
-	Admit []wire.Digest `json:"admit"`
+	Admit     Admission   `json:"admit"`
 }
 
 // headerRecord says under which dataset a header is catalogued.

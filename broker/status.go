@@ -64,13 +64,13 @@ type AgreementStatus struct {
 }
 
 // DatasetStatus is the current version of one dataset and how many runs read it in the last
-// 24 hours. Admit lists agreement digests; empty means every activated one that names it.
+// 24 hours.
 type DatasetStatus struct {
-	Dataset   wire.ID       `json:"dataset"`
-	Version   int64         `json:"version"`
-	Statement wire.Digest   `json:"statement"`
-	Admit     []wire.Digest `json:"admit"`
-	Runs      int64         `json:"runs"`
+	Dataset   wire.ID     `json:"dataset"`
+	Version   int64       `json:"version"`
+	Statement wire.Digest `json:"statement"`
+	Admit     Admission   `json:"admit"`
+	Runs      int64       `json:"runs"`
 }
 
 // Public gives what anyone may know.
@@ -130,7 +130,7 @@ func (b *Broker) fillStatus(tx Tx, s *Status) error {
 			if err == nil {
 				var runs int64
 				runs, err = countRuns(tx, wire.ID(key), "", b.now())
-				s.Datasets = append(s.Datasets, DatasetStatus{wire.ID(key), d.Version, d.Statement, append([]wire.Digest{}, d.Admit...), runs})
+				s.Datasets = append(s.Datasets, DatasetStatus{wire.ID(key), d.Version, d.Statement, d.Admit.whole(), runs})
 			}
 			bad = errors.Join(bad, err)
 			return true

@@ -175,7 +175,7 @@ func (h *history) publishVersion(number string, how []string) string {
 		header = h.sealAgain()
 		s = h.state("alpha", "patients", n, &before, header)
 	}
-	got := event(h.broker.Publish(ctx, broker.Publication{Statement: encoded(h.t, s.Document), Header: header}))
+	got := event(h.broker.Publish(ctx, broker.Publication{Statement: encoded(h.t, s.Document), Header: header, Admit: broker.Admission{Activated: true}}))
 	if got == "ok" {
 		h.datasets[n], h.headers[n] = s, header
 		h.statements["alpha"], h.header = s, header

@@ -227,7 +227,7 @@ func (w *world) activation(a *agreement.SignedAgreement) broker.Activation {
 }
 
 func (w *world) publication() broker.Publication {
-	return broker.Publication{Statement: encoded(w.t, w.statements["alpha"].Document), Header: w.header}
+	return broker.Publication{Statement: encoded(w.t, w.statements["alpha"].Document), Header: w.header, Admit: broker.Admission{Activated: true}}
 }
 
 // house is where alpha's broker lives: what survives it.

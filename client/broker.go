@@ -102,8 +102,8 @@ func (b *BrokerAdmin) Revoke(ctx context.Context, descriptor wire.Digest) (broke
 
 // Publish is [broker.Broker.Publish].
 func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker.Event, error) {
-	if p.Admit == nil {
-		p.Admit = []wire.Digest{}
+	if p.Admit.Agreements == nil {
+		p.Admit.Agreements = []wire.Digest{}
 	}
 	return b.act(ctx, broker.PathPublish, p)
 }

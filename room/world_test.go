@@ -228,7 +228,7 @@ func (w *world) openBroker(p *party) {
 func (w *world) publish(p *party) {
 	header, err := seal.ReadHeader(bytes.NewReader(p.sealed))
 	must(w.t, err)
-	_, err = p.broker.Publish(w.t.Context(), broker.Publication{Statement: document(w.t, p.statement.Document), Header: header})
+	_, err = p.broker.Publish(w.t.Context(), broker.Publication{Statement: document(w.t, p.statement.Document), Header: header, Admit: broker.Admission{Activated: true}})
 	must(w.t, err)
 }
 

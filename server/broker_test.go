@@ -210,7 +210,7 @@ func TestBrokerAdmin(t *testing.T) {
 	}
 	_, err = c.Activate(t.Context(), broker.Activation{Agreement: []byte(`{}`)})
 	refusedWith(t, err, "agreement.form", http.StatusBadRequest)
-	_, err = c.Publish(t.Context(), broker.Publication{Statement: []byte(`{}`)})
+	_, err = c.Publish(t.Context(), broker.Publication{Statement: []byte(`{}`), Admit: broker.Admission{Activated: true}})
 	refusedWith(t, err, "dataset.form", http.StatusBadRequest)
 	_, err = c.Confirm(t.Context(), broker.Confirmation{})
 	refusedWith(t, err, "broker.locked", http.StatusForbidden)

@@ -69,11 +69,7 @@ func statusText(w io.Writer, s broker.Status, running bool) {
 		if i == 0 {
 			fmt.Fprintln(t, "\nDATASET\tVERSION\tSTATEMENT\tRUNS IN 24 H\tADMITS")
 		}
-		admits := "every activated agreement that names it"
-		if len(d.Admit) > 0 {
-			admits = fmt.Sprintf("%d agreement(s) listed", len(d.Admit))
-		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\n", d.Dataset, d.Version, d.Statement.Short(), d.Runs, admits)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\n", d.Dataset, d.Version, d.Statement.Short(), d.Runs, d.Admit)
 	}
 	t.Flush()
 }

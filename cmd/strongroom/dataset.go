@@ -66,7 +66,7 @@ gives your dataset, or those of a file.`,
 	f.BoolVar(&p.unique, "unique-unit", false, "no two rows are about the same unit; rooms check it and then count rows")
 	f.StringVarP(&p.dir, "out", "o", ".", "directory for the sealed file and its statement")
 	f.StringArrayVar(&p.alsoTo, "also-to", nil, "further recipient that can open the file: age1..., party or @FILE (repeat)")
-	f.StringArrayVar(&p.admit, "admit", nil, "only this AGREEMENT may have the key (repeat; default: all that you activated and that name the dataset)")
+	f.StringArrayVar(&p.admit, "admit", nil, admitUsage)
 	f.StringArrayVar(&p.keys, "key", nil, "further signing key FILE of your party (repeat)")
 	f.BoolVar(&p.force, "force", false, "replace files of that name")
 	mustHave(cmd, "dataset")
@@ -90,7 +90,7 @@ func (a *app) publish(ctx context.Context, p publishing) error {
 	if err := a.looksRight(p.file, format, columns, p.unique); err != nil {
 		return err
 	}
-	admit, err := a.digests(p.admit)
+	admit, err := a.admission(p.admit)
 	if err != nil {
 		return err
 	}
@@ -230,17 +230,40 @@ func parquetMagic(f *os.File, path string, size int64) error {
 	return nil
 }
 
-// digests gives the digests of the agreements named.
-func (a *app) digests(names []string) ([]wire.Digest, error) {
-	out := []wire.Digest{}
+const admitUsage = "only this `AGREEMENT` may have the key (repeat), or any: all that you activated and that name the dataset (default: as before, at first any)"
+
+// admission gives the agreements named; nil if none is.
+func (a *app) admission(names []string) (*broker.Admission, error) {
+	switch {
+	case len(names) == 0:
+		return nil, nil
+	case len(names) == 1 && names[0] == "any":
+		return &broker.Admission{Activated: true}, nil
+	}
+	admit := new(broker.Admission)
 	for _, name := range names {
 		ag, _, err := a.loadAgreement(name)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, ag.Digest())
+		admit.Agreements = append(admit.Agreements, ag.Digest())
 	}
-	return out, nil
+	return admit, nil
+}
+
+// admitted gives what a dataset's current version admits, any activated agreement if it has
+// none: a new version must not open what its owner had narrowed.
+func admitted(ctx context.Context, admin brokerAdmin, dataset wire.ID) (*broker.Admission, error) {
+	s, err := admin.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range s.Datasets {
+		if d.Dataset == dataset {
+			return &d.Admit, nil
+		}
+	}
+	return &broker.Admission{Activated: true}, nil
 }
 
 func nextVersion(h *home.Home, name wire.ID) (int64, *wire.Digest, error) {
@@ -324,13 +347,17 @@ func (a *app) state(own *agreement.SignedParty, signers []*keys.SigningKey, body
 	return d, data, err
 }
 
-// register makes a version current in the broker and reports it.
-func (a *app) register(ctx context.Context, admin brokerAdmin, s *sealedDataset, admit []wire.Digest) error {
+// register makes a version current in the broker and reports it. A nil admit is what the
+// version before admits.
+func (a *app) register(ctx context.Context, admin brokerAdmin, s *sealedDataset, admit *broker.Admission) error {
 	statement, err := s.statement.Document.Encode()
+	if err == nil && admit == nil {
+		admit, err = admitted(ctx, admin, s.statement.Dataset.Dataset)
+	}
 	if err != nil {
 		return err
 	}
-	event, err := admin.Publish(ctx, broker.Publication{Statement: bytes.TrimSpace(statement), Header: s.header, Admit: admit})
+	event, err := admin.Publish(ctx, broker.Publication{Statement: bytes.TrimSpace(statement), Header: s.header, Admit: *admit})
 	if err != nil {
 		e := *verdict.As(err)
 		e.Fix = strings.TrimPrefix(e.Fix+"; then: strongroom dataset register "+s.statementFile, "; ")
@@ -365,7 +392,7 @@ change which agreements may have its key. NAME.age must lie beside the statement
 			if err := s.statement.Verify(own, a.now()); err != nil {
 				return inFile(args[0], err)
 			}
-			digests, err := a.digests(admit)
+			admitted, err := a.admission(admit)
 			if err != nil {
 				return err
 			}
@@ -377,10 +404,10 @@ change which agreements may have its key. NAME.age must lie beside the statement
 			if err := remember(h, s.statement); err != nil {
 				return err
 			}
-			return a.register(cmd.Context(), admin, s, digests)
+			return a.register(cmd.Context(), admin, s, admitted)
 		},
 	}
-	cmd.Flags().StringArrayVar(&admit, "admit", nil, "only this AGREEMENT may have the key (repeat)")
+	cmd.Flags().StringArrayVar(&admit, "admit", nil, admitUsage)
 	return cmd
 }
 

@@ -346,7 +346,7 @@ func (w *World) publish(ctx context.Context, p *person, b *broker.Broker) error 
 	if err != nil {
 		return err
 	}
-	if _, err := b.Publish(ctx, broker.Publication{Statement: statement, Header: header}); err != nil {
+	if _, err := b.Publish(ctx, broker.Publication{Statement: statement, Header: header, Admit: broker.Admission{Activated: true}}); err != nil {
 		return err
 	}
 	job, err := w.papers()
