@@ -15,6 +15,7 @@
 //	wire              canonical encodings and domain-separated hashes
 //	verdict           one vocabulary of checks and refusals
 //	cbor, cose        CBOR with one reading, and what is signed in it
+//	scale             lengths and vectors in dstack's encoding
 //	plainyaml         YAML with one reading, for what people write
 //	keys              typed keys, signed documents, HPKE
 //	agreement         who, which code, which data, which results: signed and named by digest

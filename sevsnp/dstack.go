@@ -2,8 +2,9 @@ package sevsnp
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
+
+	"strongroom.dev/scale"
 )
 
 // dstack recognises dstack's VersionedAttestation, version 0, of an AMD quote: SCALE
@@ -20,13 +21,13 @@ func (e *Envelope) dstack(data []byte) error {
 	if err := e.report(data[4 : 4+ReportSize]); err != nil {
 		return err
 	}
-	r := scale(data[4+ReportSize:])
-	count, err := r.compact()
+	r := scale.Reader(data[4+ReportSize:])
+	count, err := r.Compact()
 	if err != nil || count > maxCertificates {
 		return fmt.Errorf("%d certificates, at most %d", count, maxCertificates)
 	}
 	for range count {
-		b, err := r.vector()
+		b, err := r.Vector()
 		if err != nil {
 			return err
 		}
@@ -34,43 +35,8 @@ func (e *Envelope) dstack(data []byte) error {
 			return err
 		}
 	}
-	e.config, err = r.vector()
+	e.config, err = r.Vector()
 	return err
-}
-
-// scale reads SCALE encoding (the "simple concatenated aggregate little-endian" one).
-type scale []byte
-
-// compact reads a length: the two low bits of the first byte say how many bytes it has.
-func (r *scale) compact() (int, error) {
-	b := *r
-	if len(b) < 4 { // whatever the length's size, more follows here
-		return 0, fmt.Errorf("cut short")
-	}
-	n, size := int(b[0]>>2), 1
-	switch b[0] & 3 {
-	case 1:
-		n, size = int(binary.LittleEndian.Uint16(b)>>2), 2
-	case 2:
-		n, size = int(binary.LittleEndian.Uint32(b)>>2), 4
-	case 3:
-		return 0, fmt.Errorf("a length beyond 1 GiB")
-	}
-	*r = b[size:]
-	return n, nil
-}
-
-func (r *scale) vector() ([]byte, error) {
-	n, err := r.compact()
-	if err != nil {
-		return nil, err
-	}
-	if n > len(*r) {
-		return nil, fmt.Errorf("cut short")
-	}
-	taken := (*r)[:n]
-	*r = (*r)[n:]
-	return taken, nil
 }
 
 // dstackConfig checks that HOST_DATA is the hash of the document that came with the report.

@@ -3,6 +3,7 @@ package main
 import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/nitro"
 	"strongroom.dev/attest/sgx"
 	"strongroom.dev/attest/snp"
 	"strongroom.dev/attest/tdx"
@@ -21,6 +22,7 @@ func examiners(set endorse.Set) []attest.Examiner {
 		{Name: snp.Name, Detect: snp.Detect, Examine: snp.New(set).Examine},
 		{Name: tdx.Name, Detect: tdx.Detect, Examine: tdx.New(set).Examine},
 		{Name: sgx.Name, Detect: sgx.Detect, Examine: sgx.New(set).Examine},
+		{Name: nitro.Name, Detect: nitro.Detect, Examine: nitro.New(set).Examine},
 		dev.Examiner(),
 	}
 }

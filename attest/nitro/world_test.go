@@ -1,0 +1,177 @@
+package nitro_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha512"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// world is a maker of enclaves with a root of its own.
+type world struct {
+	t      testing.TB
+	now    time.Time
+	keys   []*ecdsa.PrivateKey // root, region, zone, instance, enclave
+	chain  []*x509.Certificate
+	change func(i int, c *x509.Certificate) // of certificates before they are signed
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	for range 5 {
+		w.keys = append(w.keys, must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)))
+	}
+	w.build()
+	return w
+}
+
+// build makes the chain anew, the root too.
+func (w *world) build() {
+	w.chain = nil
+	for i, name := range []string{"a root", "a region", "a zone", "i-0123456789abcdef0", "i-0123456789abcdef0-enc0"} {
+		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name}, NotBefore: w.now.Add(-time.Hour), NotAfter: w.now.Add(2 * time.Hour),
+			BasicConstraintsValid: true, IsCA: i < 4, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, MaxPathLen: 3 - i, MaxPathLenZero: i == 3, SubjectKeyId: []byte{byte(i)}}
+		if i == 4 {
+			c.KeyUsage, c.MaxPathLen = x509.KeyUsageDigitalSignature, -1
+		}
+		if w.change != nil {
+			w.change(i, c)
+		}
+		parent, by := c, w.keys[i]
+		if i > 0 {
+			parent, by = w.chain[i-1], w.keys[i-1]
+		}
+		der := must(x509.CreateCertificate(rand.Reader, c, parent, w.keys[i].Public(), by))
+		w.chain = append(w.chain, must(x509.ParseCertificate(der)))
+	}
+}
+
+// raw is CBOR that is written as it is.
+type raw []byte
+
+func head(major byte, n uint64) []byte {
+	switch {
+	case n < 24:
+		return []byte{major<<5 | byte(n)}
+	case n < 1<<8:
+		return []byte{major<<5 | 24, byte(n)}
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16([]byte{major<<5 | 25}, uint16(n))
+	case n < 1<<32:
+		return binary.BigEndian.AppendUint32([]byte{major<<5 | 26}, uint32(n))
+	}
+	return binary.BigEndian.AppendUint64([]byte{major<<5 | 27}, n)
+}
+
+func cborOf(v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return []byte{0xf6}
+	case raw:
+		return v
+	case int:
+		if v < 0 {
+			return head(1, uint64(-1-v))
+		}
+		return head(0, uint64(v))
+	case string:
+		return append(head(3, uint64(len(v))), v...)
+	case []byte:
+		return append(head(2, uint64(len(v))), v...)
+	case []any:
+		out := head(4, uint64(len(v)))
+		for _, x := range v {
+			out = append(out, cborOf(x)...)
+		}
+		return out
+	case pairs:
+		out := head(5, uint64(len(v)/2))
+		for _, x := range v {
+			out = append(out, cborOf(x)...)
+		}
+		return out
+	}
+	panic(fmt.Sprintf("%T", v))
+}
+
+// pairs are the members of a map: key, value, key, value.
+type pairs []any
+
+// set gives the pairs with one member's value changed; a value of nothing{} leaves it out.
+func (p pairs) set(key, value any) pairs {
+	var out pairs
+	for i := 0; i < len(p); i += 2 {
+		switch {
+		case p[i] != key:
+			out = append(out, p[i], p[i+1])
+		case value != nothing{}:
+			out = append(out, key, value)
+		}
+	}
+	return out
+}
+
+type nothing struct{}
+
+func pcr(b byte) []byte { return bytes.Repeat([]byte{b}, 48) }
+
+// payload is a document's, with all members.
+func (w *world) payload() pairs {
+	registers := pairs{}
+	for i := range 16 {
+		b := byte(0)
+		if i < 3 || i == 4 || i == 8 {
+			b = byte(0x10 + i)
+		}
+		registers = append(registers, i, pcr(b))
+	}
+	var bundle []any
+	for _, c := range w.chain[:4] {
+		bundle = append(bundle, c.Raw)
+	}
+	return pairs{"module_id", "i-0123456789abcdef0-enc0123", "digest", "SHA384", "timestamp", int(w.now.UnixMilli()), "pcrs", registers,
+		"certificate", w.chain[4].Raw, "cabundle", bundle, "public_key", nil, "user_data", bytes.Repeat([]byte{7}, 64), "nonce", []byte("a nonce")}
+}
+
+// document signs a payload as an NSM does.
+func (w *world) document(payload pairs) []byte {
+	return w.sign(raw("\xa1\x01\x38\x22"), cborOf(payload), w.keys[4])
+}
+
+func (w *world) sign(protected raw, payload []byte, key *ecdsa.PrivateKey) []byte {
+	tbs := cborOf([]any{"Signature1", []byte(protected), []byte{}, payload})
+	digest := sha512.Sum384(tbs)
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	size := (key.Curve.Params().BitSize + 7) / 8
+	signature := append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+	return cborOf([]any{[]byte(protected), pairs{}, payload, signature})
+}
+
+// list makes a CRL by one of the authorities.
+func (w *world) list(issuer int, serials ...int64) *x509.RevocationList {
+	t := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: w.now.Add(-time.Hour), NextUpdate: w.now.Add(time.Hour)}
+	for _, s := range serials {
+		t.RevokedCertificateEntries = append(t.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(s), RevocationTime: w.now})
+	}
+	return must(x509.ParseRevocationList(must(x509.CreateRevocationList(rand.Reader, t, w.chain[issuer], crypto.Signer(w.keys[issuer])))))
+}
