@@ -137,7 +137,10 @@ func quoted(s string) string {
 	if s == "" {
 		return "nothing"
 	}
-	return strconv.Quote(verdict.Short(s))
+	if short := verdict.Short(s); short != s {
+		return `"` + short + `"` // escaped already
+	}
+	return strconv.Quote(s)
 }
 
 // unique checks that no two entries of a list share a key; member is the key's name in an

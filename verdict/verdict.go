@@ -191,11 +191,16 @@ func Short(s string) string {
 }
 
 // Printable escapes control and direction-changing characters, so that text somebody else
-// wrote can't forge lines or reorder words on a screen.
+// wrote can't forge lines or reorder words on a screen. Line breaks and tabs become the two
+// characters that people know them by.
 func Printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		switch {
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
 		case r < 0x20, r >= 0x7f && r < 0xa0, r == 0xad, r == 0x61c, r == 0x180e, r >= 0x200b && r <= 0x200f,
 			r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x206f, r == 0xfeff, r >= 0xfff9 && r <= 0xfffb, r >= 0xe0000 && r <= 0xe0fff:
 			fmt.Fprintf(&b, "\\u%04x", r)

@@ -34,7 +34,7 @@ func TestErrorLine(t *testing.T) {
 		{verdict.Error{Check: "a.b", Expected: "1", Got: "2", Fix: "try", Where: "f:3"}, "f:3: a.b: expected 1, got 2 (try)"},
 		{verdict.Error{Check: "a.b"}, "a.b"},
 		{verdict.Error{Check: "a.b", Got: "2"}, "a.b, got 2"},
-		{verdict.Error{Check: "a", Got: "x\nREFUSED: \x1b[2J\u202e"}, `a, got x\u000aREFUSED: \u001b[2J\u202e`},
+		{verdict.Error{Check: "a", Got: "x\nREFUSED: \x1b[2J\u202e"}, `a, got x\nREFUSED: \u001b[2J\u202e`},
 		{verdict.Error{Check: "a", Where: "name\rof file"}, `name\u000dof file: a`},
 	} {
 		if got := c.err.Error(); got != c.want {
@@ -45,9 +45,12 @@ func TestErrorLine(t *testing.T) {
 
 func TestPrintable(t *testing.T) {
 	for _, r := range []rune{0, '\n', '\r', '\t', 0x1b, 0x7f, 0x80, 0x85, 0x9f, 0xad, 0x61c, 0x180e, 0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0x206f, 0xfeff, 0xfff9, 0xe0001, 0xe007f} {
-		if got := verdict.Printable(string(r)); strings.ContainsRune(got, r) || !strings.HasPrefix(got, `\u`) {
+		if got := verdict.Printable(string(r)); strings.ContainsRune(got, r) || !strings.HasPrefix(got, `\`) {
 			t.Errorf("U+%04X is shown as %q", r, got)
 		}
+	}
+	if got, want := verdict.Printable("one\n\ttwo\r"), `one\n\ttwo\u000d`; got != want {
+		t.Errorf("shown as %s, expected %s", got, want)
 	}
 	const plain = "Zürich, 東京, 😀 ~ \u00a0"
 	if got := verdict.Printable(plain); got != plain {
@@ -65,7 +68,7 @@ func TestShort(t *testing.T) {
 	if got := verdict.Short(strings.Repeat("a", 119) + "é"); got != strings.Repeat("a", 119)+"…" {
 		t.Errorf("cut inside a character: %q", got)
 	}
-	if got := verdict.Short("\n" + strings.Repeat("b", 500)); !strings.HasPrefix(got, `\u000a`) || !strings.HasSuffix(got, "b…") {
+	if got := verdict.Short("\n" + strings.Repeat("b", 500)); !strings.HasPrefix(got, `\n`) || !strings.HasSuffix(got, "b…") {
 		t.Errorf("shown as %q", got)
 	}
 }
