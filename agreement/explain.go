@@ -57,6 +57,30 @@ func (e *explainer) name(id wire.ID) string {
 	return fmt.Sprintf("UNKNOWN PARTY %q", id)
 }
 
+// isYou tells whether a party is the reader, whom homes label so and nobody else.
+func (e *explainer) isYou(id wire.ID) bool {
+	label := e.labels[id]
+	return label == "you" || strings.HasPrefix(label, "you (")
+}
+
+// does gives the form of a verb that follows a party's name: they or, of the reader, you.
+func (e *explainer) does(id wire.ID, other, you string) string {
+	if e.isYou(id) {
+		return you
+	}
+	return other
+}
+
+// of says what is a party's: "the broker of NAME", or "your broker".
+func (e *explainer) of(id wire.ID, what string) string {
+	if e.isYou(id) {
+		return "your " + what
+	}
+	return "the " + what + " of " + e.name(id)
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
 func (e *explainer) names(ids []wire.ID, last string) string {
 	out := make([]string, len(ids))
 	for i, id := range ids {
@@ -105,20 +129,20 @@ func (e *explainer) whoTakesPart() {
 	for _, p := range e.a.Parties {
 		var roles []string
 		if e.a.owns(p.ID) {
-			roles = append(roles, "brings data")
+			roles = append(roles, e.does(p.ID, "brings", "bring")+" data")
 		}
 		if slices.ContainsFunc(e.a.Work, func(w Work) bool { return slices.Contains(w.MayRun, p.ID) }) {
 			roles = append(roles, "may ask for runs")
 		}
 		if e.a.receives(p.ID) {
-			roles = append(roles, "receives results")
+			roles = append(roles, e.does(p.ID, "receives", "receive")+" results")
 		}
 		if len(roles) == 0 {
-			roles = []string{"only has to agree"}
+			roles = []string{"only " + e.does(p.ID, "has", "have") + " to agree"}
 		}
-		signed := "Has signed."
+		signed := e.does(p.ID, "Has", "You have") + " signed."
 		if slices.Contains(missing, p.ID) {
-			signed = "HAS NOT SIGNED, so nothing can run yet."
+			signed = e.does(p.ID, "HAS", "YOU HAVE") + " NOT SIGNED, so nothing can run yet."
 		}
 		if e.labels[p.ID] == "" {
 			e.item("%s: %s. %s Its descriptor %s is not in your address book: you can't know who this is.", e.name(p.ID), listed(roles, "and"), signed, p.Descriptor.Short())
@@ -139,13 +163,13 @@ func (e *explainer) signedParties() []*SignedParty {
 func (e *explainer) data() {
 	e.heading("Which data comes in")
 	for _, in := range e.a.Inputs {
-		version := "The version is the one that " + e.name(in.Owner) + " marks current at the time of a run."
+		version := "The version is the one that " + e.name(in.Owner) + e.does(in.Owner, " marks", " mark") + " current at the time of a run."
 		if in.Statement != nil {
 			version = "Only the one version " + in.Statement.Short() + "."
 		}
-		e.item("%s brings %q: its dataset %q, %s with %s. %s", e.name(in.Owner), in.Name, in.Dataset, in.Format, plural(int64(len(in.Schema)), "column"), version)
+		e.item("%s %s %q: %s dataset %q, %s with %s. %s", e.name(in.Owner), e.does(in.Owner, "brings", "bring"), in.Name, e.does(in.Owner, "its", "your"), in.Dataset, in.Format, plural(int64(len(in.Schema)), "column"), version)
 		e.more("Columns: %s.", columns(in.Schema))
-		e.more("At most %s in any 24 hours may read it, counted by the broker of %s.", plural(in.RunsPerDay, "run"), e.name(in.Owner))
+		e.more("At most %s in any 24 hours may read it, counted by %s.", plural(in.RunsPerDay, "run"), e.of(in.Owner, "broker"))
 	}
 }
 

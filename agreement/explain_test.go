@@ -64,6 +64,11 @@ func TestExplainSays(t *testing.T) {
 		{"the proposer's names are not shown as the reader's", func(*world) {}, map[wire.ID]string{"alpha": "Alpha"}, []string{
 			`UNKNOWN PARTY "beta"`, "not in your address book",
 		}, []string{"Beta Hospital", "Alpha Hospital"}},
+		{"the reader is spoken to", func(w *world) {}, map[wire.ID]string{"alpha": "you (alpha)", "beta": "Beta", "researcher": "Rho"}, []string{
+			`you (alpha), "alpha" in the agreement: bring data. You have signed.`, `you (alpha) bring "alpha-patients": your dataset "wdbc"`,
+			"the one that you (alpha) mark current", "counted by your broker.", "you (alpha) receive no result. As an owner you also learn of every run that reads your data",
+			"this about your data", "over your rows alone", "Your broker runs, in your own words", "can read all your data.", "Beta brings", "all data of Beta.",
+		}, []string{"you (alpha) brings", "you (alpha) marks", "you (alpha) receives", "of you (alpha).", "the broker of you"}},
 		{"confidential", func(w *world) { hardware(&w.study, "snp") }, labels, []string{"You trust: AMD."}, []string{"INSECURE", "ON THEIR SIDE: EVERYTHING"}},
 		{"integrity-only", func(w *world) { hardware(&w.study, "tpm"); w.study.Protection = agreement.IntegrityOnly }, labels,
 			[]string{"NOT CONFIDENTIAL", "keeps NOBODY out of memory", "ON THEIR SIDE: EVERYTHING"}, nil},

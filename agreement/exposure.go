@@ -30,12 +30,13 @@ func (e *explainer) gains(id wire.ID) {
 		}
 	}
 	if len(results) == 0 {
-		e.item("%s receives no result.", e.name(id))
+		e.item("%s %s no result.", e.name(id), e.does(id, "receives", "receive"))
 	} else {
-		e.item("%s receives %s, and from the rest of the agreement nothing but that runs happened.", e.name(id), listed(results, "and"))
+		e.item("%s %s %s, and from the rest of the agreement nothing but that runs happened.", e.name(id), e.does(id, "receives", "receive"), listed(results, "and"))
 	}
 	if e.a.owns(id) {
-		e.more("As an owner it also learns of every run that reads its data: who asked, what, with which parameters, and what was withheld for its people's sake.")
+		its := e.does(id, "its", "your")
+		e.more("As an owner %s of every run that reads %s data: who asked, what, with which parameters, and what was withheld for %s people's sake.", e.does(id, "it also learns", "you also learn"), its, its)
 	}
 }
 
@@ -49,7 +50,7 @@ func (e *explainer) exposed(owner wire.ID) {
 	if e.a.Protection != Confidential {
 		e.more("WITH WHOEVER RUNS THE MACHINE ON THEIR SIDE: EVERYTHING, since class %q keeps nobody out.", e.a.Protection)
 	}
-	e.more("If everybody else (%s) works together against %s, they can learn this about its data, and no more than this as long as the machines and room images below are sound:", e.names(everyone, "and"), e.name(owner))
+	e.more("If everybody else (%s) works together against %s, they can learn this about %s data, and no more than this as long as the machines and room images below are sound:", e.names(everyone, "and"), e.name(owner), e.does(owner, "its", "your"))
 	shown := 0
 	for _, w := range e.a.Work {
 		if !slices.Contains(e.a.OwnersOf(w), owner) {
@@ -66,19 +67,19 @@ func (e *explainer) exposed(owner wire.ID) {
 		e.sub("whatever follows from these answers taken together.")
 	}
 	if shown == 0 {
-		e.sub("only that runs happened, when, and how long they took: no result from its data goes to any of them.")
+		e.sub("only that runs happened, when, and how long they took: no result from %s data goes to any of them.", e.does(owner, "its", "your"))
 	}
 }
 
 func (e *explainer) exposedBy(w Work, out Output, owner wire.ID) {
-	own := "the rows of " + e.name(owner) + " alone"
+	own := e.of(owner, "rows") + " alone"
 	if co := others(e.a.OwnersOf(w), owner); len(co) > 0 {
-		own = "the rows of " + e.name(owner) + " alone, since " + e.names(co, "and") + " can take away the rows that are their own"
+		own += ", since " + e.names(co, "and") + " can take away the rows that are their own"
 	}
 	e.sub("the answers of %q over %s (as %q, which %s gets).", w.Name, own, out.Name, e.names(others(out.Receivers, owner), "or"))
 	askers := others(w.MayRun, owner)
 	if len(askers) == 0 {
-		e.subMore("Only %s itself decides when and with which parameters.", e.name(owner))
+		e.subMore("Only %s %s when and with which parameters.", e.name(owner), e.does(owner, "itself decides", "yourself decide"))
 		return
 	}
 	if len(w.Parameters) == 0 {
@@ -208,10 +209,10 @@ func (e *explainer) brokers() {
 		}
 		signed := e.parties[p.ID]
 		if signed == nil || signed.Broker == nil {
-			e.item("The broker of %s: UNKNOWN, its descriptor is missing. Whoever runs it can read all data of %s.", e.name(p.ID), e.name(p.ID))
+			e.item("%s: UNKNOWN, its descriptor is missing. Whoever runs it can read all %s.", capital(e.of(p.ID, "broker")), e.does(p.ID, "data of "+e.name(p.ID), "your data"))
 			continue
 		}
-		e.item("The broker of %s runs, in its own words: %q. Whoever runs it can read all data of %s.", e.name(p.ID), oneLine(signed.Broker.Operator), e.name(p.ID))
+		e.item("%s runs, in %s own words: %q. Whoever runs it can read all %s.", capital(e.of(p.ID, "broker")), e.does(p.ID, "its", "your"), oneLine(signed.Broker.Operator), e.does(p.ID, "data of "+e.name(p.ID), "your data"))
 	}
 	e.say("Nothing is released before each owner has activated the agreement in its own broker; signing alone releases nothing. Each owner can switch off its own data at any time, alone.")
 }
