@@ -131,7 +131,7 @@ func (e *enemy) switchOff(ctx context.Context) (string, error, error) {
 		status, answer := next(body)
 		if path == release.PathRelease && status == 200 {
 			if released++; released == 2 {
-				_, retired = e.quiet(ctx, e.as(alpha, "agreement", "retire", "switched-study")...)
+				_, retired = e.quiet(ctx, e.as(alpha, "agreement", "retire", "switched-study", "--yes")...)
 			}
 		}
 		return status, answer

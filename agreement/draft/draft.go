@@ -9,8 +9,12 @@
 package draft
 
 import (
+	"fmt"
+	"strings"
+
 	"strongroom.dev/agreement"
 	"strongroom.dev/plainyaml"
+	"strongroom.dev/verdict"
 )
 
 func format() plainyaml.Format {
@@ -18,9 +22,9 @@ func format() plainyaml.Format {
 }
 
 // Parse reads an agreement from YAML and validates it. Omitted lists are empty, and an
-// omitted protection is confidential; nothing else is filled in. file is the name that
-// errors show, as "file:line". Errors are of kind Usage, or Refused where the agreement says
-// something that no agreement may.
+// omitted protection is confidential; nothing else is filled in. What [Template] left to be
+// written is an error. file is the name that errors show, as "file:line". Errors are of kind
+// Usage, or Refused where the agreement says something that no agreement may.
 func Parse(file string, data []byte) (agreement.Agreement, error) {
 	var a agreement.Agreement
 	d, err := format().Read(file, data, "", &a)
@@ -30,10 +34,37 @@ func Parse(file string, data []byte) (agreement.Agreement, error) {
 	if !d.Has("protection") {
 		a.Protection = agreement.Confidential
 	}
-	if err := a.Validate(); err != nil {
+	if err := first(unwritten(a), a.Validate); err != nil {
 		return agreement.Agreement{}, d.Locate(err)
 	}
 	return a, nil
+}
+
+func first(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unwritten looks for texts that still hold a template's placeholder: those are true
+// sentences to nobody, and would be signed.
+func unwritten(a agreement.Agreement) func() error {
+	return func() error {
+		texts := [][2]string{{"title", a.Title}, {"purpose", a.Purpose}, {"legal_basis", a.LegalBasis}, {"retention", a.Retention}, {"contact", a.Contact}}
+		for i, w := range a.Work {
+			texts = append(texts, [2]string{fmt.Sprintf("work[%d].description", i), w.Description})
+		}
+		for _, t := range texts {
+			if text := strings.TrimSpace(t[1]); strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">") {
+				return &verdict.Error{Kind: verdict.Usage, Check: "agreement.placeholder", Where: t[0], Expected: "words of your own", Got: verdict.Short(text),
+					Fix: "replace it, brackets and all: everybody who signs reads it"}
+			}
+		}
+		return nil
+	}
 }
 
 // ParseColumns reads a list of columns as [Parse] reads one in an agreement, and validates it.

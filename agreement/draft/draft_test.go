@@ -2,6 +2,8 @@ package draft_test
 
 import (
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +39,12 @@ func start() draft.Start {
 }
 
 // good is a draft in which every kind of member stands.
-func good() string { return draft.Template(start()) }
+func good() string { return written(draft.Template(start())) }
+
+// written puts words where a template leaves placeholders for texts.
+func written(text string) string { return textPlaceholder.ReplaceAllString(text, "Our words.") }
+
+var textPlaceholder = regexp.MustCompile(`<[A-Z][^>]*>`)
 
 func TestTemplate(t *testing.T) {
 	a, err := draft.Parse("agreement.yaml", []byte(good()))
@@ -58,6 +65,66 @@ func TestTemplate(t *testing.T) {
 	e := verdict.As(err)
 	if e.Kind != verdict.Usage || !strings.HasPrefix(e.Where, "agreement.yaml:") || !strings.Contains(e.Got, "<") {
 		t.Errorf("a template with placeholders gives %v", err)
+	}
+}
+
+// TestPlaceholders: every text that a template leaves to its author is refused by its line
+// until somebody writes it.
+func TestPlaceholders(t *testing.T) {
+	s := start()
+	s.Title = ""
+	text := draft.Template(s)
+	places := textPlaceholder.FindAllStringIndex(text, -1)
+	if len(places) != 5 {
+		t.Fatalf("%d placeholders for texts, expected those of title, purpose, legal basis, retention and contact", len(places))
+	}
+	for _, at := range places {
+		left := written(text[:at[0]]) + text[at[0]:at[1]] + written(text[at[1]:])
+		_, err := draft.Parse("a.yaml", []byte(left))
+		e := verdict.As(err)
+		line := strings.Count(text[:at[0]], "\n") + 1
+		if e.Kind != verdict.Usage || e.Check != "agreement.placeholder" || e.Got != text[at[0]:at[1]] || e.Where != fmt.Sprintf("a.yaml:%d", line) && e.Where != fmt.Sprintf("a.yaml:%d", line-1) {
+			t.Errorf("%s in line %d: %v", text[at[0]:at[1]], line, err)
+		}
+	}
+	work := strings.Replace(good(), "description: How many", "description: <How many", 1)
+	work = strings.Replace(work, "have each diagnosis\n", "have each diagnosis>\n", 1)
+	if _, err := draft.Parse("a.yaml", []byte(work)); verdict.As(err).Check != "agreement.placeholder" {
+		t.Errorf("a work's description: %v", err)
+	}
+	if _, err := draft.Parse("a.yaml", []byte(strings.Replace(good(), "contact: Our words.", "contact: Ann <ann@alpha.example>", 1))); err != nil {
+		t.Errorf("an address in brackets: %v", err)
+	}
+}
+
+// TestTemplateOwners: every owner brings an input, and one table joins the rows of all.
+func TestTemplateOwners(t *testing.T) {
+	s := start()
+	long := wire.ID("b" + strings.Repeat("x", 62))
+	s.Parties = []agreement.Party{{ID: "alpha", Descriptor: digest("alpha")}, {ID: long, Descriptor: digest("b")}, {ID: "lab", Descriptor: digest("lab")}}
+	for _, owners := range [][]wire.ID{nil, {"alpha", long}, {long, "lab"}} {
+		s.Owners = owners
+		a, err := draft.Parse("a.yaml", []byte(written(draft.Template(s))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, inputs []wire.ID
+		for _, in := range a.Inputs {
+			got, inputs = append(got, in.Owner), append(inputs, in.Name)
+		}
+		want := owners
+		if want == nil {
+			want = []wire.ID{"alpha", long}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(inputs, a.Tables[0].Inputs); diff != "" {
+			t.Error(diff)
+		}
+		if a.Outputs[0].Receivers[0] != "lab" {
+			t.Errorf("%s gets the result", a.Outputs[0].Receivers[0])
+		}
 	}
 }
 
@@ -107,7 +174,7 @@ func TestErrors(t *testing.T) {
 		{"unknown member deep", "min_group: 10 ", "min_groop: 10 ", "min_groop", "min_group", `"min_groop"`},
 		{"member twice", "version: 1\n", "version: 1\nversion: 2\n", "version: 2", "every member once", `"version" again`},
 		{"member twice in flow", "{name: age, type: integer}", "{name: age, type: integer, name: b}", "name: b", "every member once", "again"},
-		{"missing member", "runs_per_day: 20          # counted by the owner's broker\n", "\n", "- name: patients", "runs_per_day", "no such member"},
+		{"missing member", "runs_per_day: 20          # counted by the owner's broker\n", "\n", "- name: alpha-patients", "runs_per_day", "no such member"},
 		{"missing top member", "lease_ms: 10000", "", "", "lease_ms", "no such member"},
 		{"anchor", "id: study", "id: &a study", "&a", "no anchors", "&a"},
 		{"alias", "    owner: alpha", "    owner: &x alpha\n    dataset: *x\n", "&x", "no anchors", "&x"},
@@ -124,7 +191,7 @@ func TestErrors(t *testing.T) {
 		{"no list", "receivers: [researcher]", "receivers: researcher", "receivers: researcher", "a list", `"researcher"`},
 		{"empty list member", "receivers: [researcher]", "receivers:", "receivers:", "a list", "nothing"},
 		{"list of lists", "receivers: [researcher]", "receivers: [[researcher]]", "receivers", "a name", "a list"},
-		{"null text", "contact: Who answers questions, with an address", "contact:", "contact:", "text", "nothing"},
+		{"null text", "contact: Our words.", "contact:", "contact:", "text", "nothing"},
 		{"null text that may be empty", `{name: age, type: integer, min: "0", max: "120"}`, "{name: age, type: boolean, min: }", "name: age", "text", "nothing"},
 		{"null integer", "lease_ms: 10000", "lease_ms: ~", "lease_ms", "an integer", `"~"`},
 		{"integer in quotes", "lease_ms: 10000", `lease_ms: "10000"`, "lease_ms", "an integer", `the text "10000"`},
@@ -149,8 +216,8 @@ func TestErrors(t *testing.T) {
 		{"nul", "id: study", "id: stu\x00dy", "", "no control", ""},
 		{"next line", "id: study", "id: study\u0085version: 3", "", "no control", ""},
 		{"not utf-8", "id: study", "id: stu\xffdy", "", "UTF-8", ""},
-		{"not nfc", "contact: Who", "contact: e\u0301 Who", "contact", "normal form C", ""},
-		{"syntax", "contact: Who answers questions, with an address", "contact: Who: what", "contact", "YAML", "mapping values"},
+		{"not nfc", "contact: Our", "contact: e\u0301 Who", "contact", "normal form C", ""},
+		{"syntax", "contact: Our words.", "contact: Who: what", "contact", "YAML", "mapping values"},
 		{"tab", "  witnesses: []", "\twitnesses: []", "witnesses", "YAML", "character"},
 		{"key that is a list", "lease_ms: 10000", "[a]: 1\nlease_ms: 10000", "[a]", "the name of a member", "a list"},
 	} {
@@ -206,7 +273,7 @@ func TestEmptyAndLarge(t *testing.T) {
 // TestScalars shows that the schema, not YAML, gives a plain scalar its type.
 func TestScalars(t *testing.T) {
 	for _, word := range []string{"no", "null", "1.0", "0x10", "2026-11-24", "true", "1e3", ".inf", "012"} {
-		text := strings.Replace(good(), "contact: Who answers questions, with an address", "contact: "+word, 1)
+		text := strings.Replace(good(), "contact: Our words.", "contact: "+word, 1)
 		a, err := draft.Parse("a.yaml", []byte(text))
 		if err != nil || a.Contact != word {
 			t.Errorf("contact: %s is read as %q, %v", word, a.Contact, err)

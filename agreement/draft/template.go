@@ -15,6 +15,8 @@ type Start struct {
 	ID      wire.ID
 	Title   string
 	Parties []agreement.Party
+	// Owners are those of the parties that bring data. Empty: all but the last, or the only one.
+	Owners []wire.ID
 	From    wire.Time
 	Until   wire.Time
 	// Platform is a machine to accept. Empty: SEV-SNP with placeholders, since an agreement is
@@ -23,22 +25,23 @@ type Start struct {
 	Witnesses []agreement.Witness
 }
 
-// Template writes a commented agreement.yaml to start from: one dataset of the first party,
-// one query, one output for the last party.
+// Template writes a commented agreement.yaml to start from: one dataset of each owner, a
+// table of all their rows, one query over it, one output for the last party.
 func Template(s Start) string {
 	var b strings.Builder
 	parties := s.Parties
 	if len(parties) == 0 {
 		parties = []agreement.Party{{ID: "alpha"}, {ID: "researcher"}}
 	}
-	owner, asker := parties[0].ID, parties[len(parties)-1].ID
-	fmt.Fprintf(&b, templateHead, or(string(s.ID), "my-study"), quote(or(s.Title, "What this study is called")),
+	asker := parties[len(parties)-1].ID
+	fmt.Fprintf(&b, templateHead, or(string(s.ID), "my-study"), quote(or(s.Title, "<What this study is called>")),
 		orTime(s.From, "<the first moment, like 2026-11-24T00:00:00Z>"), orTime(s.Until, "<the first moment after, like 2027-11-24T00:00:00Z>"))
 	for _, p := range parties {
 		fmt.Fprintf(&b, "  - id: %s\n    descriptor: %s\n", p.ID, orDigest(p.Descriptor))
 	}
 	writePlatform(&b, s.Platform)
-	fmt.Fprintf(&b, templateBody, owner, asker, asker)
+	inputs := writeInputs(&b, owners(s.Owners, parties))
+	fmt.Fprintf(&b, templateBody, inputs, asker, asker)
 	if len(s.Witnesses) == 0 {
 		b.WriteString("  witnesses: []\n  quorum: 0\n")
 	} else {
@@ -50,6 +53,36 @@ func Template(s Start) string {
 	}
 	b.WriteString(templateLease)
 	return b.String()
+}
+
+func owners(named []wire.ID, parties []agreement.Party) []wire.ID {
+	if len(named) > 0 {
+		return named
+	}
+	if len(parties) > 1 {
+		parties = parties[:len(parties)-1]
+	}
+	var out []wire.ID
+	for _, p := range parties {
+		out = append(out, p.ID)
+	}
+	return out
+}
+
+// writeInputs writes one input of each owner, all with the same columns so that a table can
+// join their rows, and gives their names.
+func writeInputs(b *strings.Builder, owners []wire.ID) string {
+	b.WriteString(templateInputs)
+	var names []string
+	for i, owner := range owners {
+		name := wire.ID(string(owner) + "-patients")
+		if !name.Valid() { // too long
+			name = wire.ID(fmt.Sprintf("patients-%d", i+1))
+		}
+		fmt.Fprintf(b, templateInput, name, owner)
+		names = append(names, string(name))
+	}
+	return strings.Join(names, ", ")
 }
 
 func writePlatform(b *strings.Builder, m *agreement.Platform) {
@@ -90,12 +123,12 @@ version: 1
 # supersedes: sha384:...        # from version 2 on: the digest of the version before
 title: %s
 purpose: >-
-  Why the data is used, in words everybody who signs would use.
+  <Why the data is used, in words everybody who signs would use>
 legal_basis: >-
-  What allows it: a contract, a consent, an article of a law.
+  <What allows it: a contract, a consent, an article of a law>
 retention: >-
-  How long results and records are kept.
-contact: Who answers questions, with an address
+  <How long results and records are kept>
+contact: <Who answers questions, with an address>
 
 # When it may be used. Nothing is released before or after.
 valid:
@@ -111,25 +144,31 @@ const templatePlatforms = `
 # the operator out of memory), integrity-only (a TPM), or software (nobody is kept out).
 `
 
-const templateBody = `
-# What data comes in, from whom. The column with unit: true says whom a row is about.
+const templateInputs = `
+# What data comes in, from whom. The column with unit: true says whom a row is about. Types
+# are text, integer, decimal (with its scale), boolean and date.
 inputs:
-  - name: patients
+`
+
+const templateInput = `  - name: %s
     owner: %s
-    dataset: patients
+    dataset: patients         # the owner's own name for it: dataset publish --dataset patients
     format: csv               # or parquet
     schema:
       - {name: patient, type: integer, unit: true}
       - {name: diagnosis, type: text}
       - {name: age, type: integer}
     runs_per_day: 20          # counted by the owner's broker
+`
 
-# What queries read: the rows of one or several inputs with the same columns.
+const templateBody = `
+# What queries read: the rows of one or several inputs with the same columns, together.
 tables:
   - name: patients
-    inputs: [patients]
+    inputs: [%s]
 
-# What may be run, and by whom. Parameters have types and bounds.
+# What may be run, and by whom. Parameters have types and bounds. "agreement check" tries the
+# query; spec/sql.md says what one may do.
 work:
   - name: count-by-diagnosis
     kind: sql

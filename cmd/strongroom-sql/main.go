@@ -3,10 +3,10 @@
 // job (spec/sql.md) and ends. It holds no key and opens nothing else.
 //
 // Outside a room, "strongroom-sql check" reads a job with "check_only" true as JSON from
-// standard input and prints the columns of its answer, the hash of its plan and the query
-// as it would run, or why it would be refused; "strongroom-sql --version" prints the build's
-// name. Exit codes are those of strongroom: 0 ok,
-// 1 broken, 2 usage, 3 refused.
+// standard input and prints one JSON document: the columns of its answer, the hash of its
+// plan and the query as it would run, or as "error" why it would be refused.
+// "strongroom-sql --version" prints the build's name. Exit codes are those of strongroom:
+// 0 ok, 1 broken, 2 usage, 3 refused.
 package main
 
 import (
@@ -44,7 +44,11 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	case len(args) == 0:
 		return serve()
 	case len(args) == 1 && args[0] == "check":
-		return check(in, out)
+		err := check(in, out)
+		if err != nil {
+			fmt.Fprintf(out, "{\"error\":%s}\n", verdict.Encode(err))
+		}
+		return err
 	case len(args) == 1 && args[0] == "--version":
 		_, err := fmt.Fprintln(out, version.Version)
 		return err

@@ -95,6 +95,9 @@ func TestCheck(t *testing.T) {
 		var out bytes.Buffer
 		err := run(test.args, bytes.NewReader(test.in), &out)
 		text := out.String()
+		if isCheck := len(test.args) == 1 && test.args[0] == "check"; isCheck && !json.Valid(out.Bytes()) || err != nil && isCheck && !strings.HasPrefix(text, `{"error":{"kind":"`) {
+			t.Errorf("%v prints %q, not one document", test.args, text)
+		}
 		if err != nil {
 			text += err.Error()
 		}

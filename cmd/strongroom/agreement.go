@@ -155,41 +155,6 @@ func joined(ids []wire.ID) string {
 	return strings.Join(words, ", ")
 }
 
-func (a *app) agreementCheck() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check FILE",
-		Short: "Check an agreement's form and say what is still missing",
-		Long: `Checks a YAML draft or a signed agreement. Errors name file, line, what was found and what
-was expected. It says which parties are not in your address book and who has yet to sign;
-neither makes the check fail. A signature that is not genuine does.`,
-		Example: `  strongroom agreement check study.yaml`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			ag, _, err := a.loadAgreement(args[0])
-			if err != nil {
-				return err
-			}
-			parties, _, unknown := a.known(ag)
-			if unknown == nil {
-				if err := genuine(ag, parties); err != nil {
-					return inFile(args[0], err)
-				}
-			}
-			v := viewAgreement(ag, parties, false)
-			if unknown != nil {
-				v.Unpinned = unknown.Error()
-			}
-			return a.print(v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s version %d: the form is right\n  digest      %s\n", ag.ID, ag.Version, ag.Digest())
-				signatureText(w, v)
-				if unknown != nil {
-					fmt.Fprintf(w, "  not known   %s\n", unknown)
-				}
-			})
-		},
-	}
-}
-
 func (a *app) agreementExplain() *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain FILE|ID|DIGEST",

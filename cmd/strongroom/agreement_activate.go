@@ -80,11 +80,14 @@ func activation(ag *agreement.SignedAgreement, parties []*agreement.SignedParty)
 }
 
 func (a *app) agreementRetire() *cobra.Command {
-	return &cobra.Command{
+	var yes bool
+	cmd := &cobra.Command{
 		Use:   "retire FILE|ID|DIGEST",
 		Short: "End an agreement in your broker, for good",
 		Long: `From then on your broker releases nothing under the agreement, and rooms that still run
-under it are told to stop. There is no way back: agree on a new version.`,
+under it are told to stop. There is no way back: agree on a new version.
+
+On a terminal you are asked first; without one, --yes must say so.`,
 		Example: `  strongroom agreement retire my-study`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,6 +97,9 @@ under it are told to stop. There is no way back: agree on a new version.`,
 			}
 			ag, _, err := a.loadAgreement(args[0])
 			if err != nil {
+				return err
+			}
+			if err := a.confirmRetire(ag, yes); err != nil {
 				return err
 			}
 			admin, err := a.brokerAdmin(cmd.Context(), h)
@@ -108,6 +114,21 @@ under it are told to stop. There is no way back: agree on a new version.`,
 			return a.printEvent(event)
 		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "retire it without asking")
+	return cmd
+}
+
+// confirmRetire asks before what can't be undone.
+func (a *app) confirmRetire(ag *agreement.SignedAgreement, yes bool) error {
+	if yes {
+		return nil
+	}
+	told, err := a.ask(fmt.Sprintf("%s version %d, %s\n%s\nYour broker will never again release anything under it. Retire it?",
+		ag.ID, ag.Version, verdict.Printable(ag.Title), ag.Digest()), "look at it with strongroom agreement show, then retire it with --yes")
+	if err != nil || told {
+		return err
+	}
+	return verdict.Refuse("agreement.consent", "a yes", "another answer", "nothing was retired")
 }
 
 // printEvent reports what a broker did and recorded.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,9 @@ func (a *app) agreementInit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init > agreement.yaml",
 		Short: "Write a commented agreement.yaml to start from",
+		Long: `Writes a draft with an input of every named party that has a broker, a table of all their
+rows, and an example of a query. What stands in angle brackets is yours to write: "agreement
+check" refuses it by line until you do.`,
 		Example: `  strongroom agreement init --id my-study --party alpha --party beta --party carol > study.yaml
   strongroom agreement init --insecure-software > try.yaml     # for trying out, on this machine`,
 		Args: cobra.NoArgs,
@@ -43,7 +47,7 @@ func (a *app) agreementInit() *cobra.Command {
 				s.From, s.Until = wire.At(a.now()), wire.At(a.now().Add(time.Duration(days)*24*time.Hour))
 			}
 			var err error
-			if s.Parties, err = a.partiesNamed(names); err != nil {
+			if s.Parties, s.Owners, err = a.partiesNamed(names); err != nil {
 				return err
 			}
 			if s.Witnesses, err = witnesses(ledgers); err != nil {
@@ -69,7 +73,7 @@ func (a *app) agreementInit() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "the agreement's id, the same in every version")
 	f.StringVar(&title, "title", "", "what people call it")
-	f.StringArrayVar(&names, "party", nil, "party of your address book, or yourself, in order (repeat)")
+	f.StringArrayVar(&names, "party", nil, "party of your address book, or yourself, in order; the last one asks (repeat)")
 	f.StringArrayVar(&ledgers, "ledger", nil, "verifier key of a shared ledger that witnesses every run (repeat)")
 	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
 	f.BoolVar(&software, "insecure-software", false, "accept the dev platform of this machine, which keeps nobody out: for trying out")
@@ -79,24 +83,33 @@ func (a *app) agreementInit() *cobra.Command {
 	return cmd
 }
 
-// partiesNamed gives each named party with the digest of its latest descriptor.
-func (a *app) partiesNamed(names []string) ([]agreement.Party, error) {
+// partiesNamed gives each named party with the digest of its latest descriptor, and which
+// of them bring data: those with a broker.
+func (a *app) partiesNamed(names []string) (out []agreement.Party, owners []wire.ID, err error) {
 	if len(names) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	h, err := a.openHome()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []agreement.Party
 	for _, name := range names {
 		p, _, err := findParty(h, []string{name}, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if slices.ContainsFunc(out, func(o agreement.Party) bool { return o.ID == p.Name }) {
+			return nil, nil, verdict.Misuse("--party", "every party once", string(p.Name)+" again", "leave one of them out")
 		}
 		out = append(out, agreement.Party{ID: p.Name, Descriptor: p.Digest()})
+		if p.Broker != nil {
+			owners = append(owners, p.Name)
+		}
 	}
-	return out, nil
+	if len(owners) == 0 {
+		return nil, nil, verdict.Misuse("--party", "at least one party that brings data", "none with a broker", "name the data's owners too: strongroom party list")
+	}
+	return out, owners, nil
 }
 
 func witnesses(verifiers []string) ([]agreement.Witness, error) {

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"strongroom.dev/agreement"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/verdict"
@@ -18,10 +16,11 @@ import (
 
 // signing is one call of `agreement sign`.
 type signing struct {
-	file, out  string
-	cosigners  []string // files of further keys of the party
-	statements []string // files of dataset statements that inputs are pinned to
-	yes, force bool
+	file, out   string
+	cosigners   []string // files of further keys of the party
+	statements  []string // files of dataset statements that inputs are pinned to
+	yes, force  bool
+	skipQueries bool
 }
 
 func (a *app) agreementSign() *cobra.Command {
@@ -32,15 +31,17 @@ func (a *app) agreementSign() *cobra.Command {
 		Long: `Signs an agreement with your party's key. A YAML draft becomes FILE.json; a signed file gets
 your signature added. You must have pinned every party that it names.
 
+Its queries are checked first by strongroom-sql, which belongs beside this program.
+
 Signing lets no key out: only "strongroom agreement activate" does, once all have signed.
 On a terminal the agreement is explained and you are asked; --yes leaves that out. Without a
 terminal nothing is signed unless --yes says so.`,
 		Example: `  strongroom agreement sign study.yaml           # writes study.json, signed by you
   strongroom agreement sign study.json           # adds your signature`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			s.file = args[0]
-			return a.sign(s)
+			return a.sign(cmd.Context(), s)
 		},
 	}
 	f := cmd.Flags()
@@ -48,11 +49,12 @@ terminal nothing is signed unless --yes says so.`,
 	f.StringArrayVar(&s.cosigners, "key", nil, "further signing key FILE of your party (repeat)")
 	f.StringArrayVar(&s.statements, "statement", nil, "statement FILE of a dataset that the agreement names by digest (repeat)")
 	f.BoolVar(&s.yes, "yes", false, "sign without asking")
+	f.BoolVar(&s.skipQueries, "skip-query-check", false, "sign though strongroom-sql is not here to check the queries; rooms check them again")
 	f.BoolVar(&s.force, "force", false, "replace FILE if it exists")
 	return cmd
 }
 
-func (a *app) sign(s signing) error {
+func (a *app) sign(ctx context.Context, s signing) error {
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -70,6 +72,9 @@ func (a *app) sign(s signing) error {
 	}
 	me, parties, labels, err := a.maySign(h, ag, s.statements)
 	if err != nil {
+		return inFile(s.file, err)
+	}
+	if err := a.mayRunQueries(ctx, ag, s.skipQueries); err != nil {
 		return inFile(s.file, err)
 	}
 	if ok, err := a.consents(ag, parties, labels, s); err != nil || !ok {
@@ -188,23 +193,18 @@ func catalogue(h *home.Home) (byDigest map[wire.Digest]*agreement.SignedDataset,
 
 // consents explains and asks, where somebody sits at a terminal; elsewhere only --yes is a yes.
 func (a *app) consents(ag *agreement.SignedAgreement, parties []*agreement.SignedParty, labels map[wire.ID]string, s signing) (bool, error) {
-	in, isFile := a.in.(*os.File)
 	if s.yes {
 		return true, nil
 	}
-	if a.json || s.file == "-" || !isFile || !term.IsTerminal(int(in.Fd())) {
-		return false, verdict.Misuse("--yes", "your consent", "nobody at a terminal to ask", "read strongroom agreement explain, then sign with --yes")
+	if s.file == "-" {
+		return false, nobodyToAsk("read strongroom agreement explain, then sign with --yes")
 	}
-	a.say("%s\n\n%s version %d, digest %s", strings.TrimRight(agreement.Explain(ag, parties, labels), "\n"), ag.ID, ag.Version, ag.Digest())
-	fmt.Fprint(a.err, "Sign? [y/N] ")
-	line, err := bufio.NewReader(in).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return false, err
+	text := fmt.Sprintf("%s\n\n%s version %d, digest %s\nSign?", strings.TrimRight(agreement.Explain(ag, parties, labels), "\n"), ag.ID, ag.Version, ag.Digest())
+	yes, err := a.ask(text, "read strongroom agreement explain, then sign with --yes")
+	if err == nil && !yes {
+		err = verdict.Refuse("agreement.consent", "a yes", "another answer", "nothing was signed")
 	}
-	if answer := strings.ToLower(strings.TrimSpace(line)); answer == "y" || answer == "yes" {
-		return true, nil
-	}
-	return false, verdict.Refuse("agreement.consent", "a yes", "another answer", "nothing was signed")
+	return yes, err
 }
 
 // addSignatures signs with the party's own key and with those named; only keys that the

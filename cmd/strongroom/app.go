@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"golang.org/x/term"
+	"strongroom.dev/verdict"
 )
 
 // app is what every verb works with: where it reads and writes, and the global flags.
@@ -35,6 +40,26 @@ func (a *app) print(value any, text func(w io.Writer)) error {
 
 // say tells the user what is going on; it never touches standard output.
 func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+
+// ask puts a question to whoever sits at the terminal; only a yes is one. Where nobody sits
+// there it is an error, which unattended mends.
+func (a *app) ask(question, unattended string) (bool, error) {
+	in, isFile := a.in.(*os.File)
+	if a.json || !isFile || !term.IsTerminal(int(in.Fd())) {
+		return false, nobodyToAsk(unattended)
+	}
+	fmt.Fprint(a.err, question+" [y/N] ")
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes", nil
+}
+
+func nobodyToAsk(mend string) error {
+	return verdict.Misuse("--yes", "your consent", "nobody at a terminal to ask", mend)
+}
 
 // defaultHome is where a party's keys and papers are unless --home says otherwise.
 func defaultHome() string {

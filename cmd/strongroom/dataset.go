@@ -102,6 +102,9 @@ func (a *app) publish(ctx context.Context, p publishing) error {
 	if err != nil {
 		return err
 	}
+	if err := mayBecomeDir(p.dir); err != nil {
+		return err
+	}
 	unlock, err := h.LockDataset(wire.ID(p.dataset))
 	if err != nil {
 		return err

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/internal/home"
@@ -70,7 +72,18 @@ func fileError(path, what string, err error) error {
 		return misfile(path, what, "permission denied", "ls -l "+path+" shows who may use it")
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return misfile(path, "a name that is free", "a file", "name another, or replace it with --force")
+		return &verdict.Error{Kind: verdict.Usage, Check: "file", Where: path, Expected: "a name that is free", Got: "a file", Fix: "name another, or replace it with --force", Err: fs.ErrExist}
+	}
+	for _, wrong := range []struct {
+		err error
+		got string
+	}{
+		{syscall.ENOTDIR, "a file where a directory belongs"}, {syscall.EISDIR, "a directory"}, {syscall.EINVAL, "a name that can't be one"},
+		{syscall.ENAMETOOLONG, "a name that is too long"}, {syscall.ELOOP, "links that go round in a circle"}, {syscall.EROFS, "a disk that can't be written to"},
+	} {
+		if errors.Is(err, wrong.err) {
+			return misfile(path, what, wrong.got, "check the name")
+		}
 	}
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -126,6 +139,23 @@ func free(path string, force bool) error {
 		return fileError(path, "", fs.ErrExist)
 	}
 	return nil
+}
+
+// mayBecomeDir refuses a name that no directory can be made under, before anything is made.
+func mayBecomeDir(path string) error {
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case err == nil && info.IsDir():
+			return nil
+		case err == nil:
+			return fileError(path, "a directory to write to", syscall.ENOTDIR)
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
+			return fileError(path, "a directory to write to", err)
+		case at == filepath.Dir(at):
+			return nil // making it says more
+		}
+	}
 }
 
 // createFile starts a file under a name the user chose, and tells at once if the name is taken.

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/agreement/draft"
-	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/seal"
@@ -68,11 +69,12 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Say what a file of ours is, and what about it is not verified",
 		Long: `Shows any file of ours: party, agreement (signed or YAML), dataset statement, run request,
-evidence, proof, receipt, checkpoint, sealed file, key file, or the directory of a log. It
-never shows a secret.
+evidence, proof, receipt, checkpoint, sealed file, key file, or the directory of a log or a
+party. It never shows a secret.
 
-It is for looking, and exits 0 whatever it finds. What must be relied on is verified by
-"agreement check", "receipt verify", "ledger fsck" and "open".`,
+It is for looking: it exits 0 for any file of ours, genuine or not, and 2 for one that is not
+ours. What must be relied on is verified by "agreement check", "receipt verify",
+"ledger fsck" and "open".`,
 		Example: `  strongroom inspect study.json
   strongroom inspect patients-v1.age --root`,
 		Args: cobra.ExactArgs(1),
@@ -118,6 +120,9 @@ func (i *inspection) text(w io.Writer) {
 func (a *app) inspect(path string, root bool) (*inspection, error) {
 	i := &inspection{File: path, Facts: []fact{}, Verified: []string{}, NotVerified: []string{}}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if root {
+			return nil, verdict.Misuse("--root", "a sealed file with it", "a directory", "leave it out")
+		}
 		return i, a.inspectDir(i, path)
 	}
 	if path != "-" {
@@ -194,13 +199,17 @@ func (a *app) inspectDir(i *inspection, path string) error {
 		i.notVerified("that the entries are those under the checkpoint: strongroom ledger fsck does it")
 		return nil
 	}
-	h, err := home.Open(path)
-	if err != nil {
-		return err
+	// Looking needs no home that is fit to be used: its own descriptor is enough.
+	data, err := os.ReadFile(filepath.Join(path, "party.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return misfile(path, "a file, or the directory of a log or party", "another directory", "name the file")
 	}
-	p, err := h.Descriptor()
 	if err != nil {
-		return verdict.Misuse("inspect", "a file, or the directory of a log or party", "another directory: "+path, "name the file")
+		return fileError(path, "the directory of a party", err)
+	}
+	p, err := agreement.ParseParty(data)
+	if err != nil {
+		return inFile(filepath.Join(path, "party.json"), err)
 	}
 	i.Kind = "the directory of a party"
 	i.Digest = p.Digest().String()

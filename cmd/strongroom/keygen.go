@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,6 +52,9 @@ The age command reads data and result identities too. An existing file is never 
 				return err
 			}
 			if err := a.saveFile(out, text, 0o600, false); err != nil {
+				if e := verdict.As(err); errors.Is(e.Err, fs.ErrExist) {
+					return misfile(out, e.Expected, e.Got, "name another: keygen never replaces a file, since it may be the only key to something")
+				}
 				return err
 			}
 			return a.print(map[string]any{"file": out, "purpose": purpose, "public": public}, func(w io.Writer) {

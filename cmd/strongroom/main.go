@@ -29,30 +29,46 @@ func (a *app) run(args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.Execute()
-	if err != nil {
-		a.fail(err, a.json || wantsJSON(args))
+	verb, err := root.ExecuteC()
+	if err == nil {
+		return 0
 	}
-	return verdict.Exit(usage(err))
+	err = usage(err, verb.CommandPath())
+	a.fail(err, a.json || wantsJSON(args))
+	return verdict.Exit(err)
 }
 
 // usage gives cobra's own complaints (unknown verb, wrong number of arguments), which have
-// no type, the kind of a wrong call.
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
+// no type, the kind of a wrong call. verb is the one that was called, in full.
+func usage(err error, verb string) error {
 	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "required flag", "invalid argument", "at least one of the flags", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), start) {
-			return verdict.Misuse("command line", "a call as --help shows it", err.Error(), "strongroom --help lists the verbs")
+			if flags := missingFlags(err); flags != "" {
+				return verdict.Misuse("command line", flags, "a call without", verb+" --help says what to give")
+			}
+			return verdict.Misuse("command line", "a call as --help shows it", verdict.Short(err.Error()), verb+" --help shows one")
 		}
 	}
 	return err
 }
 
+// missingFlags gives the flags that cobra says a call must have, "" if that is not what it
+// says.
+func missingFlags(err error) string {
+	list, found := strings.CutPrefix(err.Error(), "required flag(s) ")
+	if !found {
+		return ""
+	}
+	names := strings.Split(strings.TrimSuffix(list, " not set"), ", ")
+	for i, name := range names {
+		names[i] = "--" + strings.Trim(name, `"`)
+	}
+	return strings.Join(names, " and ")
+}
+
 // fail prints an error once: a line for people, or the document for machines.
 func (a *app) fail(err error, asJSON bool) {
-	e := verdict.As(usage(err))
+	e := verdict.As(err)
 	if e.Fix == "" {
 		mended := *e
 		mended.Fix = "correct it and try again"

@@ -36,7 +36,7 @@ evidence, receipts and the file itself are checked first, with your own address 
 agreements. Wherever there is a proof, named or beside the file, it must hold, whichever key
 opens the file. A file sealed to your data key opens without one: anybody can seal to that
 key, so nothing says who made the file.`,
-		Example: `  strongroom open means-3f2a.age              # checks means-3f2a.proof, writes means-3f2a
+		Example: `  strongroom open means-3f2a.age              # checks means-3f2a.proof, writes means-3f2a.csv
   strongroom open patients.csv.age -o -
   strongroom open notes.age -i backup.key`,
 		Args: cobra.ExactArgs(1),
@@ -46,7 +46,7 @@ key, so nothing says who made the file.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.out, "out", "o", "", "write to FILE (default: the name without .age; - for standard output)")
+	f.StringVarP(&o.out, "out", "o", "", "write to FILE (default: the name without .age, of a result with its format's ending; - for standard output)")
 	f.StringArrayVarP(&o.identities, "identity", "i", nil, "identity FILE to open with (repeat; default: those of your home)")
 	f.StringVar(&o.proof, "proof", "", "the result's proof FILE (default: NAME.proof beside it)")
 	f.BoolVar(&o.force, "force", false, "replace the output if it exists")
@@ -56,12 +56,14 @@ key, so nothing says who made the file.`,
 }
 
 func (a *app) open(o opening) error {
+	src, size, err := a.source(o.file, "a sealed file")
+	if err != nil {
+		return err
+	}
+	defer src.Close()
 	base, sealedName := strings.CutSuffix(o.file, ".age")
-	if o.out == "" {
-		if !sealedName || o.file == "-" {
-			return verdict.Misuse("--out", "a file to write, where the input's name does not end in .age", "none", "give -o FILE (-o - for standard output)")
-		}
-		o.out = base
+	if o.out == "" && (!sealedName || o.file == "-") {
+		return verdict.Misuse("--out", "a file to write, where the input's name does not end in .age", "none", "give -o FILE (-o - for standard output)")
 	}
 	hasProof := o.proof != ""
 	if o.proof == "" && o.file != "-" {
@@ -79,11 +81,6 @@ func (a *app) open(o opening) error {
 		}
 		return a.openStream(o, ids)
 	}
-	src, size, err := a.source(o.file, "a sealed file")
-	if err != nil {
-		return err
-	}
-	defer src.Close()
 	header, err := seal.ReadHeader(src)
 	if err != nil {
 		return inFile(o.file, err)
@@ -101,11 +98,27 @@ func (a *app) open(o opening) error {
 			return err
 		}
 	}
+	if o.out == "" {
+		o.out = base + suffix(proven)
+	}
 	f := src.(*os.File)
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fileError(o.file, "a file, not a pipe", err)
 	}
 	return a.openWith(o, f, size, key, isResult, proven)
+}
+
+// suffix is how the name of an opened result ends: by the format that the agreement gives
+// its output. Other files keep the name they were sealed under, and so does what has no
+// proof to say what it is.
+func suffix(proven *proof.Proven) string {
+	if proven == nil || proven.Agreement == nil {
+		return ""
+	}
+	if out, found := proven.Agreement.OutputByName(proven.Result.Output); found {
+		return "." + string(out.Format)
+	}
+	return ""
 }
 
 // unwrap finds the first identity that a header is sealed to.

@@ -304,6 +304,7 @@ func partyText(w io.Writer, p *agreement.SignedParty) {
 		fmt.Fprintln(w, "  broker       none: brings no data")
 	} else {
 		fmt.Fprintf(w, "  broker       %s, run by: %s\n", p.Broker.Address, verdict.Printable(p.Broker.Operator))
+		fmt.Fprintf(w, "  log key      %s\n", verdict.Printable(p.Broker.LogKey))
 	}
 	fmt.Fprintf(w, "  results      to %d recipient(s)\n", len(p.Results))
 }

@@ -85,12 +85,25 @@ func (h *Home) read(elem ...string) ([]byte, error) {
 	path := h.Path(elem...)
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, absent(err)
 	}
-	if info.IsDir() || info.Size() > MaxFile {
+	if !info.Mode().IsRegular() || info.Size() > MaxFile {
 		return nil, verdict.Misuse("home.file", fmt.Sprintf("a file of at most %d bytes", MaxFile), path, "it was not written by strongroom; move it away")
 	}
-	return os.ReadFile(path)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, absent(err)
+	}
+	return data, nil
+}
+
+// absent keeps the error of a file that is not there, which callers ask for, as it is; any
+// other becomes one line with a place.
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return readError("home.file", err)
 }
 
 // readSecret is read for keys: the file must be private.
@@ -98,7 +111,7 @@ func (h *Home) readSecret(elem ...string) ([]byte, error) {
 	path := h.Path(elem...)
 	info, err := os.Lstat(path)
 	if err != nil {
-		return nil, err
+		return nil, absent(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, verdict.Refuse("home.permissions", "a regular file at "+path, info.Mode().Type().String(), "put the key itself there")
@@ -160,14 +173,28 @@ func cause(err error) error {
 	return err
 }
 
-// readError makes an error of the disk one line with a place.
+// readError makes an error of the disk one line with a place. Another user's home is a wrong
+// call, not a broken disk.
 func readError(check string, err error) error {
-	e := &verdict.Error{Kind: verdict.Broken, Check: check, Expected: "a file that can be used", Got: cause(err).Error(), Fix: "look at the disk and the permissions", Err: err}
 	var p *fs.PathError
+	if errors.Is(err, fs.ErrPermission) && errors.As(err, &p) {
+		return &verdict.Error{Kind: verdict.Usage, Check: "home.permissions", Where: p.Path, Expected: "a file of your own, which you may " + deed(p.Op), Got: "permission denied",
+			Fix: "be the user whom ls -ld shows as its owner, or name your own home with --home or STRONGROOM_HOME", Err: err}
+	}
+	e := &verdict.Error{Kind: verdict.Broken, Check: check, Expected: "a file that can be used", Got: cause(err).Error(), Fix: "look at the disk and the permissions", Err: err}
 	if errors.As(err, &p) {
 		e.Where = p.Path
 	}
 	return e
+}
+
+// deed says what an operation of the system is for.
+func deed(op string) string {
+	switch op {
+	case "open", "read", "stat", "lstat":
+		return "read"
+	}
+	return "write"
 }
 
 // damaged says that a file of ours does not read as what it should be.
