@@ -28,7 +28,7 @@ var floors = [][]string{
 	3:  {"attest", "agreement/draft", "dcap", "sevsnp"},
 	4:  {"attest/*"},
 	5:  {"policy", "appraise"},
-	6:  {"release", "channel"},
+	6:  {"release", "channel", "ear"},
 	7:  {"broker", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
 	8:  {"room", "replica", "image", "workload/sql/guard"},
 	9:  {"host", "store/*", "edge", "workload/sql/engine", "internal/home"},
@@ -57,6 +57,7 @@ var harmless = []string{"net/url", "net/netip"}
 var thirdParty = map[string]string{
 	"golang.org/x/text/unicode/norm":       "wire: text must be NFC (R2)",
 	"filippo.io/mldsa":                     "keys: ML-DSA-65 signatures (R1), not in the standard library",
+	"filippo.io/mldsa/x509":                "endorse, attest/dice: ML-DSA keys in X.509",
 	"filippo.io/age":                       "seal: the format of sealed files",
 	"golang.org/x/crypto/chacha20poly1305": "seal: age's payload cipher, run in parallel",
 	"golang.org/x/crypto/ocsp":             "endorse: dates of OCSP responses",

@@ -5,8 +5,8 @@
 // [Set] for platform verifiers, and packs them into signed, dated bundles that need no
 // network ([Bundle], spec/endorsements.md).
 //
-// It checks form only. Nothing in a Set is trusted for being there, bar bare public keys,
-// which are pinned by it: each platform's verifier checks signatures up to roots of its own,
+// It checks form only. Nothing in a Set is trusted for being there, bar bare public keys and
+// devices' requests, which are pinned by it: each platform's verifier checks signatures up to roots of its own,
 // and dates. What is not recognised is left out,
 // and whoever needed it says that it is missing.
 package endorse
@@ -17,14 +17,15 @@ import (
 	"fmt"
 	"slices"
 
+	mldsax509 "filippo.io/mldsa/x509"
 	"strongroom.dev/wire"
 )
 
 // Kind says what an endorsement is.
 type Kind string
 
-// The kinds. Data is DER for X.509, OCSP and public keys; for all others the exact bytes as served, since
-// signatures are over exactly those.
+// The kinds. Data is DER for X.509, OCSP, requests and public keys; for all others the exact
+// bytes as served, since signatures are over exactly those.
 const (
 	X509Certificate Kind = "x509-certificate"
 	X509CRL         Kind = "x509-crl"
@@ -45,13 +46,16 @@ const (
 	// PublicKey is a SubjectPublicKeyInfo. Nobody signs it: whoever puts one into a set pins it,
 	// and it proves nothing but that (a TPM's attestation key, say).
 	PublicKey Kind = "public-key"
+	// X509Request is a PKCS #10 request as a device makes it for its identity key, so that its
+	// maker can certify it (DICE's IDevID). Like a bare public key, it is pinned by being here.
+	X509Request Kind = "x509-request"
 	// Unknown is what was not recognised. A [Set] never holds it.
 	Unknown Kind = ""
 )
 
 // Kinds lists every kind that a Set may hold.
 func Kinds() []Kind {
-	return []Kind{X509Certificate, X509CRL, OCSPResponse, IntelTCBInfo, IntelQEIdentity, IntelTCBEvaluation, NVIDIARIM, COSESign1, ContainerPolicy, PublicKey}
+	return []Kind{X509Certificate, X509CRL, OCSPResponse, IntelTCBInfo, IntelQEIdentity, IntelTCBEvaluation, NVIDIARIM, COSESign1, ContainerPolicy, PublicKey, X509Request}
 }
 
 // Item is one endorsement.
@@ -128,7 +132,11 @@ func (s *Set) add(it Item) error {
 		}
 		s.crls = append(s.crls, l)
 	case PublicKey:
-		if _, err := x509.ParsePKIXPublicKey(it.Data); err != nil {
+		if _, err := mldsax509.ParsePKIXPublicKey(it.Data); err != nil {
+			return err
+		}
+	case X509Request:
+		if _, err := x509.ParseCertificateRequest(it.Data); err != nil {
 			return err
 		}
 	}

@@ -52,6 +52,9 @@ type counts = map[endorse.Kind]int
 func TestFiles(t *testing.T) {
 	dir := vectors(t)
 	want := map[string]counts{
+		"arm-synthetic/confidential-containers+trustee/deps/verifier/test_data/cca/misc/cpak-pub.json":                            {endorse.PublicKey: 1},
+		"dice/chipsalliance+caliptra-sw/test/tests/caliptra_integration_tests/smoke_testdata/idevid_csr_ecc.der":                  {endorse.X509Request: 1},
+		"dice/chipsalliance+caliptra-sw/test/tests/caliptra_integration_tests/smoke_testdata/idevid_csr_mldsa.der":                {endorse.X509Request: 1},
 		"snp/openpcc+openpcc/attestation/attest/testdata/sev_certificates.txt":                                                    {endorse.X509Certificate: 5, endorse.X509CRL: 2},
 		"snp/google+go-sev-guest/verify/trust/ask_ark_milan.pem":                                                                  {endorse.X509Certificate: 2},
 		"snp/virtee+sev/tests/certs_data/vcek_turin.der":                                                                          {endorse.X509Certificate: 1},

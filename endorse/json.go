@@ -2,8 +2,13 @@ package endorse
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // frame is an object or array that is being read.
@@ -120,7 +125,7 @@ func (p *parser) str(top *frame, quoted []byte, nesting int) {
 func (f *frame) note(value string) bool {
 	key := f.key[:len(f.key)-1]
 	f.key = ""
-	text, wanted := false, intel(key) != Unknown || key == "signature"
+	text, wanted := false, intel(key) != Unknown || key == "signature" || slices.Contains(jwkMembers(), key)
 	for _, p := range partings() {
 		text = text || key == p.text
 		wanted = wanted || key == p.text || key == p.signature
@@ -135,8 +140,42 @@ func (f *frame) note(value string) bool {
 	return text && value != ""
 }
 
+// jwkMembers are the members of a key of an elliptic curve (RFC 7518, section 6.2) that matter.
+func jwkMembers() []string { return []string{"kty", "crv", "x", "y", "d"} }
+
+// jwk gives the SubjectPublicKeyInfo of a public key, nil if the object is none. A private key
+// is left alone: it has no business among endorsements.
+func (f *frame) jwk() []byte {
+	_, private := f.members["d"]
+	curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[f.members["crv"]]
+	if f.members["kty"] != "EC" || curve == nil || private {
+		return nil
+	}
+	point := []byte{4}
+	for _, name := range []string{"x", "y"} {
+		b, err := base64.RawURLEncoding.Strict().DecodeString(f.members[name])
+		if err != nil || len(b) != (curve.Params().BitSize+7)/8 {
+			return nil
+		}
+		point = append(point, b...)
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+	if err != nil {
+		return nil
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil
+	}
+	return spki
+}
+
 // closed looks at an object that was read to its end.
 func (p *parser) closed(f *frame, raw []byte) {
+	if spki := f.jwk(); spki != nil {
+		p.add(PublicKey, spki)
+		return
+	}
 	if _, signed := f.members["signature"]; signed {
 		for _, member := range []string{"tcbInfo", "enclaveIdentity", "tcbEvaluationDataNumbers"} {
 			if _, ok := f.members[member]; ok {

@@ -12,12 +12,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	mldsax509 "filippo.io/mldsa/x509"
 )
 
 // Parse finds the endorsements in a file: PEM (also among other text), DER (also several in
 // a row, or padded with zeros), GUID tables of certificates (AMD's GHCB specification, section
 // 4.1.8.1), COSE_Sign1, RIMs, Rego policies; JSON responses and collections of Intel, Azure
-// and common tools, whatever members they use; and hex or base64 of any of these. What it
+// and common tools, whatever members they use; keys of elliptic curves as JWK (RFC 7517); and hex or base64 of any of these. What it
 // does not recognise gives nothing. A [Bundle] is not opened here: its signature must be
 // checked first.
 func Parse(name string, data []byte) []Item {
@@ -96,18 +98,18 @@ func (p *parser) pem(data []byte) {
 			return
 		}
 		switch block.Type {
-		case "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "CRL":
+		case "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "CRL", "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
 			p.der(block.Bytes)
 		case "PUBLIC KEY":
-			if _, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+			if _, err := mldsax509.ParsePKIXPublicKey(block.Bytes); err == nil {
 				p.add(PublicKey, block.Bytes)
 			}
 		}
 	}
 }
 
-// der adds the certificates, CRLs and OCSP responses that stand one after the other, and
-// reports whether data is that and nothing else but zero padding.
+// der adds the certificates, CRLs, requests and OCSP responses that stand one after the other,
+// and reports whether data is that and nothing else but zero padding.
 func (p *parser) der(data []byte) bool {
 	for len(data) > 0 && data[0] == 0x30 {
 		var value asn1.RawValue
