@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -249,5 +251,40 @@ func TestCanceled(t *testing.T) {
 	_, err := engine.Execute(ctx, fullJob(t), silent)
 	if f := failureOf(t, err); f.Code != "canceled" {
 		t.Errorf("got %s: %s", f.Code, f.Detail)
+	}
+}
+
+// What a Parquet file says of its own values is not believed: an owner that lies there
+// neither stops the run unnamed nor makes its people others.
+func TestLyingStatistics(t *testing.T) {
+	good := parquet(t, "SELECT CAST(i AS BIGINT) AS person, 'a' AS ward, CAST(1000003 + i % 5 AS BIGINT) AS x, CAST(0 AS BIGINT) AS flag FROM range(1000) t(i)")
+	footer := len(good) - 8 - int(binary.LittleEndian.Uint32(good[len(good)-8:]))
+	number := func(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
+	want := "1000003|200 1000004|200 1000005|200 1000006|200 1000007|200"
+	for name, lie := range map[string][2][]byte{
+		"largest too small": {number(1000007), number(1000004)}, "smallest too large": {number(1000003), number(1000006)}, "largest unit too small": {number(999), number(5)},
+	} {
+		bad := bytes.Clone(good)
+		copy(bad[footer:], bytes.ReplaceAll(good[footer:], lie[0], lie[1]))
+		if bytes.Equal(bad, good) {
+			t.Fatal(name, ": nothing to lie about")
+		}
+		for _, unique := range []bool{true, false} {
+			job := oneInput(t, agreement.Parquet, bad, unique, "SELECT x, count(*) AS n FROM people GROUP BY x")
+			job.Inputs[0].Schema = personal
+			got, err := engine.Execute(context.Background(), job, silent)
+			if unique && name == "largest unit too small" { // found at load, when units are compared
+				if f := failureOf(t, err); f.Phase != sql.Load || f.Code != "input.value" || f.Input != "rows" {
+					t.Errorf("%s: %s %s of %q", name, f.Phase, f.Code, f.Input)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(name, err, failureOf(t, err).Detail)
+			}
+			if rows := strings.Join(table(got), " "); rows != want {
+				t.Errorf("%s: %s", name, rows)
+			}
+		}
 	}
 }

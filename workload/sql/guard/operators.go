@@ -65,7 +65,7 @@ func (p *parser) compare(v any, op string, args []*expr) (*expr, error) {
 	for _, a := range args {
 		var ok bool
 		if all, ok = unify(all, a.typ); !ok || a.typ.kind == "null" {
-			return nil, refuse("query.type", "a comparison%s of type %s with type %s%s", near(v), args[0].typ, a.typ, comparable(args[0].typ, a.typ))
+			return nil, refuse("query.type", "a comparison%s of type %s with type %s%s", near(v), args[0].typ, a.typ, mendOf(args[0].typ, a.typ))
 		}
 	}
 	return &expr{op: op, args: args, typ: typ{kind: "boolean"}}, nil
@@ -83,8 +83,8 @@ func dates(args []*expr) {
 	}
 }
 
-// comparable says how to mend a comparison of two types.
-func comparable(a, b typ) string {
+// mendOf says how to mend a comparison of two types.
+func mendOf(a, b typ) string {
 	switch {
 	case a.kind == "null" || b.kind == "null":
 		return ": nothing is equal to NULL, ask IS NULL"
@@ -291,6 +291,9 @@ func (p *parser) like(v any, op string, children []any) (*expr, error) {
 	}
 	if len(args) != 2 || args[0].typ.kind != "text" || args[1].typ.kind != "text" || args[1].op != "constant" {
 		return nil, refuse("query.type", "LIKE%s takes a text and a pattern that is a literal or a parameter", near(v))
+	}
+	if strings.Count(args[1].text, "%") > maxWildcards {
+		return nil, refuse("query.size", "LIKE%s has a pattern with more than %d %%", near(v), maxWildcards)
 	}
 	return &expr{op: op, args: args, typ: typ{kind: "boolean"}}, nil
 }
