@@ -2,6 +2,7 @@ package agreement
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"strongroom.dev/keys"
@@ -14,7 +15,7 @@ func parse(data []byte, docType, check string, body any) (*keys.Document, error)
 	d, err := keys.ParseDocument(data, docType, body)
 	if err != nil {
 		return nil, &verdict.Error{Kind: verdict.Usage, Check: check, Expected: "a document of type " + docType,
-			Got: err.Error(), Fix: "take the file as its author wrote it", Err: err}
+			Got: strings.TrimSuffix(err.Error(), fmt.Sprintf(", expected %q", docType)), Fix: "take the file as its author wrote it", Err: err}
 	}
 	return d, nil
 }

@@ -120,9 +120,17 @@ func (a *app) saveFile(path string, data []byte, mode fs.FileMode, force bool) e
 		write = durable.WriteFile
 	}
 	if err := write(path, data, mode); err != nil {
-		return fileError(path, "a place to write to", err)
+		return placeError(path, err)
 	}
 	return nil
+}
+
+// placeError is fileError for a file that is to be made.
+func placeError(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return misfile(path, "a place to write to", "no such directory: "+filepath.Dir(path), "make it first, or name another place")
+	}
+	return fileError(path, "a place to write to", err)
 }
 
 // free refuses a name that is taken, and one of something that is no file.
@@ -165,7 +173,7 @@ func createFile(path string, mode fs.FileMode, force bool) (*durable.File, error
 	}
 	f, err := durable.Create(path, mode)
 	if err != nil {
-		return nil, fileError(path, "a place to write to", err)
+		return nil, placeError(path, err)
 	}
 	return f, nil
 }
@@ -177,7 +185,7 @@ func commitFile(f *durable.File, path string, force bool) error {
 		commit = f.Commit
 	}
 	if err := commit(); err != nil {
-		return fileError(path, "a place to write to", err)
+		return placeError(path, err)
 	}
 	return nil
 }
