@@ -22,7 +22,6 @@ func (b *Broker) books(tx Tx, r *request, now time.Time) (p policy.Request, seen
 	p = policy.Request{
 		Now:       now,
 		Broker:    policy.Broker{Name: b.name, Descriptors: b.descriptors()},
-		Floor:     policy.Floor{InsecureAllowSoftware: b.cfg.InsecureAllowSoftware},
 		ReleaseID: r.ReleaseID,
 		Digest:    r.Digest(),
 		Room:      policy.Room{Signing: r.Room.Signing, HPKE: r.Room.HPKE},
@@ -50,8 +49,10 @@ func (b *Broker) books(tx Tx, r *request, now time.Time) (p policy.Request, seen
 			p.Books.RedeemedBy = "unknown: it was issued before this broker's log was restored"
 		}
 	}
+	var floorErr error
+	p.Floor, floorErr = b.floor(tx)
 	seen, err = b.readSeen(tx, r)
-	return p, seen, errors.Join(err, b.readStanding(tx, r, &p.Books), b.readCatalogue(tx, r, now, &p.Books), readEarlier(tx, r, &p.Books))
+	return p, seen, errors.Join(err, floorErr, b.readStanding(tx, r, &p.Books), b.readCatalogue(tx, r, now, &p.Books), readEarlier(tx, r, &p.Books))
 }
 
 func (b *Broker) descriptors() (list []wire.Digest) {

@@ -5,6 +5,8 @@ const (
 	PathActivate = "/admin/activate"
 	PathRetire   = "/admin/retire"
 	PathRevoke   = "/admin/revoke"
+	PathDeny     = "/admin/deny"
+	PathLift     = "/admin/lift"
 	PathPublish  = "/admin/publish"
 	PathConfirm  = "/admin/confirm"
 	PathWhy      = "/admin/why"

@@ -27,6 +27,10 @@ const (
 	cosignAttempts = 4
 	// startPatience bounds asking one witness or peer at start.
 	startPatience = 5 * time.Second
+	// maxDenials and maxReason bound what an owner denies, which every decision looks through: a
+	// few bad machines, or a generation of them. Reasons are bytes of one line.
+	maxDenials = 1024
+	maxReason  = 256
 	// maxReading is how many release requests are read at the same time. The others wait: reading
 	// one takes some milliseconds, and until it is read it may take 20 times its size in memory.
 	maxReading = 4

@@ -17,10 +17,11 @@ import (
 // request with a commitment asks whether this output may leave: the first commitment of a
 // run is recorded, with a receipt in the answer, and any other is refused for good (R14).
 //
-// A no is final for the room, which wipes: the agreement was retired or revoked, the lease
-// has lapsed, or the run has its answer already. Only a counter that is not above the last
-// (live.counter) says nothing about the run: whoever showed an old request again gets it, and
-// a room whose requests overtook each other, which asks anew.
+// A no is final for the room, which wipes: the agreement was retired or revoked, the owner
+// denies the machine or its image, the lease has lapsed, or the run has its answer already.
+// Only a counter that is not above the last (live.counter) says nothing about the run: whoever
+// showed an old request again gets it, and a room whose requests overtook each other, which
+// asks anew.
 func (b *Broker) Live(ctx context.Context, data []byte) ([]byte, error) {
 	b.counters.lives.Add(1)
 	asked, err := release.ParseLiveRequest(data)
@@ -82,6 +83,9 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 		run, err := load[runRecord](tx, tableRuns, asked.RunID)
 		if err != nil || run == nil {
 			return broken("to read the run's record", err)
+		}
+		if err := b.allowed(tx, run); err != nil {
+			return err
 		}
 		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"strongroom.dev/keys"
+	"strongroom.dev/policy"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -42,8 +43,10 @@ type runRecord struct {
 	Run       wire.Digest `json:"run"`
 	ReleaseID string      `json:"release_id"`
 	// Room is the room's signing key; absent after a rollback, which no run survives.
-	Room    *keys.PublicKey `json:"room,omitempty"`
-	LeaseMS int64           `json:"lease_ms"`
+	Room *keys.PublicKey `json:"room,omitempty"`
+	// Where the room runs, for denials that come later; absent after a rollback.
+	Where   *policy.Where `json:"where,omitempty"`
+	LeaseMS int64         `json:"lease_ms"`
 	// LeaseEndMS is zero until the keys have left.
 	LeaseEndMS int64 `json:"lease_end_ms"`
 	// LiveCounter is that of the last live request that was answered with yes. It is kept here,

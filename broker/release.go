@@ -139,6 +139,9 @@ func (b *Broker) answered(asked *release.SignedRequest) (answer []byte, err erro
 		if err != nil {
 			return err
 		}
+		if err := b.allowed(tx, run); err != nil {
+			return err
+		}
 		return isValid(known.agreement.Valid, b.now())
 	})
 	if err != nil {
@@ -195,7 +198,7 @@ func (b *Broker) tryDecide(ctx context.Context, r *request, fill func(*policy.Re
 		if !reflect.DeepEqual(seen, seenNow) {
 			return errMoved
 		}
-		if !reflect.DeepEqual(again.Books, p.Books) {
+		if !reflect.DeepEqual(again.Books, p.Books) || !reflect.DeepEqual(again.Floor, p.Floor) {
 			fill(&again)
 			again.Peers = peers
 			if grant, checks, err = policy.Decide(again); err != nil {
@@ -248,7 +251,7 @@ func spend(tx Tx, r *request, t policy.Terms, checks []verdict.Check, advances [
 	if err := insert(tx, tableReleases, t.ReleaseID, releaseRecord{t.Request, t.RunID, place}); err != nil {
 		return placed{}, spentAlready(err, "release.id", "a fresh release id")
 	}
-	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, LeaseMS: t.LeaseMS}
+	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, LeaseMS: t.LeaseMS}
 	if err := insert(tx, tableRuns, t.RunID, run); err != nil {
 		return placed{}, spentAlready(err, "run.once", "the first release for run "+t.RunID)
 	}
@@ -335,7 +338,8 @@ func (b *Broker) sealKey(redeemed policy.Redeemed, t policy.Terms, in release.In
 }
 
 // keepAnswer keeps the grant's bytes and starts the lease, if nobody was first; it gives the
-// bytes that are kept. An agreement that lost its authority or ended meanwhile stops it here.
+// bytes that are kept. An agreement that lost its authority or ended meanwhile stops it here, and
+// so does what the owner denied.
 func (b *Broker) keepAnswer(t policy.Terms, data []byte, leaseEndMS int64) (kept []byte, err error) {
 	err = b.cfg.State.Update(func(tx Tx) error {
 		known, err := b.activated(tx, t.Agreement)
@@ -343,6 +347,13 @@ func (b *Broker) keepAnswer(t policy.Terms, data []byte, leaseEndMS int64) (kept
 			err = isValid(known.agreement.Valid, b.now())
 		}
 		if err != nil {
+			return err
+		}
+		run, err := load[runRecord](tx, tableRuns, t.RunID)
+		if err != nil || run == nil {
+			return broken("to find the record of run "+t.RunID, err)
+		}
+		if err := b.allowed(tx, run); err != nil {
 			return err
 		}
 		kept = data
@@ -353,10 +364,6 @@ func (b *Broker) keepAnswer(t policy.Terms, data []byte, leaseEndMS int64) (kept
 		}
 		if err != nil {
 			return err
-		}
-		run, err := load[runRecord](tx, tableRuns, t.RunID)
-		if err != nil || run == nil {
-			return broken("to find the record of run "+t.RunID, err)
 		}
 		run.LeaseMS, run.LeaseEndMS = t.LeaseMS, leaseEndMS
 		return save(tx, tableRuns, t.RunID, run)

@@ -21,6 +21,7 @@ const (
 	tableAgreements Table = "agreements" // agreement digest -> agreementRecord
 	tableIDs        Table = "ids"        // agreement id -> idRecord
 	tableRevoked    Table = "revoked"    // descriptor digest -> time
+	tableDenied     Table = "denied"     // what / value -> deniedRecord
 	tableDatasets   Table = "datasets"   // dataset -> datasetRecord of the current version
 	tableHeaders    Table = "headers"    // header hash -> dataset it is catalogued under
 	tableSeen       Table = "seen"       // log verifier key -> seenRecord
@@ -31,7 +32,7 @@ const (
 // Tables lists every table, for stores that make them beforehand.
 func Tables() []Table {
 	return []Table{tableMeta, tableQueue, tableChallenges, tableReleases, tableGrants, tableRuns, tableCounts,
-		tableAgreements, tableIDs, tableRevoked, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects}
+		tableAgreements, tableIDs, tableRevoked, tableDenied, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects}
 }
 
 // State is the broker's memory of what it has spent, recorded and promised.

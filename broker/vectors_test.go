@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/broker"
 	"strongroom.dev/ledger"
+	"strongroom.dev/policy"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -92,6 +94,10 @@ func (h *history) step(words []string) string {
 	case "live":
 		_, err := h.rooms[args[0]].live(h.broker, nil)
 		return outcome(err)
+	case "deny":
+		return event(h.broker.Deny(ctx, h.denialOf(args[0])))
+	case "lift":
+		return event(h.broker.Lift(ctx, h.denialOf(args[0])))
 	case "replay":
 		_, err := h.broker.Live(ctx, h.rooms[args[0]].lastLive)
 		return outcome(err)
@@ -102,6 +108,15 @@ func (h *history) step(words []string) string {
 		return "ok"
 	}
 	return h.disaster(verb, args[0])
+}
+
+// denialOf gives a denial of the agent that every room runs, or of another one.
+func (h *history) denialOf(what string) broker.DenialAct {
+	digest := h.image.Agent
+	if what != "agent" {
+		digest = wire.DigestOf([]byte(what))
+	}
+	return broker.DenialAct{Denial: policy.Denial{What: policy.DenyImage, Value: hex.EncodeToString(digest[:])}}
 }
 
 // disaster does what happens to a broker's disk.

@@ -100,6 +100,16 @@ func (b *BrokerAdmin) Revoke(ctx context.Context, descriptor wire.Digest) (broke
 	return b.act(ctx, broker.PathRevoke, broker.Named{Name: descriptor.String()})
 }
 
+// Deny is [broker.Broker.Deny].
+func (b *BrokerAdmin) Deny(ctx context.Context, a broker.DenialAct) (broker.Event, error) {
+	return b.act(ctx, broker.PathDeny, a)
+}
+
+// Lift is [broker.Broker.Lift].
+func (b *BrokerAdmin) Lift(ctx context.Context, a broker.DenialAct) (broker.Event, error) {
+	return b.act(ctx, broker.PathLift, a)
+}
+
 // Publish is [broker.Broker.Publish].
 func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker.Event, error) {
 	if p.Admit.Agreements == nil {

@@ -265,7 +265,7 @@ func (d *decision) own(id wire.ID) bool {
 func (d *decision) terms() Terms {
 	t := Terms{
 		Broker: d.Broker.Name, ReleaseID: d.ReleaseID, Request: d.Digest, ChallengeID: d.Challenge.ID, Nonce: d.Challenge.Nonce,
-		Evidence: d.Claims.EvidenceDigest(), Class: d.Claims.Class(), Agreement: d.Agreement.Digest(), Run: d.Run.Digest(), RunID: d.Run.RunID,
+		Evidence: d.Claims.EvidenceDigest(), Class: d.Claims.Class(), Where: WhereOf(d.Claims), Agreement: d.Agreement.Digest(), Run: d.Run.Digest(), RunID: d.Run.RunID,
 		Room: d.Room, Retry: d.retry,
 		// A lease never outlives the agreement.
 		LeaseMS: min(d.Agreement.LeaseMS, max(1, d.Agreement.Valid.Until.Time().Sub(d.Now).Milliseconds())),

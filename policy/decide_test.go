@@ -115,12 +115,16 @@ func TestDecideRefuses(t *testing.T) {
 		"root not pinned":          {func(w *world) { w.agreement.Platforms[0].Root = nil }, "agreement.signatures", verdict.Refused, "", []string{"evidence.root"}},
 		"platform not agreed":      {func(w *world) { w.agreement.Platforms[0].Kind = "snp" }, "agreement.signatures", verdict.Refused, "", []string{"evidence.platform", "evidence.root", "evidence.image", "evidence.machine"}},
 		"machine not listed":       {func(w *world) { w.agreement.Platforms[0].Machines = []string{"chip-1"} }, "evidence.machine", verdict.Refused, "", nil},
-		"image denied by owner":    {request(func(r *policy.Request) { r.Floor.DeniedMeasurements = []string{r.Claims.Measurements()["agent"]} }), "evidence.floor", verdict.Refused, "agent", nil},
-		"root denied by owner":     {request(func(r *policy.Request) { r.Floor.DeniedRoots = []wire.Hash{r.Claims.Root()} }), "evidence.floor", verdict.Refused, "root", nil},
-		"input left out":           {request(func(r *policy.Request) { r.Inputs = r.Inputs[:1] }), "inputs.complete", verdict.Refused, "alpha-rows", nil},
-		"no inputs":                {request(func(r *policy.Request) { r.Inputs = nil }), "inputs.complete", verdict.Refused, "none", []string{"budget.runs"}},
-		"input twice":              {request(func(r *policy.Request) { r.Inputs = append(r.Inputs, r.Inputs[0]) }), "inputs.complete", verdict.Refused, "", nil},
-		"inputs out of order":      {request(func(r *policy.Request) { slices.Reverse(r.Inputs) }), "inputs.complete", verdict.Refused, "", nil},
+		"image denied by owner": {request(func(r *policy.Request) {
+			r.Floor.Denied = []policy.Denial{{What: policy.DenyImage, Value: r.Claims.Measurements()["agent"]}}
+		}), "evidence.floor", verdict.Refused, "agent", nil},
+		"root denied by owner": {request(func(r *policy.Request) {
+			r.Floor.Denied = []policy.Denial{{What: policy.DenyRoot, Value: r.Claims.Root().String()}}
+		}), "evidence.floor", verdict.Refused, "root", nil},
+		"input left out":      {request(func(r *policy.Request) { r.Inputs = r.Inputs[:1] }), "inputs.complete", verdict.Refused, "alpha-rows", nil},
+		"no inputs":           {request(func(r *policy.Request) { r.Inputs = nil }), "inputs.complete", verdict.Refused, "none", []string{"budget.runs"}},
+		"input twice":         {request(func(r *policy.Request) { r.Inputs = append(r.Inputs, r.Inputs[0]) }), "inputs.complete", verdict.Refused, "", nil},
+		"inputs out of order": {request(func(r *policy.Request) { slices.Reverse(r.Inputs) }), "inputs.complete", verdict.Refused, "", nil},
 		"inputs swapped": {request(func(r *policy.Request) { r.Inputs[0].Name, r.Inputs[1].Name = r.Inputs[1].Name, r.Inputs[0].Name }), "inputs.complete", verdict.Refused, "",
 			[]string{"input.owner", "input.catalogued", "input.current"}},
 		"headers swapped": {request(func(r *policy.Request) {

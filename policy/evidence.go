@@ -9,7 +9,6 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/verdict"
-	"strongroom.dev/wire"
 )
 
 // Accepted gives every check of whether an agreement accepts the machine and the image that
@@ -194,20 +193,4 @@ func bindingDifference(got, want attest.Binding) string {
 		return "another agreement"
 	}
 	return "another run"
-}
-
-func (d *decision) checkFloor() {
-	got := "nothing denied"
-	for name, value := range d.Claims.Measurements() {
-		if slices.Contains(d.Floor.DeniedMeasurements, value) {
-			got = fmt.Sprintf("%s %s is denied", name, cut(value))
-		}
-	}
-	if m := d.Claims.Machine(); m != "" && slices.Contains(d.Floor.DeniedMachines, m) {
-		got = "machine " + m + " is denied"
-	}
-	if root := d.Claims.Root(); slices.Contains(d.Floor.DeniedRoots, root) && root != (wire.Hash{}) {
-		got = "root " + root.String() + " is denied"
-	}
-	d.need(got == "nothing denied", "evidence.floor", "nothing that this broker's owner denies", got, "use another image or machine, or ask the owner")
 }

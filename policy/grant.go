@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"sync/atomic"
 
@@ -26,6 +27,7 @@ type Terms struct {
 	Nonce       wire.Hash
 	Evidence    wire.Digest
 	Class       agreement.Class // of the machine
+	Where       Where           // it runs
 	Agreement   wire.Digest
 	Run         wire.Digest
 	RunID       string
@@ -67,6 +69,7 @@ func (g Grant) Terms() Terms {
 
 func (t Terms) clone() Terms {
 	t.Inputs = slices.Clone(t.Inputs)
+	t.Where.Measurements = maps.Clone(t.Where.Measurements)
 	return t
 }
 

@@ -43,18 +43,6 @@ type Broker struct {
 	Descriptors []wire.Digest
 }
 
-// Floor is the owner's own limit below any agreement: it can only refuse more (R5).
-type Floor struct {
-	// InsecureAllowSoftware is set if this broker may release to rooms of class software at
-	// all (R4).
-	InsecureAllowSoftware bool
-	// DeniedMeasurements are values, in lower-case hex, that no measurement of a room may have:
-	// images, agents or helpers found bad.
-	DeniedMeasurements []string
-	DeniedMachines     []string
-	DeniedRoots        []wire.Hash
-}
-
 // Challenge is what the broker reads out of the challenge a request carries (see
 // release.RecogniseChallenge). The zero Challenge is refused.
 type Challenge struct {

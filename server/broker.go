@@ -108,6 +108,15 @@ func BrokerAdmin(b *broker.Broker, logger *slog.Logger) http.Handler {
 		}
 		return b.Publish(r.Context(), p)
 	})
+	for path, do := range map[string]func(context.Context, broker.DenialAct) (broker.Event, error){broker.PathDeny: b.Deny, broker.PathLift: b.Lift} {
+		act(path, func(w http.ResponseWriter, r *http.Request) (any, error) {
+			var d broker.DenialAct
+			if err := readJSON(w, r, release.MaxSmall, &d); err != nil {
+				return nil, err
+			}
+			return do(r.Context(), d)
+		})
+	}
 	act(broker.PathRetire, byDigest(b.Retire))
 	act(broker.PathRevoke, byDigest(b.Revoke))
 	act(broker.PathConfirm, func(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -26,6 +26,8 @@ type brokerAdmin interface {
 	Activate(ctx context.Context, a broker.Activation) (broker.Event, error)
 	Retire(ctx context.Context, agreement wire.Digest) (broker.Event, error)
 	Revoke(ctx context.Context, descriptor wire.Digest) (broker.Event, error)
+	Deny(ctx context.Context, a broker.DenialAct) (broker.Event, error)
+	Lift(ctx context.Context, a broker.DenialAct) (broker.Event, error)
 	Publish(ctx context.Context, p broker.Publication) (broker.Event, error)
 	Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error)
 	Why(ctx context.Context, id string) ([]broker.Decision, error)
