@@ -28,7 +28,12 @@ type Hints struct {
 	Architecture, Nonce, Driver, VBIOS, UUID string
 }
 
-var errForm = errors.New("no report of an NVIDIA GPU or NVSwitch in a known form")
+// formError is a constant error.
+type formError string
+
+func (e formError) Error() string { return string(e) }
+
+const errForm formError = "no report of an NVIDIA GPU or NVSwitch in a known form"
 
 // Open finds the devices in evidence: one report, raw, in hex or in base64, alone or with a
 // PEM chain behind it; or JSON of NVIDIA's tools (lists of nvattest and nvtrust, requests to

@@ -95,7 +95,7 @@ func (r *rim) meta(e *element) error {
 	for name, to := range map[string]*string{"edition": &r.edition, "product": &r.product, "colloquialVersion": &r.version} {
 		value, ok := e.attribute("", name)
 		if !ok || value == "" {
-			return fmt.Errorf("Meta without %s", name)
+			return fmt.Errorf("no %s in Meta", name)
 		}
 		*to = value
 	}

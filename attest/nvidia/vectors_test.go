@@ -44,8 +44,8 @@ const (
 	google     = "nvidia/google+go-nvattest-tools/testing/testdata/"
 	trustee    = "nvidia/confidential-containers+trustee/deps/verifier/test_data/nvidia/"
 	veraison   = "nvidia/veraison+services/scheme/nvidia/testdata/"
-	ocsp       = google + "ocsp/test_gpu_"
-	response   = "_base64encoded_ocsp_response.dat"
+	answers    = google + "ocsp/test_gpu_"
+	answer     = "_base64encoded_ocsp_response.dat"
 )
 
 // read gives a file's bytes, nil if it is not among the vectors: some are held back.
@@ -121,8 +121,8 @@ func captures() []capture {
 		return capture{dir + report, day, []string{dir + chain}, want}
 	}
 	google9F := []string{google + "rim/NV_GPU_DRIVER_GH100_550.90.07.xml", google + "rim/NV_GPU_VBIOS_1010_0200_882_96009F0001.xml", google + "test_gpu_attestation_certificate_chain.dat"}
-	device := []string{ocsp + "certificate_l2" + response, ocsp + "certificate_l3" + response, ocsp + "certificate_l4" + response}
-	rims := []string{ocsp + "rim_l2" + response, ocsp + "driver_rim_l3" + response, ocsp + "driver_rim_l4" + response, ocsp + "vbios_l4" + response}
+	device := []string{answers + "certificate_l2" + answer, answers + "certificate_l3" + answer, answers + "certificate_l4" + answer}
+	rims := []string{answers + "rim_l2" + answer, answers + "driver_rim_l3" + answer, answers + "driver_rim_l4" + answer, answers + "vbios_l4" + answer}
 	all := append(append(append([]string{}, google9F...), device...), rims...)
 	return []capture{
 		{serialized + "hopper_evidence.json", day, nil, hgx},

@@ -2,7 +2,6 @@ package nvidia
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,7 +41,12 @@ type xmlReader struct {
 	elements int
 }
 
-var errXML = errors.New("XML of another form than NVIDIA's RIMs have")
+// xmlError is a constant error.
+type xmlError string
+
+func (e xmlError) Error() string { return string(e) }
+
+const errXML xmlError = "XML of another form than NVIDIA's RIMs have"
 
 // parseXML reads a document.
 func parseXML(data []byte) (*element, error) {
