@@ -29,6 +29,7 @@
 //	policy            claims and a request in, a grant or a refusal out, clause by clause
 //	release           a grant becomes a file key sealed to the room
 //	channel           the room's one byte stream
+//	ear               attestation results as signed tokens
 //	broker            a party's key service: decide, record, release
 //	sandbox           what a program in a room may not do
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
