@@ -24,6 +24,7 @@
 //	ledger            entries, checkpoints, proofs, receipts
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
 //	dcap, sevsnp      Intel's quotes and AMD's reports, byte by byte
+//	tpm2              TPMs' quotes, keys and boots, byte by byte
 //	attest            evidence in, claims out; one platform a package below it
 //	appraise          a finding judged by an appraisal policy: an attestation result
 //	policy            claims and a request in, a grant or a refusal out, clause by clause

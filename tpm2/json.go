@@ -1,0 +1,134 @@
+package tpm2
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Strict reads JSON that others wrote into v. It refuses what could be read in two ways or
+// means what this program doesn't know: members that v doesn't have, duplicate members in
+// any spelling of upper and lower case, null, fractions, deep nesting, bytes behind the text.
+func Strict(text []byte, v any) error {
+	if len(text) > MaxDocument {
+		return fmt.Errorf("document of %d bytes, at most %d", len(text), MaxDocument)
+	}
+	if !utf8.Valid(text) {
+		return fmt.Errorf("not valid UTF-8")
+	}
+	scan := json.NewDecoder(bytes.NewReader(text))
+	scan.UseNumber()
+	if err := scanValue(scan, 0); err != nil {
+		return err
+	}
+	if _, err := scan.Token(); err != io.EOF {
+		return fmt.Errorf("bytes behind the document")
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
+}
+
+func scanValue(dec *json.Decoder, depth int) error {
+	token, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	if n, ok := token.(json.Number); ok && strings.ContainsAny(string(n), ".eE-") {
+		return fmt.Errorf("the number %.20s has no place here", n)
+	}
+	delim, ok := token.(json.Delim)
+	switch {
+	case token == nil:
+		return fmt.Errorf("null has no place here")
+	case !ok:
+		return nil
+	case depth == maxDepth:
+		return fmt.Errorf("nested deeper than %d", maxDepth)
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		if delim == '{' {
+			name, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			key := strings.ToLower(strings.ToUpper(name.(string))) // both ways: ſ and s, K and k
+			if seen[key] {
+				return fmt.Errorf("duplicate member %.60q", name)
+			}
+			seen[key] = true
+		}
+		if err := scanValue(dec, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err = dec.Token()
+	return err
+}
+
+// AnyBytes are bytes as tools write them: an array of numbers, hex, or base64 of either
+// alphabet. Hex comes first, since most hex is also base64.
+type AnyBytes []byte
+
+// UnmarshalJSON reads bytes in any of these forms.
+func (b *AnyBytes) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '[' {
+		out, err := byteArray(text[1 : len(text)-1])
+		*b = out
+		return err
+	}
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	out, err := decodeText(s)
+	*b = out
+	return err
+}
+
+// byteArray reads the inside of a JSON array of numbers from 0 to 255.
+func byteArray(text []byte) ([]byte, error) {
+	out := make([]byte, 0, len(text)/2+1)
+	if len(bytes.TrimSpace(text)) == 0 {
+		return out, nil
+	}
+	for len(text) > 0 {
+		item, rest, more := bytes.Cut(text, []byte{','})
+		n, err := strconv.ParseUint(string(bytes.TrimSpace(item)), 10, 8)
+		if err != nil {
+			return nil, fmt.Errorf("%.20q is no byte", item)
+		}
+		out = append(out, byte(n))
+		if text = rest; !more {
+			break
+		}
+	}
+	return out, nil
+}
+
+// decodeText reads hex, or base64 without stray bits or line breaks, padded or not.
+func decodeText(s string) ([]byte, error) {
+	if out, err := hex.DecodeString(s); err == nil {
+		return out, nil
+	}
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, fmt.Errorf("line break in base64")
+	}
+	bare := strings.TrimRight(s, "=")
+	if pad := len(s) - len(bare); pad > 0 && (len(s)%4 != 0 || pad > 2) {
+		return nil, fmt.Errorf("wrongly padded base64")
+	}
+	for _, e := range []*base64.Encoding{base64.RawStdEncoding.Strict(), base64.RawURLEncoding.Strict()} {
+		if out, err := e.DecodeString(bare); err == nil {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("neither hex nor base64")
+}
