@@ -11,7 +11,7 @@ build: ## the programs, into bin/
 	mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/strongroom ./cmd/strongroom
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/strongroom-agent ./cmd/strongroom-agent
-	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS) -extldflags "-static"' -o bin/strongroom-sql ./cmd/strongroom-sql
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS) -extld $(CURDIR)/scripts/link-static -extldflags "-static"' -o bin/strongroom-sql ./cmd/strongroom-sql
 
 demo: build ## two hospitals, one study, every attack refused
 	bin/strongroom demo hospitals

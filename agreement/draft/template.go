@@ -17,8 +17,8 @@ type Start struct {
 	Parties []agreement.Party
 	// Owners are those of the parties that bring data. Empty: all but the last, or the only one.
 	Owners []wire.ID
-	From    wire.Time
-	Until   wire.Time
+	From   wire.Time
+	Until  wire.Time
 	// Platform is a machine to accept. Empty: SEV-SNP with placeholders, since an agreement is
 	// confidential unless it says otherwise.
 	Platform  *agreement.Platform
