@@ -155,7 +155,7 @@ func (l *launch) run(ctx context.Context, message []byte) {
 		err = &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "an agent that ends well", Got: waitErr.Error(), Err: waitErr}
 	}
 	if err != nil && ctx.Err() != nil && !isVerdict(err) {
-		err = &verdict.Error{Kind: verdict.Broken, Check: "room.stopped", Expected: "a room that runs to its end", Got: "it was stopped", Err: ctx.Err()}
+		err = &verdict.Error{Kind: verdict.Broken, Check: "room.stopped", Expected: "a room that runs to its end", Got: "it was stopped", Fix: "sign a new request: what it held is gone", Err: ctx.Err()}
 	}
 	l.end(err)
 }

@@ -106,10 +106,13 @@ func (r *Room) add(e room.Event) {
 	r.more = make(chan struct{})
 }
 
-// end says how the room ended, once.
+// end says how the room ended, once. A room that could not say so itself has it said for it.
 func (r *Room) end(err error) {
 	r.mu.Lock()
 	r.err = err
+	if n := len(r.events); err != nil && (n == 0 || r.events[n-1].Event != room.Stopped) {
+		r.events = append(r.events, room.Event{Event: room.Stopped, Error: verdict.Encode(err)})
+	}
 	r.mu.Unlock()
 	close(r.done)
 }

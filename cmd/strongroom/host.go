@@ -52,17 +52,9 @@ func (f *hostFlags) urls() (map[string]string, error) {
 	return urls, nil
 }
 
-// hostConfig loads the room image beside this program and the development root of the home.
-func (a *app) hostConfig(f hostFlags, dir string) (host.Config, error) {
+// hostConfig loads the room image beside this program and the development root of a home.
+func (a *app) hostConfig(h *home.Home, f hostFlags, makeRoot bool) (host.Config, error) {
 	urls, err := f.urls()
-	if err != nil {
-		return host.Config{}, err
-	}
-	h, err := a.hostHome()
-	if err != nil {
-		return host.Config{}, err
-	}
-	root, err := h.DevRoot(true)
 	if err != nil {
 		return host.Config{}, err
 	}
@@ -70,7 +62,12 @@ func (a *app) hostConfig(f hostFlags, dir string) (host.Config, error) {
 	if err != nil {
 		return host.Config{}, err
 	}
-	return host.Config{Programs: programs, Root: root, Dir: dir, Ledgers: urls, Log: a.err}, nil
+	root, err := h.DevRoot(makeRoot)
+	if err != nil {
+		programs.Close()
+		return host.Config{}, err
+	}
+	return host.Config{Programs: programs, Root: root, Ledgers: urls, Log: a.err}, nil
 }
 
 // hostHome is a home that may hold nothing but a development root.
@@ -195,28 +192,38 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string
 	if err != nil {
 		return err
 	}
-	if dir == "" {
-		h, err := a.hostHome()
-		if err != nil {
-			return err
-		}
-		dir = h.Path("rooms")
+	if rooms < 1 {
+		return verdict.Misuse("--rooms", "at least 1", fmt.Sprint(rooms), "give a number")
 	}
-	config, err := a.hostConfig(flags, dir)
+	if _, err := flags.urls(); err != nil {
+		return err
+	}
+	if _, err := host.List(flags.data); err != nil {
+		return err
+	}
+	// Everything that can be wrong in the call is found before anything is made.
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+	}
+	defer listener.Close()
+	h, err := a.hostHome()
+	if err != nil {
+		return err
+	}
+	config, err := a.hostConfig(h, flags, true)
 	if err != nil {
 		return err
 	}
 	defer config.Programs.Close()
-	config.Agreements = serves
+	if config.Dir, config.Agreements = dir, serves; dir == "" {
+		config.Dir = h.Path("rooms")
+	}
 	manager, err := host.NewManager(config, flags.data, rooms, a.now)
 	if err != nil {
 		return err
 	}
 	defer manager.Close()
-	listener, err := net.Listen("tcp", listen)
-	if err != nil {
-		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
-	}
 	ready := map[string]any{"address": listener.Addr().String(), "platform": "dev", "insecure": true, "root": config.Root.Public().ID(), "measurements": config.Programs.Measurement().Named()}
 	if err := a.print(ready, func(w io.Writer) {
 		fmt.Fprintf(w, "Host listening on http://%s, data in %s\n", listener.Addr(), flags.data)

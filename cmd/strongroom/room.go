@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
@@ -12,17 +13,18 @@ import (
 	"strongroom.dev/policy"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 func (a *app) roomCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "room",
-		Short: "The rooms of a host: list, status, verify, stop",
+		Short: "The rooms of a host: list, status, fetch, verify, stop",
 	}
 	var url string
 	cmd.PersistentFlags().StringVar(&url, "host", "http://127.0.0.1:7600", "the host's `URL`")
-	at := func() client.Host { return client.Host{URL: url} }
-	return group(cmd, a.roomList(at), a.roomStatus(at), a.roomVerify(at), a.roomStop(at))
+	at := func() client.Host { return client.Host{URL: strings.TrimSuffix(url, "/")} }
+	return group(cmd, a.roomList(at), a.roomStatus(at), a.roomFetch(at), a.roomVerify(at), a.roomStop(at))
 }
 
 func (a *app) roomList(at func() client.Host) *cobra.Command {
@@ -110,6 +112,12 @@ proofs.`,
 	}
 }
 
+// shownTo is the evidence that one broker was shown, checked.
+type shownTo struct {
+	Broker wire.ID         `json:"broker"`
+	Checks []verdict.Check `json:"checks"`
+}
+
 // unknownOfRoom is what evidence for somebody else's challenge leaves open.
 var unknownOfRoom = []string{
 	"whether the room is there now: the host chose the challenge, and evidence of an ended room looks the same",
@@ -128,21 +136,24 @@ func (a *app) verifyRoom(r host.Info) error {
 	if len(r.Shown) == 0 {
 		return verdict.Refuse("room.evidence", "evidence of the room", "none so far", "wait until it has been challenged")
 	}
-	checks := []verdict.Check{}
+	brokers := []shownTo{}
 	for _, s := range r.Shown {
-		more, err := a.verifyShown(ag, s)
+		checks, err := a.verifyShown(ag, s)
 		if err != nil {
-			return err
+			return fmt.Errorf("evidence for the broker of %s: %w", s.Broker, err)
 		}
-		checks = append(checks, more...)
+		brokers = append(brokers, shownTo{s.Broker, checks})
 	}
-	return a.print(map[string]any{"room": r.ID, "verdict": "genuine", "class": ag.Protection, "agreement": ag.Digest(), "checks": checks, "unknown": unknownOfRoom}, func(w io.Writer) {
+	return a.print(map[string]any{"room": r.ID, "verdict": "genuine", "class": ag.Protection, "agreement": ag.Digest(), "brokers": brokers, "unknown": unknownOfRoom}, func(w io.Writer) {
 		fmt.Fprintf(w, "Evidence of room %s is genuine under %s version %d, class %s\n", verdict.Printable(r.ID), ag.ID, ag.Version, ag.Protection)
 		for _, text := range unknownOfRoom {
 			fmt.Fprintf(w, "  not known: %s\n", text)
 		}
-		for _, c := range checks {
-			fmt.Fprintf(w, "  ok  %-20s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
+		for _, b := range brokers {
+			fmt.Fprintf(w, "Shown to the broker of %s\n", b.Broker)
+			for _, c := range b.Checks {
+				fmt.Fprintf(w, "  ok  %-20s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
+			}
 		}
 	})
 }

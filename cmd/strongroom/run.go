@@ -49,7 +49,10 @@ AGREEMENT is a signed file, or the id or digest of one that you signed. --host d
 room on this machine, on the insecure dev platform; a URL asks a host.`,
 		Example: `  strongroom run study.json --work means-by-diagnosis --param min_area=500
   strongroom run study --work counts --host http://127.0.0.1:7600 --out results
-  strongroom run study --work counts --dry-run            # what would be signed and asked`,
+  strongroom run study --work counts --dry-run            # what would be signed and asked
+
+A room of a host goes on when this command is interrupted; "strongroom room fetch" fetches
+its result. A room on this machine ends with it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.agreement = args[0]
@@ -71,7 +74,21 @@ room on this machine, on the insecure dev platform; a URL asks a host.`,
 	return cmd
 }
 
+// check finds what is wrong with the flags alone.
+func (r *running) check() error {
+	if r.expires <= 0 || r.expires > agreement.MaxRunAhead {
+		return verdict.Misuse("--expires", "a time above zero, at most 24h", r.expires.String(), "as in --expires 1h")
+	}
+	if r.work == "" && r.requestIn == "" {
+		return verdict.Misuse("--work", "the name of agreed work", "none", "strongroom agreement explain shows what may run")
+	}
+	return nil
+}
+
 func (a *app) runWork(ctx context.Context, r *running) error {
+	if err := r.check(); err != nil {
+		return err
+	}
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -108,14 +125,45 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := placeFor(r.out, names); err != nil {
 		return err
 	}
+	if err := site.ready(); err != nil {
+		return err
+	}
+	if err := a.keepRequest(h, r, run); err != nil {
+		return err
+	}
+	return a.runIn(ctx, site, r.out, names, job, run)
+}
+
+// keepRequest keeps the signed request where it is found again, before anything starts.
+func (a *app) keepRequest(h *home.Home, r *running, run *agreement.SignedRun) error {
+	if r.requestOut != "" {
+		data, err := run.Document.Encode()
+		if err != nil {
+			return err
+		}
+		if err := a.saveFile(r.requestOut, data, 0o644, false); err != nil {
+			return err
+		}
+	}
+	return h.SaveRun(run)
+}
+
+// runIn starts the room and stays with it to the end.
+func (a *app) runIn(ctx context.Context, site site, out string, names []string, job host.Job, run *agreement.SignedRun) error {
+	later := a.fetchLater(site.url(), run.RunID, out)
 	room, err := site.start(ctx, job, run)
 	if err != nil {
+		if ctx.Err() != nil {
+			return unseen(ctx, err, "", later)
+		}
 		return err
 	}
-	if err := a.follow(ctx, room); err != nil {
+	a.say("room %s is starting, run %s", verdict.Printable(room.id()), run.RunID)
+	if err := a.follow(ctx, room, later); err != nil {
 		return err
 	}
-	return a.collect(ctx, r.out, names, room, run)
+	digest := run.Digest()
+	return a.collect(ctx, out, names, room, wanted{run.RunID, &digest}, later)
 }
 
 // requestFor makes and signs the run request, or reads one that was signed before.
@@ -149,17 +197,7 @@ func (a *app) requestFor(ctx context.Context, h *home.Home, r *running, ag *agre
 	if err := addRunSignature(h, run); err != nil {
 		return nil, err
 	}
-	if err := run.Verify(ag, requester, a.now()); err != nil {
-		return nil, err
-	}
-	if r.requestOut == "" {
-		return run, nil
-	}
-	data, err := run.Document.Encode()
-	if err != nil {
-		return nil, err
-	}
-	return run, a.saveFile(r.requestOut, data, 0o644, false)
+	return run, run.Verify(ag, requester, a.now())
 }
 
 func (a *app) fillRequest(ctx context.Context, r *running, ag *agreement.SignedAgreement, parties []*agreement.SignedParty, me wire.ID, s site) (agreement.Run, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,10 +35,11 @@ func resultName(output, receiver wire.ID, runID string) string {
 	return fmt.Sprintf("%s-%s-%s", output, receiver, runID[:8])
 }
 
-// placeFor makes the directory for results and refuses names that are taken.
+// placeFor looks whether results can be put into a directory, and refuses names that are
+// taken. It leaves nothing behind: the directory is made when there is a result.
 func placeFor(dir string, names []string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return verdict.Misuse("--out", "a directory", err.Error(), "choose another")
+	if err := canPut(dir); err != nil {
+		return err
 	}
 	for _, name := range names {
 		for _, suffix := range []string{".age", ".proof"} {
@@ -49,6 +51,39 @@ func placeFor(dir string, names []string) error {
 	return nil
 }
 
+// canPut tries to make a file in a directory, or in the nearest one above it that is there.
+func canPut(dir string) error {
+	at := filepath.Clean(dir)
+	for {
+		info, err := os.Stat(at)
+		if errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
+			at = filepath.Dir(at)
+			continue
+		}
+		if err == nil && !info.IsDir() {
+			return verdict.Misuse("--out", "a directory", at+", which is none", "choose another")
+		}
+		var probe *os.File
+		if err == nil {
+			probe, err = os.CreateTemp(at, ".strongroom-*")
+		}
+		if err == nil {
+			probe.Close()
+			err = os.Remove(probe.Name())
+		}
+		if err != nil {
+			return verdict.Misuse("--out", "a directory to write to", verdict.Short(err.Error()), "choose another")
+		}
+		return nil
+	}
+}
+
+// wanted is the run whose results are collected: its id, and its request where that is known.
+type wanted struct {
+	id      string
+	request *wire.Digest
+}
+
 // collected is a result that was fetched and checked.
 type collected struct {
 	name   string
@@ -58,21 +93,26 @@ type collected struct {
 // collect fetches a run's results into a private directory, checks each proof and file there,
 // and only then gives them their names, never in the place of another file. A host chooses
 // neither names nor sizes, and a proof must be about this very request.
-func (a *app) collect(ctx context.Context, dir string, names []string, room startedRoom, run *agreement.SignedRun) error {
+//
+// later says how to fetch them again if that fails for a reason other than the results.
+func (a *app) collect(ctx context.Context, dir string, names []string, room startedRoom, run wanted, later string) error {
 	offered, err := offeredResults(ctx, room, names)
 	if err != nil {
-		return err
+		return unseen(ctx, err, room.id(), later)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return verdict.Misuse("--out", "a directory", err.Error(), later)
 	}
 	private, err := os.MkdirTemp(dir, ".strongroom-*") // mode 0700, on the file system of the results
 	if err != nil {
-		return verdict.Misuse("--out", "a directory to write to", err.Error(), "choose another")
+		return verdict.Misuse("--out", "a directory to write to", err.Error(), later)
 	}
 	defer func() { os.RemoveAll(private) }()
 	var results []collected
 	for _, name := range offered {
 		proven, err := a.fetchResult(ctx, private, name, room, run)
 		if err != nil {
-			return err
+			return unseen(ctx, err, room.id(), later)
 		}
 		results = append(results, collected{name, proven})
 	}
@@ -117,7 +157,7 @@ func offeredResults(ctx context.Context, room startedRoom, names []string) ([]st
 }
 
 // fetchResult fetches one result: its proof first, which then says how large the file is.
-func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoom, run *agreement.SignedRun) (*proof.Proven, error) {
+func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoom, run wanted) (*proof.Proven, error) {
 	proofPath, filePath := filepath.Join(dir, name+".proof"), filepath.Join(dir, name+".age")
 	if err := fetchFile(ctx, room, proofPath, wire.MaxDocument); err != nil {
 		return nil, err
@@ -126,8 +166,8 @@ func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoo
 	if err != nil {
 		return nil, err
 	}
-	if proven.Run.Digest() != run.Digest() {
-		return nil, verdict.NotGenuine("result.run", "the result of run "+run.RunID, "that of run "+proven.Run.RunID, "the host served an old result: ask another host")
+	if proven.Run.RunID != run.id || run.request != nil && proven.Run.Digest() != *run.request {
+		return nil, verdict.NotGenuine("result.run", "the result of run "+run.id, "that of run "+proven.Run.RunID, "the host served an old result: ask another host")
 	}
 	r := proven.Result
 	if got := resultName(r.Output, r.Receiver, r.RunID); got != name {
@@ -172,14 +212,14 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.w.Write(p)
 }
 
-func (a *app) printResults(dir, roomID string, run *agreement.SignedRun, results []collected) error {
+func (a *app) printResults(dir, roomID string, run wanted, results []collected) error {
 	views := make([]map[string]any, len(results))
 	for i, r := range results {
 		path := filepath.Join(dir, r.name)
-		views[i] = map[string]any{"output": r.proven.Result.Output, "receiver": r.proven.Result.Receiver, "file": path + ".age", "proof": path + ".proof", "class": r.proven.Class}
+		views[i] = map[string]any{"output": r.proven.Result.Output, "receiver": r.proven.Result.Receiver, "file": path + ".age", "proof": path + ".proof", "class": r.proven.Class, "requester": r.proven.Run.Requester}
 	}
-	return a.print(map[string]any{"run_id": run.RunID, "run": run.Digest(), "room": roomID, "results": views}, func(w io.Writer) {
-		fmt.Fprintf(w, "Run %s is done.\n", run.RunID)
+	return a.print(map[string]any{"run_id": run.id, "run": results[0].proven.Run.Digest(), "room": roomID, "results": views}, func(w io.Writer) {
+		fmt.Fprintf(w, "Run %s is done.\n", run.id)
 		for _, r := range results {
 			fmt.Fprintf(w, "%s for %s, proven, class %s. Whether it holds rows or a failure only its receiver sees: strongroom open %s\n", r.proven.Result.Output, r.proven.Result.Receiver, r.proven.Class, filepath.Join(dir, r.name)+".age")
 		}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"strongroom.dev/agreement"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
 	"strongroom.dev/room"
@@ -42,7 +41,7 @@ func TestHostChoosesNoNames(t *testing.T) {
 			json.NewEncoder(w).Encode(host.Info{ID: "x", Requester: "a", Work: "a", Platform: "dev", Started: wire.At(time.Now()), Agreement: wire.DigestOf(nil), Files: files, Shown: []room.Shown{}})
 		}))
 		a := &app{now: time.Now, homeDir: filepath.Join(dir, "none")}
-		err := a.collect(t.Context(), dir, []string{result}, remoteRoom{client.Host{URL: s.URL}, "x"}, new(agreement.SignedRun))
+		err := a.collect(t.Context(), dir, []string{result}, remoteRoom{client.Host{URL: s.URL}, "x"}, wanted{}, "later")
 		s.Close()
 		if err == nil || strings.Contains(err.Error(), "\x1b") {
 			t.Errorf("%q: %v", files, err)

@@ -12,6 +12,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
+	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
@@ -20,7 +21,11 @@ import (
 // site is where a room is started: on this machine, or by a host.
 type site interface {
 	datasets(ctx context.Context) ([]host.Sealed, error)
+	// ready looks whether a room could be started; it changes nothing.
+	ready() error
 	start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error)
+	// url is where the room goes on without this program; "" is nowhere.
+	url() string
 	close()
 }
 
@@ -44,36 +49,42 @@ func (a *app) site(r *running) (site, error) {
 		}
 		return remoteSite{client.Host{URL: strings.TrimSuffix(r.host, "/"), HTTP: client.New()}}, nil
 	}
-	if r.dryRun {
-		return &localSite{data: r.data}, nil
-	}
-	dir, err := os.MkdirTemp("", "strongroom-room-")
-	if err != nil {
+	if _, err := r.urls(); err != nil {
 		return nil, err
 	}
-	config, err := a.hostConfig(r.hostFlags, dir)
-	if err != nil {
-		os.RemoveAll(dir)
-		return nil, err
-	}
-	a.say("INSECURE: the room runs on the dev platform of this machine, which keeps nobody here out")
-	return &localSite{config, r.data, dir}, nil
+	return &localSite{app: a, flags: r.hostFlags}, nil
 }
 
 // localSite starts rooms on this machine's dev platform, INSECURE.
 type localSite struct {
+	app    *app
+	flags  hostFlags
 	config host.Config
-	data   string
-	dir    string
 }
 
-func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.data) }
+func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.flags.data) }
+
+// ready makes no development root: an agreement that names it was made with it.
+func (s *localSite) ready() error {
+	h, err := home.Open(s.app.homeDir)
+	if err != nil {
+		return err
+	}
+	s.config, err = s.app.hostConfig(h, s.flags, false)
+	return err
+}
+
+func (s *localSite) url() string { return "" }
 
 func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error) {
 	var err error
-	if job.Inputs, err = host.Find(s.data, run.Run); err != nil {
+	if job.Inputs, err = host.Find(s.flags.data, run.Run); err != nil {
 		return nil, err
 	}
+	if s.config.Dir, err = os.MkdirTemp("", "strongroom-room-"); err != nil {
+		return nil, fileError(os.TempDir(), "a place for the sealed result", err)
+	}
+	s.app.say("INSECURE: the room runs on the dev platform of this machine, which keeps nobody here out")
 	random := keys.RandomID()
 	id := hex.EncodeToString(random[:4])
 	r, err := host.Start(ctx, s.config, id, job)
@@ -87,8 +98,8 @@ func (s *localSite) close() {
 	if s.config.Programs != nil {
 		s.config.Programs.Close()
 	}
-	if s.dir != "" {
-		os.RemoveAll(s.dir)
+	if s.config.Dir != "" {
+		os.RemoveAll(s.config.Dir)
 	}
 }
 
@@ -131,6 +142,10 @@ func (s remoteSite) start(ctx context.Context, job host.Job, _ *agreement.Signed
 	return remoteRoom{s.Host, info.ID}, nil
 }
 
+func (remoteSite) ready() error { return nil }
+
+func (s remoteSite) url() string { return s.URL }
+
 func (s remoteSite) close() { s.HTTP.CloseIdleConnections() }
 
 type remoteRoom struct {
@@ -158,11 +173,7 @@ func (r remoteRoom) wait(ctx context.Context) error {
 			return nil
 		}
 	}
-	info, err := r.Room(ctx, r.name)
-	if err != nil {
-		return err
-	}
-	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: info.Error, Fix: "see the host's log"}
+	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: "neither", Fix: "see the host's log"}
 }
 
 func (r remoteRoom) files(ctx context.Context) ([]string, error) {
@@ -185,14 +196,34 @@ func (a *app) sayEvent(e room.Event) {
 	}
 }
 
-// follow shows a room's steps until it ends, and gives the reason if it stopped.
-func (a *app) follow(ctx context.Context, r startedRoom) error {
-	a.say("room %s is starting", r.id())
+// hostPatience is how long a host may be silent before its room is given up.
+const hostPatience = 30 * time.Second
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// follow shows a room's steps until it ends, and gives the reason if it stopped. later says
+// how to go on where this call can't see the end.
+func (a *app) follow(ctx context.Context, r startedRoom, later string) error {
+	silent := time.Time{} // since when
 	for from := 0; ; {
 		events, ended, err := r.events(ctx, from)
-		if err != nil {
-			return err
+		if err != nil && ctx.Err() == nil && verdict.As(err).Check == "reachable" && (silent.IsZero() || a.now().Sub(silent) < hostPatience) {
+			if silent.IsZero() {
+				silent = a.now()
+				a.say("  the host does not answer, trying again for up to %s", hostPatience)
+			}
+			wait(ctx, time.Second)
+			continue
 		}
+		if err != nil {
+			return unseen(ctx, err, r.id(), later)
+		}
+		silent = time.Time{}
 		for _, e := range events {
 			a.sayEvent(e)
 		}

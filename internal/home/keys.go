@@ -219,7 +219,7 @@ func (h *Home) DevRoot(create bool) (*keys.SigningKey, error) {
 		return key, err
 	}
 	if !create {
-		return nil, h.missing("root.key", "strongroom host serve and strongroom run make one")
+		return nil, h.missing("root.key", "strongroom host root makes one; agreements pin it")
 	}
 	if key, err = keys.GenerateSigningKey(keys.Ed25519); err != nil {
 		return nil, err

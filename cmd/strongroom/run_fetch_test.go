@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/host"
+	"strongroom.dev/verdict"
+)
+
+// What kept the program from the end of a run says how to go on; a room's own reason stays.
+func TestUnseen(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for name, c := range map[string]struct {
+		ctx        context.Context
+		err        error
+		check, fix string
+		kind       verdict.Kind
+	}{
+		"interrupted": {stopped, errors.New("canceled"), "run.interrupted", "later", verdict.Broken},
+		"no network":  {t.Context(), &verdict.Error{Kind: verdict.Broken, Check: "reachable", Fix: "start it"}, "reachable", "later", verdict.Broken},
+		"full disk":   {t.Context(), errors.New("no space left"), "internal", "later", verdict.Broken},
+		"forgotten":   {t.Context(), verdict.Misuse("room.id", "a room", "none", "list them"), "room.lost", "the run is spent: sign a new request", verdict.Broken},
+		"refused":     {t.Context(), verdict.Refuse("run.once", "the first", "another", "sign anew"), "run.once", "sign anew", verdict.Refused},
+		"forged":      {t.Context(), verdict.NotGenuine("result.run", "this", "that", "ask another host"), "result.run", "ask another host", verdict.Invalid},
+	} {
+		if e := verdict.As(unseen(c.ctx, c.err, "x\x1b[2J", "later")); e.Check != c.check || e.Fix != c.fix || e.Kind != c.kind || strings.Contains(e.Error(), "\x1b") {
+			t.Errorf("%s: kind %d, %v", name, e.Kind, e)
+		}
+	}
+}
+
+func TestRoomOf(t *testing.T) {
+	rooms := []host.Info{{ID: "a", RunID: "1", State: "stopped"}, {ID: "b", RunID: "1", State: "done"}, {ID: "c", RunID: "1", State: "stopped"}, {ID: "d", RunID: "2", State: "running"}}
+	for name, want := range map[string]string{"1": "b", "2": "d", "c": "c"} {
+		if r, err := roomOf(rooms, name); err != nil || r.ID != want {
+			t.Errorf("%s: %s, %v", name, r.ID, err)
+		}
+	}
+	if _, err := roomOf(rooms, "3"); verdict.As(err).Kind != verdict.Usage {
+		t.Errorf("none: %v", err)
+	}
+}
+
+// A host's run id becomes a file's name.
+func TestRunIDsFromHosts(t *testing.T) {
+	ag := agreement.Agreement{Work: []agreement.Work{{Name: "counts", Output: "figures"}}, Outputs: []agreement.Output{{Name: "figures", Receivers: nil}}}
+	const good = "000102030405060708090a0b0c0d0e0f"
+	if _, err := offeredNames(ag, host.Info{Work: "counts", RunID: good}); err != nil {
+		t.Error(err)
+	}
+	for _, i := range []host.Info{{Work: "counts", RunID: "../../../../home/x/.ssh/"}, {Work: "counts"}, {Work: "other", RunID: good}, {Work: "counts", RunID: good[:30]}} {
+		if _, err := offeredNames(ag, i); verdict.As(err).Kind != verdict.Invalid {
+			t.Errorf("%+v: %v", i, err)
+		}
+	}
+}
+
+func TestPlaceForLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for out, usage := range map[string]bool{filepath.Join(dir, "a", "b"): false, dir: false, file: true, filepath.Join(file, "x"): true} {
+		if err := placeFor(out, []string{"n"}); (err != nil) != usage || usage && verdict.Exit(err) != 2 {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestRunFlags(t *testing.T) {
+	for _, r := range []running{{work: "w"}, {work: "w", expires: -time.Hour}, {work: "w", expires: 25 * time.Hour}, {expires: time.Hour}} {
+		if err := r.check(); verdict.Exit(err) != 2 {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if err := (&running{work: "w", expires: time.Hour}).check(); err != nil {
+		t.Error(err)
+	}
+}
