@@ -168,8 +168,8 @@ func (b *Broker) readSeen(tx Tx, r *request) (map[string]seenRecord, error) {
 // judgePeers looks at the other owners' checkpoints that a room brought (R15): signed by the
 // log of the descriptor the agreement names, and extending what was seen before. advances
 // are what will have been seen if the release is granted. For a release recorded before, they
-// were judged then.
-func (b *Broker) judgePeers(ctx context.Context, r *request, earlier *policy.Earlier, seen map[string]seenRecord) (peers []policy.Peer, advances []seenAdvance) {
+// were judged then. ask lets peers be asked for proofs over the network.
+func (b *Broker) judgePeers(ctx context.Context, r *request, earlier *policy.Earlier, seen map[string]seenRecord, ask bool) (peers []policy.Peer, advances []seenAdvance) {
 	recorded := earlier != nil && earlier.ReleaseID == r.ReleaseID && earlier.Request == r.Digest()
 	work, _ := r.agreement.WorkByName(r.run.Work)
 	for _, owner := range r.agreement.OwnersOf(work) {
@@ -182,7 +182,7 @@ func (b *Broker) judgePeers(ctx context.Context, r *request, earlier *policy.Ear
 			peers = append(peers, peer)
 			continue
 		}
-		next, err := b.judgePeer(ctx, r, party, seen)
+		next, err := b.judgePeer(ctx, r, party, seen, ask)
 		if err != nil {
 			peer.Why = why(err)
 		} else {
@@ -200,7 +200,7 @@ type seenAdvance struct {
 	seenRecord
 }
 
-func (b *Broker) judgePeer(ctx context.Context, r *request, party agreement.Party, seen map[string]seenRecord) (next seenAdvance, err error) {
+func (b *Broker) judgePeer(ctx context.Context, r *request, party agreement.Party, seen map[string]seenRecord, ask bool) (next seenAdvance, err error) {
 	logKey := ""
 	for _, p := range r.parties {
 		if p.Digest() == party.Descriptor && p.Broker != nil {
@@ -226,7 +226,10 @@ func (b *Broker) judgePeer(ctx context.Context, r *request, party agreement.Part
 	proof := brought.Proof
 	if brought.From != old.Size && now.Size > old.Size {
 		// Another run moved on what this broker has seen since the room asked.
-		if proof, err = b.askConsistency(ctx, logKey, old.Size, now.Size); err != nil {
+		if ask {
+			proof, err = b.askConsistency(ctx, logKey, old.Size, now.Size)
+		}
+		if !ask || err != nil {
 			return next, fmt.Errorf("a proof from size %d, but %d entries were seen by now (ask for a new challenge)", brought.From, old.Size)
 		}
 	}

@@ -184,9 +184,15 @@ func (b *Broker) tryDecide(ctx context.Context, r *request, fill func(*policy.Re
 		return grant, place, err
 	}
 	fill(&p)
-	peers, advances := b.judgePeers(ctx, r, p.Books.Earlier, seen)
+	peers, advances := b.judgePeers(ctx, r, p.Books.Earlier, seen, false)
 	p.Peers = peers
 	grant, checks, err := policy.Decide(p)
+	if err != nil && verdict.As(err).Check == "peers.checkpoints" {
+		// Everything else holds, so this is no stranger: now it is worth asking the peers.
+		p.Peers, advances = b.judgePeers(ctx, r, p.Books.Earlier, seen, true)
+		peers = p.Peers
+		grant, checks, err = policy.Decide(p)
+	}
 	if err != nil {
 		return grant, place, err
 	}

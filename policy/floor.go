@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -76,6 +77,7 @@ func (d Denial) String() string { return string(d.What) + " " + d.Value }
 // Where is what evidence says of where a room runs, as far as an owner can deny it. A broker
 // keeps it with the run, so that a denial stops rooms that run already.
 type Where struct {
+	Class        agreement.Class   `json:"class"`
 	Platform     wire.ID           `json:"platform"`
 	Generation   string            `json:"generation"`
 	Machine      string            `json:"machine"`
@@ -85,7 +87,7 @@ type Where struct {
 
 // WhereOf takes it from claims; nothing is known by the zero Claims.
 func WhereOf(c attest.Claims) Where {
-	return Where{Platform: c.Platform(), Generation: c.Facts().Generation, Machine: c.Machine(), Root: c.Root(), Measurements: c.Measurements()}
+	return Where{Class: c.Class(), Platform: c.Platform(), Generation: c.Facts().Generation, Machine: c.Machine(), Root: c.Root(), Measurements: c.Measurements()}
 }
 
 // denied says what of a room is denied; "" if nothing is. Of a room that nothing is known
@@ -123,8 +125,12 @@ func (f Floor) denied(w Where) string {
 
 const denies, deniedFix = "nothing that this broker's owner denies", "use another image or machine, or ask the owner"
 
-// Allows is nil if the owner denies nothing of a room, else the refusal.
+// Allows is nil if the owner denies nothing of a room, nor its class, else the refusal. A
+// broker asks it about rooms that it gave keys to before.
 func (f Floor) Allows(w Where) error {
+	if w.Class == agreement.Software && !f.InsecureAllowSoftware {
+		return verdict.Refuse("agreement.class", "a protection class this broker accepts", "software, which it no longer allows", "start the broker with --insecure-allow-software, for data that is not secret only")
+	}
 	if got := f.denied(w); got != "" {
 		return verdict.Refuse("evidence.floor", denies, got, deniedFix)
 	}

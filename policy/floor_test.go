@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/policy"
 	"strongroom.dev/wire"
 )
@@ -54,6 +55,14 @@ func TestFloor(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	where.Class = agreement.Software
+	if err := (policy.Floor{}).Allows(where); err == nil {
+		t.Error("software is allowed by no setting")
+	}
+	if err := (policy.Floor{InsecureAllowSoftware: true}).Allows(where); err != nil {
+		t.Errorf("software allowed: %v", err)
+	}
+	where.Class = agreement.Confidential
 	if err := (policy.Floor{}).Allows(where); err != nil {
 		t.Errorf("nothing denied: %v", err)
 	}

@@ -215,7 +215,9 @@ func FuzzCanonical(f *testing.F) {
 		}
 	}
 	f.Add([]byte(sampleText))
+	f.Add([]byte(`{"a":"]}\\\"","b":[{}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _ = wire.Object(data, "a", "b")
 		out, err := wire.Canonical(data)
 		if err != nil {
 			return
@@ -225,6 +227,9 @@ func FuzzCanonical(f *testing.F) {
 		}
 		if !json.Valid(data) || !json.Valid(out) {
 			t.Fatalf("%q is no JSON", data)
+		}
+		if parts, err := wire.Object(out, "a", "b"); err == nil && fmt.Sprintf(`{"a":%s,"b":%s}`, parts[0], parts[1]) != string(out) {
+			t.Fatalf("%q is taken apart as %q", out, parts)
 		}
 		var s sample
 		if wire.Unmarshal(out, &s) == nil {
