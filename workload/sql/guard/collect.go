@@ -109,9 +109,18 @@ func (c *Collector) shown(aggregates []any) (bool, error) {
 	present := make([]bool, len(c.q.owners))
 	for i, check := range c.q.checks {
 		for o, primitive := range check.counts {
-			n, ok := aggregates[primitive].(Number)
-			if !ok || n.Scale != 0 || n.Unscaled.Sign() < 0 {
-				return false, fail("engine", "a count that is none")
+			n, err := countOf(aggregates[primitive])
+			if err != nil {
+				return false, err
+			}
+			if check.unless != nil {
+				others, err := countOf(aggregates[check.unless[o]])
+				if err != nil {
+					return false, err
+				}
+				if others.Unscaled.Sign() > 0 {
+					continue
+				}
 			}
 			none := n.Unscaled.Sign() == 0
 			if i == 0 {
@@ -128,6 +137,14 @@ func (c *Collector) shown(aggregates []any) (bool, error) {
 		c.withheld[id]++
 	}
 	return slices.Contains(present, true) && len(few) == 0, nil
+}
+
+func countOf(v any) (Number, error) {
+	n, ok := v.(Number)
+	if !ok || n.Scale != 0 || n.Unscaled.Sign() < 0 {
+		return Number{}, fail("engine", "a count that is none")
+	}
+	return n, nil
 }
 
 // of gives an output's value in a row.

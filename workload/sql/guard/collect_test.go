@@ -126,7 +126,7 @@ func TestCanonicalOrder(t *testing.T) {
 	j := job(t)
 	q := query(t, "allowed-order", j) // ORDER BY s DESC, ward NULLS FIRST; groups ward, smoker
 	row := func(ward, smoker any, sum int64) []any {
-		return []any{ward, smoker, num(9, 0), num(9, 0), num(sum, 0), num(9, 0), num(9, 0), num(0, 0), num(0, 0)}
+		return []any{ward, smoker, num(9, 0), num(9, 0), num(sum, 0), num(9, 0), num(9, 0), num(0, 0), num(0, 0), num(0, 0), num(0, 0), num(9, 0), num(9, 0)}
 	}
 	rows := [][]any{row("a", true, 5), row("a", false, 5), row("a", nil, 5), row("b", true, 5), row(nil, true, 5), row("B", true, 5), row("z", true, 10), row("y", true, -1)}
 	want := []string{"z|true|10", "NULL|true|5", "B|true|5", "a|false|5", "a|true|5", "a|NULL|5", "b|true|5", "y|true|-1"}

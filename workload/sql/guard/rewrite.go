@@ -63,6 +63,9 @@ type check struct {
 	// some: an owner with people in the row must have enough of them in the set as well, so
 	// that nobody can't be told from too few. Else the set may also be empty.
 	some bool
+	// unless has, for each owner, the primitive that counts those who make the set one that
+	// need not be enough: where there are any, it is not looked at. Nil is nobody.
+	unless []int
 }
 
 // rewrite plans the rewritten query: what its aggregates are, and which of them count whom.
@@ -113,7 +116,7 @@ func (q *Query) countParts() error {
 	if err != nil {
 		return err
 	}
-	if (len(branches)+1)*(2*len(columns)+1)*len(q.owners) > 2*maxPrimitives {
+	if (len(branches)+1)*(4*len(columns)+1)*len(q.owners) > 4*maxPrimitives {
 		return refuse("query.size", "%d branches of CASE over %d columns: select fewer", len(branches), len(columns))
 	}
 	if len(branches) == 0 {
@@ -131,6 +134,9 @@ func (q *Query) countParts() error {
 			}
 			q.count(and(branch, with), true)
 			q.count(and(branch, boolean("is null", column)), false)
+			if summed[column.name] && column.typ.scale == 0 {
+				q.countFlag(branch, column)
+			}
 		}
 	}
 	return nil
@@ -188,22 +194,34 @@ func integer(n int) *expr {
 	return &expr{op: "constant", text: strconv.Itoa(n), typ: numberType(strconv.Itoa(n))}
 }
 
+// countFlag adds the check of those with a zero in a column that is summed: where all others
+// have a one, the sum counts the zeros as well as the ones.
+func (q *Query) countFlag(branch, column *expr) {
+	q.count(and(branch, boolean("=", column, integer(0))), true)
+	q.checks[len(q.checks)-1].unless = q.counts(and(branch, boolean("not in", column, integer(0), integer(1))), true)
+}
+
 // count adds the check that counts each owner's units among the rows where the condition,
 // unless nil, holds.
 func (q *Query) count(condition *expr, some bool) {
-	c := check{some: some}
+	q.checks = append(q.checks, check{counts: q.counts(condition, false), some: some})
+}
+
+// counts gives, for each owner, the primitive that counts its units where the condition
+// holds, or its rows where it does not matter whose they are.
+func (q *Query) counts(condition *expr, rows bool) (out []int) {
 	for i, o := range q.owners {
 		where := condition
 		if len(q.owners) > 1 {
 			where = and(boolean("=", &expr{op: "column", name: OwnerColumn}, integer(i)), where)
 		}
 		p := primitive{function: "count_star", where: where}
-		if !o.rows {
+		if !o.rows && !rows {
 			p = primitive{function: "count", distinct: true, arg: q.unit(), where: where}
 		}
-		c.counts = append(c.counts, q.primitive(p))
+		out = append(out, q.primitive(p))
 	}
-	q.checks = append(q.checks, c)
+	return out
 }
 
 func and(a, b *expr) *expr {
