@@ -89,6 +89,9 @@ func (a *app) serveLedger(ctx context.Context, f ledgerServeFlags) error {
 		return err
 	}
 	// Everything that can be wrong in the call is found before anything is made.
+	if err := ledgerPlace(f); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
@@ -124,6 +127,30 @@ func (a *app) serveLedger(ctx context.Context, f ledgerServeFlags) error {
 		a.say("INSECURE: cosigning anybody's logs; whoever comes first with a name has it")
 	}
 	return a.untilFailure(ctx, log, listener, server.Ledger{Log: log, Witness: witness, Key: signer.Verifier(), PerSecond: f.perSecond, Burst: 10 * f.perSecond, Now: a.now})
+}
+
+// ledgerPlace demands that the directory is a ledger's, or one that can become it: empty, or
+// not there. A new ledger's key may lie in it already.
+func ledgerPlace(f ledgerServeFlags) error {
+	entries, err := os.ReadDir(f.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		if info, statErr := os.Stat(f.dir); statErr == nil && !info.IsDir() || errors.Is(err, syscall.ENOTDIR) {
+			return misfile(f.dir, "a directory for the ledger", "a file", "name a directory with --dir")
+		}
+		return fileError(f.dir, "a directory for the ledger", err)
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == ledgerKeyFile, name == ledgerLogDir, name == ledgerWitnessDir, strings.HasPrefix(name, "."):
+		case f.keyFile != "" && sameFile(f.keyFile, filepath.Join(f.dir, name)):
+		default:
+			return misfile(f.dir, "a ledger's directory, or an empty one for a new ledger", "one that holds "+verdict.Printable(verdict.Short(name)), "name another directory with --dir")
+		}
+	}
+	return nil
 }
 
 // untilFailure serves until it is told to stop or the log can't write any more.

@@ -2,6 +2,8 @@ package tilelog
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -98,6 +100,9 @@ func (f *fsck) readAll(published string, journal []byte, verifier string) error 
 			return err
 		}
 	}
+	if f.report.Copy && !namesKey(published, verifier) {
+		return verdict.Misuse("ledger.key", "the key of the log in "+f.dir, verdict.Short(verifier), "use the log's own key: its checkpoint has no signature of this one")
+	}
 	c, err := ledger.OpenCheckpoint(published, verifier)
 	if err != nil {
 		return err
@@ -109,6 +114,20 @@ func (f *fsck) readAll(published string, journal []byte, verifier string) error 
 		}
 	}
 	return f.tree.extends(c)
+}
+
+// namesKey reports whether a signed checkpoint has a signature line of this key, good or not:
+// if none, the key is another log's, and nothing is known about this one.
+func namesKey(note, verifier string) bool {
+	name, rest, _ := strings.Cut(verifier, "+")
+	id, _, _ := strings.Cut(rest, "+")
+	for line := range strings.SplitSeq(note, "\n") {
+		text, found := strings.CutPrefix(line, "\u2014 "+name+" ")
+		if data, err := base64.StdEncoding.DecodeString(text); found && err == nil && len(data) > 4 && hex.EncodeToString(data[:4]) == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *fsck) readJournal(journal []byte, verifier string) error {
