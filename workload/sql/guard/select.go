@@ -201,6 +201,9 @@ func bareName(v any) string {
 
 // selects reads what is selected: aggregates, and group expressions.
 func (p *parser) selects(q *Query, list []any) error {
+	if len(list) == 0 {
+		return refuse("query.output", "nothing is selected")
+	}
 	if len(list) > sql.MaxOutputs {
 		return refuse("query.size", "%d outputs, at most %d", len(list), sql.MaxOutputs)
 	}
