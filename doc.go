@@ -23,7 +23,7 @@
 //	seal              sealed files (age) and their Merkle root
 //	ledger            entries, checkpoints, proofs, receipts
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
-//	dcap, sevsnp      Intel's quotes and AMD's reports, byte by byte
+//	dcap, sevsnp, arm Intel's quotes, AMD's reports and Arm's tokens, byte by byte
 //	tpm2              TPMs' quotes, keys and boots, byte by byte
 //	attest            evidence in, claims out; one platform a package below it
 //	appraise          a finding judged by an appraisal policy: an attestation result

@@ -2,8 +2,10 @@ package main
 
 import (
 	"strongroom.dev/attest"
+	"strongroom.dev/attest/cca"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/attest/nitro"
+	"strongroom.dev/attest/psa"
 	"strongroom.dev/attest/sgx"
 	"strongroom.dev/attest/snp"
 	"strongroom.dev/attest/tdx"
@@ -23,6 +25,8 @@ func examiners(set endorse.Set) []attest.Examiner {
 		{Name: tdx.Name, Detect: tdx.Detect, Examine: tdx.New(set).Examine},
 		{Name: sgx.Name, Detect: sgx.Detect, Examine: sgx.New(set).Examine},
 		{Name: nitro.Name, Detect: nitro.Detect, Examine: nitro.New(set).Examine},
+		{Name: cca.Name, Detect: cca.Detect, Examine: cca.New(set).Examine},
+		{Name: psa.Name, Detect: psa.Detect, Examine: psa.New(set).Examine},
 		dev.Examiner(),
 	}
 }
