@@ -53,6 +53,10 @@ func (s *study) agreeStudy(ctx context.Context) error {
 	if err := s.writeAgreement("study.yaml", time.Now().AddDate(1, 0, 0)); err != nil {
 		return err
 	}
+	s.tell("  study.yaml is the example's agreement.yaml with the fingerprints, measurements and keys from above.")
+	if _, err := s.do(ctx, s.as(alpha, "agreement", "check", s.path("study.yaml"))...); err != nil {
+		return err
+	}
 	out, err := s.do(ctx, s.as(alpha, "agreement", "explain", s.path("study.yaml"))...)
 	if err != nil {
 		return err
@@ -183,12 +187,18 @@ func (s *study) prove(ctx context.Context) error {
 // leave says how to go on by hand.
 func (s *study) leave(context.Context) error {
 	s.chapter("To do it again by hand")
-	s.tell("  The world stays in %s. Its servers have stopped; start them again with:", s.Dir)
-	s.tell("  $ cd %s && PATH=%s:$PATH", s.Dir, filepath.Dir(s.Command))
+	if err := s.writeByHand(); err != nil {
+		return err
+	}
+	s.tell("  Every line from the first key to the last proof stands in by-hand.sh. Type them, or run them all:")
+	s.tell("  $ cd '%s' && PATH='%s':$PATH", quoteInside(s.Dir), quoteInside(filepath.Dir(s.Command)))
+	s.tell("  $ bash by-hand.sh by-hand")
+	s.tell("  This world stays too. Its servers have stopped; start them again with:")
 	for _, srv := range []*server{s.ledger, s.brokers[alpha], s.brokers[beta], s.host} {
 		s.showCommand(append(append([]string{}, srv.args...), "&"))
 	}
 	s.tell("  and ask anything that version 2 of the agreement allows; version 1 was superseded in an attack:")
 	s.showCommand(s.as(researcher, "run", "study-2.json", "--work", "sizes", "--param", "threshold=12.5", "--host", s.hostURL, "--out", "mine"))
+	s.tell("  $ strongroom --home researcher open mine/*.age && cat mine/*.csv")
 	return nil
 }

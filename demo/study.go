@@ -70,7 +70,7 @@ func (s *study) makeParties(ctx context.Context) error {
 		if _, err := s.do(ctx, args...); err != nil {
 			return err
 		}
-		if _, err := s.quiet(ctx, s.as(p.folder, "party", "show", "--out", s.path(p.folder+".party.json"))...); err != nil {
+		if _, err := s.do(ctx, s.as(p.folder, "party", "show", "--out", s.path(p.folder+".party.json"))...); err != nil {
 			return err
 		}
 	}
@@ -221,6 +221,7 @@ func (s *study) sealData(ctx context.Context) error {
 	if err := os.MkdirAll(s.path(hostHome, "data"), 0o700); err != nil {
 		return err
 	}
+	s.tell("  The patients are in alpha/alpha.csv and beta/beta.csv, in the clear, each at home.")
 	for _, folder := range []string{alpha, beta} {
 		if err := s.publish(ctx, s.do, folder, folder+".csv", s.path(hostHome, "data")); err != nil {
 			return err

@@ -2,12 +2,15 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"strongroom.dev/demo"
 )
@@ -96,7 +99,64 @@ func TestHospitals(t *testing.T) {
 	if len(report.Results) != 3 || len(report.Receipts) != 3 {
 		t.Errorf("%d results and %d receipts, 3 of each expected", len(report.Results), len(report.Receipts))
 	}
+	if !t.Failed() {
+		byHand(t, dir, story.String(), &report)
+	}
 	plantedSecrets(t, dir, story.String())
+}
+
+// byHand types the lines that the demo prints at its end, and wants what the demo got.
+func byHand(t *testing.T, dir, story string, report *demo.Report) {
+	t.Helper()
+	_, end, found := strings.Cut(story, "== To do it again by hand\n")
+	if !found {
+		t.Fatal("the story does not say how to do it again by hand")
+	}
+	// A server's line ends in &; a person waits until it says that it listens.
+	script := "set -eu\ntrap 'kill $(jobs -p); wait' EXIT\n"
+	for line := range strings.Lines(end) {
+		line, typed := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "  $ ")
+		if !typed {
+			continue
+		}
+		script += line + "\n"
+		if words := strings.Fields(line); words[len(words)-1] == "&" {
+			host, port, _ := strings.Cut(words[slices.Index(words, "--listen")+1], ":")
+			script += "until (exec 3<>/dev/tcp/" + host + "/" + port + ") 2>/dev/null; do sleep 0.1; done\n"
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir, cmd.WaitDelay = dir, 10*time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("typed by hand: %v\n%s", err, out)
+	}
+	world := filepath.Join(dir, "strongroom-demo")
+	for work, result := range report.Results {
+		want := result.(map[string]any)["csv"]
+		if got := onlyCSV(t, filepath.Join(world, "by-hand", "results", work)); got != want {
+			t.Errorf("%s by hand gives\n%s\nthe demo got\n%s", work, got, want)
+		}
+	}
+	if got := onlyCSV(t, filepath.Join(world, "mine")); !strings.HasPrefix(got, "diagnosis,size,patients,worst_area\n") {
+		t.Errorf("a run in the world that stayed gives %q", got)
+	}
+}
+
+// onlyCSV gives the one opened result in a folder.
+func onlyCSV(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.csv"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%d opened results in %s, expected one: %v", len(files), dir, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // plantedSecrets looks for what must stand nowhere in clear outside its owner's folder: a row
