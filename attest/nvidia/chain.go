@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -109,6 +110,17 @@ func (l *links) chain(leaf *x509.Certificate, pool []*x509.Certificate, root anc
 			return nil, fmt.Errorf("a chain of more than %d certificates", maxChain)
 		}
 	}
+}
+
+// stranger gives the first certificate that came along and is not in the chain; nil if all
+// are.
+func stranger(came, chain []*x509.Certificate) *x509.Certificate {
+	for _, c := range came {
+		if !slices.ContainsFunc(chain, func(in *x509.Certificate) bool { return bytes.Equal(in.Raw, c.Raw) }) {
+			return c
+		}
+	}
+	return nil
 }
 
 // missingIssuer says that a chain ends early, which those who hold more certificates can mend.

@@ -24,7 +24,7 @@ func (x *examination) finding() attest.Finding {
 		Class:        agreement.Confidential,
 		Root:         x.links.devices.pin,
 		Machine:      x.machine(),
-		Generation:   string(x.generation()),
+		Generation:   x.generation(),
 		ReportData:   slices.Clone(x.devices[0].report.Nonce[:]),
 		Measurements: x.measured(),
 		Debug:        x.debug,

@@ -113,6 +113,9 @@ func (x *examination) verify(r *Report, found Device) (*device, error) {
 	if err != nil {
 		return nil, invalid("chain", expected, err.Error(), fix)
 	}
+	if c := stranger(found.Certificates, chain); c != nil {
+		return nil, invalid("chain", expected, common(c)+", which is not in the device's chain", fix)
+	}
 	d := &device{hints: found.Hints, report: r, chain: chain}
 	if err := d.identify(); err != nil {
 		return nil, invalid("chain", "certificates of a device's firmware and boot ROM", err.Error(), fix)
@@ -164,19 +167,16 @@ func (d *device) product() string {
 	return strings.ReplaceAll(d.chip, "_", "")
 }
 
-// driverRIM gives the identifier of the RIM for the driver, "" if the device needs none.
+// driverRIM gives the identifier of the RIM for a GPU's driver.
 func (d *device) driverRIM() string {
 	version := d.report.driver()
 	if version == "" {
 		version = "?"
 	}
-	switch d.architecture {
-	case hopper:
+	if d.architecture == hopper {
 		return "NV_GPU_DRIVER_" + d.product() + "_" + version
-	case blackwell:
-		return "NV_GPU_CC_DRIVER_" + d.product() + "_" + version
 	}
-	return ""
+	return "NV_GPU_CC_DRIVER_" + d.product() + "_" + version
 }
 
 // vbiosRIM gives the identifier of the RIM for the VBIOS or a switch's firmware.

@@ -197,14 +197,14 @@ func (x *examination) distinct() {
 // kind: a policy that speaks of an architecture means all of them.
 func (x *examination) known() {
 	gpus := x.generation()
-	x.each("architecture", "GPUs of one architecture, Hopper or Blackwell, and LS10 switches", string(gpus), "use a release that knows these devices", func(d *device) string {
+	x.each("architecture", "GPUs of one architecture, Hopper or Blackwell, and LS10 switches", gpus, "use a release that knows these devices", func(d *device) string {
 		version, has := d.report.number(fieldVersion)
 		_, stated := d.report.field(fieldVersion)
 		switch {
 		case d.architecture == "":
 			return "unknown chip " + text(d.chip)
-		case !d.isSwitch() && d.architecture != gpus:
-			return string(d.architecture) + " beside " + string(gpus)
+		case !d.isSwitch() && string(d.architecture) != gpus:
+			return string(d.architecture) + " beside " + gpus
 		case stated && (!has || version > 1):
 			return fmt.Sprintf("opaque data of version %d", version)
 		}
@@ -212,17 +212,21 @@ func (x *examination) known() {
 	})
 }
 
-// generation gives the architecture of the GPUs, or that of the switches if there are none.
-func (x *examination) generation() architecture {
+// generation gives the architecture of the GPUs, or that of the switches if there are none;
+// of an unknown one, the chip.
+func (x *examination) generation() string {
 	for _, d := range x.devices {
-		if !d.isSwitch() {
-			return d.architecture
+		switch {
+		case d.architecture == "":
+			return d.chip
+		case !d.isSwitch():
+			return string(d.architecture)
 		}
 	}
-	return ls10
+	return string(ls10)
 }
 
-// gpus and switches give the devices of one kind.
+// kind gives the devices of one kind.
 func (x *examination) kind(switches bool) []*device {
 	return slices.DeleteFunc(slices.Clone(x.devices), func(d *device) bool { return d.isSwitch() != switches })
 }

@@ -57,16 +57,17 @@ const reasonHold = 6
 type (
 	asnResponse struct {
 		Status asn1.Enumerated
-		Bytes  struct {
-			Type     asn1.ObjectIdentifier
-			Response []byte
-		} `asn1:"explicit,tag:0"`
+		Bytes  asn1.RawValue // [0], explicit
+	}
+	asnBytes struct {
+		Type     asn1.ObjectIdentifier
+		Response []byte
 	}
 	asnBasic struct {
 		Data         asnData
 		Algorithm    pkix.AlgorithmIdentifier
 		Signature    asn1.BitString
-		Certificates []asn1.RawValue `asn1:"explicit,tag:0,optional"`
+		Certificates asn1.RawValue `asn1:"optional"` // [0], explicit
 	}
 	asnData struct {
 		Raw        asn1.RawContent
@@ -103,29 +104,36 @@ func oidNonce() asn1.ObjectIdentifier {
 
 func parseResponse(der []byte) (*response, error) {
 	var outer asnResponse
-	if rest, err := asn1.Unmarshal(der, &outer); err != nil || len(rest) > 0 {
+	if rest, err := asn1.Unmarshal(der, &outer); err != nil || len(rest) > 0 || outer.Bytes.Class != asn1.ClassContextSpecific || outer.Bytes.Tag != 0 {
 		return nil, errors.New("no OCSP response")
 	}
-	if outer.Status != 0 || !outer.Bytes.Type.Equal(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}) {
+	var inner asnBytes
+	if rest, err := asn1.Unmarshal(outer.Bytes.Bytes, &inner); err != nil || len(rest) > 0 {
+		return nil, errors.New("no OCSP response")
+	}
+	if outer.Status != 0 || !inner.Type.Equal(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}) {
 		return nil, fmt.Errorf("an OCSP response of status %d", outer.Status)
 	}
 	var basic asnBasic
-	if rest, err := asn1.Unmarshal(outer.Bytes.Response, &basic); err != nil || len(rest) > 0 {
+	if rest, err := asn1.Unmarshal(inner.Response, &basic); err != nil || len(rest) > 0 {
 		return nil, errors.New("no basic OCSP response")
 	}
 	d := basic.Data
+	certificates, err := parseCertificates(basic.Certificates)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case d.Version != 0:
 		return nil, fmt.Errorf("an OCSP response of version %d", d.Version+1)
 	case !basic.Algorithm.Algorithm.Equal(asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}):
 		return nil, errors.New("an OCSP response not signed with ECDSA and SHA-384")
-	case len(d.Singles) == 0 || len(d.Singles) > maxSingles || len(basic.Certificates) > maxChain:
+	case len(d.Singles) == 0 || len(d.Singles) > maxSingles || len(certificates) > maxChain:
 		return nil, errors.New("an OCSP response about no certificate, or too many")
 	case critical(d.Extensions):
 		return nil, errors.New("an OCSP response with an unknown critical extension")
 	}
 	r := &response{raw: der, data: d.Raw, signature: basic.Signature.RightAlign()}
-	var err error
 	if r.responder, err = parseResponder(d.Responder); err != nil {
 		return nil, err
 	}
@@ -136,16 +144,32 @@ func parseResponse(der []byte) (*response, error) {
 		}
 		r.singles = append(r.singles, parsed)
 	}
-	for _, raw := range basic.Certificates {
-		c, err := x509.ParseCertificate(raw.FullBytes)
-		if err != nil {
-			return nil, fmt.Errorf("an OCSP response with a certificate: %w", err)
-		}
+	for _, c := range certificates {
 		if r.delegate == nil && r.responder.is(c) {
 			r.delegate = c
 		}
 	}
 	return r, nil
+}
+
+// parseCertificates reads [0] { SEQUENCE OF Certificate }, or nothing.
+func parseCertificates(v asn1.RawValue) ([]*x509.Certificate, error) {
+	if len(v.FullBytes) == 0 {
+		return nil, nil
+	}
+	var list []asn1.RawValue
+	if rest, err := asn1.Unmarshal(v.Bytes, &list); err != nil || len(rest) > 0 || v.Class != asn1.ClassContextSpecific || v.Tag != 0 || len(list) > maxChain {
+		return nil, errors.New("an OCSP response with something else than certificates at its end")
+	}
+	var all []*x509.Certificate
+	for _, raw := range list {
+		c, err := x509.ParseCertificate(raw.FullBytes)
+		if err != nil {
+			return nil, fmt.Errorf("an OCSP response with a certificate: %w", err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // critical reports whether an extension other than the nonce is critical.

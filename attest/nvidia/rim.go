@@ -304,5 +304,12 @@ func (r *rim) check(l *links) ([]*x509.Certificate, error) {
 	if !ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(r.r), new(big.Int).SetBytes(r.s)) {
 		return nil, errors.New("its signature does not verify")
 	}
-	return l.chain(leaf, r.certificates[1:], l.rims)
+	chain, err := l.chain(leaf, r.certificates[1:], l.rims)
+	if err != nil {
+		return nil, err
+	}
+	if c := stranger(r.certificates, chain); c != nil {
+		return nil, fmt.Errorf("%s is not in its signer's chain", common(c))
+	}
+	return chain, nil
 }

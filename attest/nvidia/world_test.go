@@ -114,6 +114,7 @@ type dev struct {
 	nonce            [32]byte
 	blocks           [][]byte
 	fields           map[uint16][]byte
+	tail             []byte // behind the fields
 	fwid             []byte // of the certificate
 	flags            []byte // of a DiceTcbInfo
 	ica              *authority
@@ -236,6 +237,7 @@ func (d *dev) report() []byte {
 		opaque = binary.LittleEndian.AppendUint16(opaque, k)
 		opaque = append(binary.LittleEndian.AppendUint16(opaque, uint16(len(d.fields[k]))), d.fields[k]...)
 	}
+	opaque = append(opaque, d.tail...)
 	b = append(binary.LittleEndian.AppendUint16(b, uint16(len(opaque))), opaque...)
 	key := d.leaf.key
 	if d.key != nil {
