@@ -161,6 +161,16 @@ func TestQuotesTogether(t *testing.T) {
 	}
 }
 
+// TestMeasurements leaves out what nothing extended.
+func TestMeasurements(t *testing.T) {
+	b := bank(measure.SHA256)
+	b.Values[3], b.Values[17], b.Values[18] = make([]byte, 32), bytes.Repeat([]byte{0xff}, 32), make([]byte, 32)
+	m := b.Measurements()
+	if _, ok := m["pcr3"]; ok || m["pcr17"] != "" || m["pcr18"] == "" || len(m) != 22 || len(m["pcr23"]) != 64 {
+		t.Errorf("%v", m)
+	}
+}
+
 // TestExtendedOnce tells a PCR that holds one value from all others.
 func TestExtendedOnce(t *testing.T) {
 	value := measure.SHA256.Sum([]byte("agreement"))

@@ -74,11 +74,15 @@ func (all *Quoted) Best() Bank {
 	return all.Banks[len(all.Banks)-1]
 }
 
-// Measurements gives the values by name, "pcr0" to "pcr23", in lower-case hex.
+// Measurements gives the values by name, "pcr0" to "pcr23", in lower-case hex. PCRs that
+// nothing has extended are left out: they measure nothing. Only where none is [Bank.Missing]
+// does a name that isn't there say so.
 func (b Bank) Measurements() map[string]string {
 	m := make(map[string]string, len(b.Values))
 	for i, v := range b.Values {
-		m["pcr"+strconv.Itoa(i)] = hex.EncodeToString(v)
+		if !measure.Untouched(measure.PCRs, uint32(i), v) {
+			m["pcr"+strconv.Itoa(i)] = hex.EncodeToString(v)
+		}
 	}
 	return m
 }

@@ -1,0 +1,234 @@
+package tpm
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
+	"strongroom.dev/tpm2"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// InitDataPCR is the PCR that holds the init data of a room (spec/tpm.md): the operating
+// system's image extends it once, before anything else may.
+const InitDataPCR = 8
+
+// lastPCR is the last PCR that a quote must cover: one that is left out may hold anything.
+const lastPCR = 23
+
+// examination is one examination under way.
+type examination struct {
+	Verifier
+	*parts
+	now      time.Time
+	quoted   *tpm2.Quoted
+	who      origin
+	checks   []verdict.Check
+	warnings []string
+	claims   map[string]any
+}
+
+// origin is what is known of where the attestation key lives.
+type origin struct {
+	class    agreement.Class
+	root     wire.Hash
+	machine  string
+	make     string
+	trusts   []string
+	software string // what says that it is a software TPM
+}
+
+func invalid(id, expected, got, fix string) error {
+	return verdict.NotGenuine("tpm."+id, expected, verdict.Short(got), fix)
+}
+
+func (x *examination) pass(id, expected, got string) {
+	x.checks = append(x.checks, verdict.Check{ID: "tpm." + id, OK: true, Expected: expected, Got: verdict.Printable(got)})
+}
+
+func (x *examination) warn(id, expected, got string) {
+	x.pass(id, expected, got)
+	x.warnings = append(x.warnings, "tpm."+id)
+}
+
+func (x *examination) fail(id, expected, got, fix string) {
+	x.checks = append(x.checks, verdict.Check{ID: "tpm." + id, Expected: expected, Got: verdict.Printable(got), Fix: fix})
+}
+
+func (x *examination) examine() (attest.Finding, error) {
+	x.pass("form", "evidence of a TPM 2.0", x.form)
+	if x.key == nil && !x.findKey() {
+		return attest.Finding{Facts: attest.Facts{Platform: Name, Class: agreement.Software}, Checks: x.checks}, nil
+	}
+	for _, step := range []func() error{x.quote, x.attestationKey, x.identity, x.initialData, x.eventLog} {
+		if err := step(); err != nil {
+			return attest.Finding{}, err
+		}
+	}
+	x.nonce()
+	x.registers()
+	if x.hardware {
+		x.warn("hardware", "no other evidence inside", "a report of other hardware, which was not looked at")
+	}
+	return x.finding(), nil
+}
+
+// findKey looks for the key of a quote that names none among those that are pinned.
+func (x *examination) findKey() bool {
+	for i, spki := range x.pins {
+		if i == maxPins {
+			break
+		}
+		key, err := x509.ParsePKIXPublicKey(spki)
+		if err != nil {
+			continue
+		}
+		if _, err := tpm2.VerifyQuotes(x.quotes, key); err == nil {
+			x.key = key
+			return true
+		}
+	}
+	x.fail("identity", "an attestation key that is known", "a quote that names no key, by none of the keys at hand", "send the key with the quote, or give its public key with the endorsements")
+	return false
+}
+
+func (x *examination) quote() error {
+	const expected = "quotes signed by the attestation key, of exactly the values given"
+	q, err := tpm2.VerifyQuotes(x.quotes, x.key)
+	if err != nil {
+		return invalid("quote", expected, err.Error(), "take a new quote; one that was altered on its way cannot be mended")
+	}
+	x.quoted = q
+	x.pass("quote", expected, fmt.Sprintf("%d, with %s", len(x.quotes), tpm2.KeyText(x.key)))
+	for name, value := range q.Claims() {
+		x.claims[name] = value
+	}
+	return nil
+}
+
+// attestationKey checks that the key signs nothing but what its TPM made. Where only the bare
+// key is known, whoever vouches for it must have seen to that.
+func (x *examination) attestationKey() error {
+	const expected, fix = "a restricted signing key that can't leave its TPM", "make the attestation key from a template for such keys"
+	x.claims["ak"] = tpm2.KeyText(x.key)
+	if x.public == nil {
+		return nil
+	}
+	x.claims["ak_name"] = hex.EncodeToString(x.public.Name)
+	x.claims["ak_attributes"] = fmt.Sprintf("%08x", x.public.Attributes)
+	if lack := x.public.Lacks(); lack != "" {
+		x.fail("key", expected, lack, fix)
+	} else {
+		x.pass("key", expected, "it is")
+	}
+	return nil
+}
+
+// initialData checks that the evidence's init data is what the PCR holds.
+func (x *examination) initialData() error {
+	if len(x.initData) == 0 {
+		return nil
+	}
+	expected := fmt.Sprintf("PCR %d extended once, with the init data", InitDataPCR)
+	for _, b := range x.quoted.Banks {
+		if b.ExtendedOnce(InitDataPCR, x.initData) {
+			x.pass("init_data", expected, "it was ("+b.Bank.String()+")")
+			x.claims["init_data"] = hex.EncodeToString(x.initData)
+			return nil
+		}
+	}
+	return invalid("init_data", expected, fmt.Sprintf("init data of %d bytes that no quoted bank holds", len(x.initData)), "let the room's image extend the PCR once, as spec/tpm.md has it")
+}
+
+// nonce checks that the nonce can be one that a verifier chose. Whether it is that of this
+// very challenge is for the relying party.
+func (x *examination) nonce() {
+	expected := fmt.Sprintf("a nonce of at least %d bytes", tpm2.MinNonce)
+	const fix = "quote with the verifier's challenge as qualifying data"
+	switch n := x.quoted.Nonce; {
+	case len(n) == 0:
+		x.fail("nonce", expected, "none: the quote may be of any time", fix)
+	case len(n) < tpm2.MinNonce:
+		x.fail("nonce", expected, fmt.Sprintf("%d bytes, %d too few: it may be guessed or waited for", len(n), tpm2.MinNonce-len(n)), fix)
+	case len(bytes.TrimLeft(n, "\x00")) == 0:
+		x.fail("nonce", expected, "zeros: the quote may be of any time", fix)
+	default:
+		x.pass("nonce", expected, fmt.Sprintf("%d bytes", len(n)))
+	}
+	if !x.quoted.Attest.Safe {
+		x.warn("clock", "a clock that never went back", "one that may have, since the TPM was not shut down in order")
+	}
+}
+
+// registers checks that the quote covers every PCR, by a hash that can be relied on.
+func (x *examination) registers() {
+	expected := fmt.Sprintf("PCRs 0 to %d, by SHA-256 or better", lastPCR)
+	const fix = "quote all PCRs of the SHA-256 bank"
+	best := x.quoted.Best()
+	missing := best.Missing(lastPCR)
+	switch {
+	case best.Bank == 0:
+		x.fail("pcrs", expected, "by SHA-1 only", fix)
+	case len(missing) > 0:
+		x.fail("pcrs", expected, fmt.Sprintf("%s without PCRs %v, which may hold anything", best.Bank, missing), fix)
+	default:
+		x.pass("pcrs", expected, best.Bank.String())
+	}
+}
+
+// eventLog replays the log. What differs is no reason to doubt the quote: the log is wrong.
+func (x *examination) eventLog() error {
+	if len(x.log) == 0 {
+		return nil
+	}
+	const expected, fix = "an event log that leads to the quoted PCRs", "send the log of this very boot, whole, or none"
+	boot, err := x.quoted.Replay(x.log)
+	switch {
+	case errors.Is(err, tpm2.ErrNoBank):
+		x.fail("event_log", expected, err.Error(), fix)
+		return nil
+	case err != nil:
+		return invalid("event_log", expected, err.Error(), fix)
+	}
+	x.claims["event_log"] = boot.Claims()
+	if len(boot.Differ) > 0 || len(boot.Unquoted) > 0 || len(boot.Matched) == 0 {
+		x.fail("event_log", expected, boot.Text(), fix)
+		return nil
+	}
+	x.pass("event_log", expected, boot.Text())
+	return nil
+}
+
+func (x *examination) finding() attest.Finding {
+	x.claims["class"] = string(x.who.class)
+	x.claims["form"] = x.form
+	f := attest.Finding{Claims: x.claims, Checks: x.checks, Warnings: x.warnings}
+	f.Facts = attest.Facts{
+		Platform:     Name,
+		Class:        x.who.class,
+		Root:         x.who.root,
+		Machine:      x.who.machine,
+		Generation:   x.who.make,
+		ReportData:   x.quoted.Nonce,
+		InitData:     x.initData,
+		Measurements: x.quoted.Best().Measurements(),
+		Trusts:       x.who.trusts,
+	}
+	if len(x.initData) > 0 {
+		delete(f.Facts.Measurements, fmt.Sprintf("pcr%d", InitDataPCR)) // agreements can't hold a hash of themselves
+	}
+	return f
+}
+
+// fingerprintOf is the SHA-256 of a key's SubjectPublicKeyInfo.
+func fingerprintOf(key crypto.PublicKey) (wire.Hash, []byte, error) {
+	spki, err := x509.MarshalPKIXPublicKey(key)
+	return wire.HashOf(spki), spki, err
+}
