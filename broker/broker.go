@@ -147,6 +147,31 @@ type Broker struct {
 // if all of that agrees (R15). A broker that may not serve is opened too, locked: see
 // [Broker.Status].
 func Open(ctx context.Context, cfg Config) (*Broker, error) {
+	b, err := build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.start(ctx)
+}
+
+// Look gives a broker for looking at: [Broker.Status], [Broker.Why] and whatever else only
+// reads. It finds out whether it could serve as Open does, and finishes and keeps nothing:
+// State and Log need not be able to write.
+func Look(ctx context.Context, cfg Config) (*Broker, error) {
+	b, err := build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	found, err := b.keptLock()
+	if err == nil && found == nil {
+		found, err = b.examine(ctx)
+	}
+	b.lock.Store(found)
+	return b, err
+}
+
+// build gives a broker that has not looked at its log yet.
+func build(cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -158,7 +183,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b.logKey = b.current.Broker.LogKey
 	b.origin = originOf(b.logKey)
 	b.refusals.tokens = refusalBurst
-	return b, b.start(ctx)
+	return b, nil
 }
 
 func (c Config) validate() error {

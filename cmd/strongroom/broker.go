@@ -58,7 +58,7 @@ func (a *app) brokerStatus() *cobra.Command {
 		Example: "  strongroom broker status",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			admin, err := a.existingBroker(cmd.Context())
+			_, admin, running, err := a.lookAtBroker(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -67,7 +67,6 @@ func (a *app) brokerStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, running := admin.(*servingBroker)
 			view := struct {
 				broker.Status
 				Running bool `json:"running"`
@@ -86,7 +85,7 @@ name, with each clause that was looked at: what was expected and what was found.
 		Example: "  strongroom broker why 0f8e4c1d2b3a49586776859403122130",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			admin, err := a.existingBroker(cmd.Context())
+			_, admin, _, err := a.lookAtBroker(cmd.Context())
 			if err != nil {
 				return err
 			}

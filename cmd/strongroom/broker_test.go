@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/broker"
 	"strongroom.dev/ledger"
 	"strongroom.dev/wire"
@@ -224,4 +226,54 @@ func TestBrokerAsksForOfficersToo(t *testing.T) {
 	if code := answerOf(t, home, &s, "broker", "status"); code != 0 || s.Serving || s.Lock == nil || s.Lock.Kind != broker.LockUnreachable || s.Size != 0 {
 		t.Errorf("code %d, %+v", code, s)
 	}
+}
+
+// Looking at a broker that is not serving changes no file of it, and leaves none.
+func TestLookingAtAStoppedBroker(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	var ignored map[string]any
+	if code := answerOf(t, home, &ignored, "party", "init", "--name", "alpha", "--title", "Alpha", "--operator", "in house"); code != 0 {
+		t.Fatal(code)
+	}
+	startBrokerProcess(t, home).stop(t)
+	before := filesOf(t, home)
+	var status struct {
+		Running bool
+		Size    int64
+	}
+	if code := answerOf(t, home, &status, "broker", "status"); code != 0 || status.Running {
+		t.Errorf("exit code %d, %+v", code, status)
+	}
+	if code := answerOf(t, home, &ignored, "broker", "why", "nothing"); code != 2 {
+		t.Errorf("exit code %d", code)
+	}
+	if diff := cmp.Diff(before, filesOf(t, home)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// filesOf gives what stands in every file of a directory, and when it was last changed.
+func filesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		out[path] = info.ModTime().String()
+		if info.Mode().IsRegular() {
+			data, err := os.ReadFile(path)
+			out[path] += string(data)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -43,11 +43,10 @@ func Open(path string, wait time.Duration) (*Store, error) {
 	fresh := errors.Is(err, os.ErrNotExist)
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: max(wait, time.Millisecond)})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, &verdict.Error{Kind: verdict.Broken, Check: "broker.state", Expected: "the state's file to be free",
-			Got: "another process has " + path + " open", Fix: "is `strongroom broker serve` running? Stop it, or let it do the work", Err: err}
+		return nil, inUse(path, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the broker's state %s: %w", path, err)
+		return nil, unreadable(path, err)
 	}
 	s := &Store{db}
 	if err := s.prepare(); err != nil {
@@ -61,6 +60,54 @@ func Open(path string, wait time.Duration) (*Store, error) {
 	return s, nil
 }
 
+// OpenReadOnly opens the state at path for looking at: it writes nothing, and Update fails.
+// wait is as in [Open].
+func OpenReadOnly(path string, wait time.Duration) (*Store, error) {
+	db, err := bolt.Open(path, 0o400, &bolt.Options{ReadOnly: true, Timeout: max(wait, time.Millisecond)})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, inUse(path, err)
+	}
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	err = db.View(func(tx *bolt.Tx) error {
+		got := []byte(nil)
+		if b := tx.Bucket(layoutBucket); b != nil {
+			got = b.Get(layoutKey)
+		}
+		return sameLayout(got)
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Store{db}, nil
+}
+
+func inUse(path string, err error) error {
+	return &verdict.Error{Kind: verdict.Broken, Check: "broker.state", Expected: "the state's file to be free",
+		Got: "another process has " + path + " open", Fix: "is `strongroom broker serve` running? Stop it, or let it do the work", Err: err}
+}
+
+func unreadable(path string, err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	fix := "restore it from a copy; the broker then finds out whether it is the latest"
+	if errors.Is(err, os.ErrPermission) {
+		fix = "run this as the broker's own user: ls -l shows whose file it is"
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "broker.state", Expected: "the broker's state", Got: verdict.Short(err.Error()), Where: path, Fix: fix, Err: err}
+}
+
+func sameLayout(got []byte) error {
+	if string(got) == layout {
+		return nil
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "broker.state", Expected: "a state of layout " + layout,
+		Got: verdict.Short(string(got)), Fix: "use the version of strongroom that wrote it"}
+}
+
 // prepare makes the tables and checks the layout.
 func (s *Store) prepare() error {
 	return s.db.Update(func(tx *bolt.Tx) error {
@@ -68,14 +115,14 @@ func (s *Store) prepare() error {
 		if err != nil {
 			return err
 		}
-		switch got := b.Get(layoutKey); {
-		case got == nil:
-			if err := b.Put(layoutKey, []byte(layout)); err != nil {
-				return err
-			}
-		case string(got) != layout:
-			return &verdict.Error{Kind: verdict.Broken, Check: "broker.state", Expected: "a state of layout " + layout,
-				Got: verdict.Short(string(got)), Fix: "use the version of strongroom that wrote it"}
+		got := b.Get(layoutKey)
+		if got == nil {
+			err = b.Put(layoutKey, []byte(layout))
+		} else {
+			err = sameLayout(got)
+		}
+		if err != nil {
+			return err
 		}
 		for _, t := range broker.Tables() {
 			if _, err := tx.CreateBucketIfNotExists([]byte(t)); err != nil {
@@ -152,6 +199,9 @@ func (t tx) Delete(name broker.Table, key string) error {
 
 func (t tx) Scan(name broker.Table, from, to string, visit func(string, []byte) bool) error {
 	b, err := t.bucket(name)
+	if err != nil && t.bolt.DB().IsReadOnly() { // of an earlier version, which had no such table
+		return nil
+	}
 	if err != nil {
 		return err
 	}

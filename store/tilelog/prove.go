@@ -112,7 +112,25 @@ func Read(dir, verifier string) (*Snapshot, error) {
 	return &Snapshot{s.tree, verifier, last}, err
 }
 
-// Checkpoint gives the checkpoint published last.
+// ReadDurable is [Read] for whoever has the log's signing key: up to the last entry that is
+// durable, under the checkpoint that opening the log would sign. It writes nothing.
+func ReadDurable(dir string, signer *ledger.Signer) (*Snapshot, error) {
+	s, err := Read(dir, signer.Verifier())
+	if err != nil {
+		return nil, err
+	}
+	root, err := s.tree.root(s.tree.size())
+	if err != nil {
+		return nil, damaged(dir, err)
+	}
+	note, err := signer.SignCheckpoint(s.tree.size(), root)
+	if err == nil {
+		s.last, err = ledger.OpenCheckpoint(note, signer.Verifier())
+	}
+	return s, err
+}
+
+// Checkpoint gives the checkpoint that the snapshot is under.
 func (s *Snapshot) Checkpoint() ledger.Checkpoint { return s.last }
 
 // Entry gives the bytes of an entry under the checkpoint.
