@@ -15,7 +15,7 @@ func FuzzMessages(f *testing.F) {
 	r := w.newRoom(a, w.newRun(a))
 	r.granted(b)
 	live := must1(release.NewLiveRequest(r.signing, release.LiveRequest{Broker: "alpha-org", Agreement: a.Digest(), Run: r.run.Digest(), RunID: r.run.RunID,
-		ReleaseID: r.releaseID, Counter: 1, Nonce: wire.HashOf([]byte("n")), Commitment: commitment("x")}))
+		ReleaseID: r.releaseID, Counter: 1, AfterMS: w.now().UnixMilli(), Nonce: wire.HashOf([]byte("n")), Commitment: commitment("x")}))
 	f.Add(live)
 	f.Add([]byte(`{"agreement":"sha384:00","nonce":"","purpose":"release","version":"strongroom/release/v1"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -124,7 +124,7 @@ func (e *errand) advance(c *client.Broker) error {
 	if e.receipt == nil {
 		e.counter++
 		asked := release.LiveRequest{Version: release.Version, Broker: "alpha-org", Agreement: e.agreement.Digest(), Run: e.run.Digest(), RunID: e.run.RunID,
-			ReleaseID: e.releaseID, Counter: e.counter, Nonce: wire.HashOf([]byte(randomID())), Commitment: e.output}
+			ReleaseID: e.releaseID, Counter: e.counter, AfterMS: e.w.now().UnixMilli(), Nonce: wire.HashOf([]byte(randomID())), Commitment: e.output}
 		data, err := release.NewLiveRequest(e.signing, asked)
 		if err != nil {
 			return err

@@ -90,6 +90,10 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {
 			return err
 		}
+		if late := nowMS - asked.AfterMS - run.LeaseMS; late >= 0 {
+			return verdict.Refuse("lease", "a request of a room whose own lease lasts", fmt.Sprintf("one %d ms after it ended: the room last heard of this broker at %d", late, asked.AfterMS),
+				"the run is over: sign a new request; somebody held back what the room asked, or what it was answered")
+		}
 		if asked.Counter <= run.LiveCounter {
 			return verdict.Refuse("live.counter", fmt.Sprintf("a request with a counter above %d", run.LiveCounter), fmt.Sprint(asked.Counter),
 				"ask anew with a higher counter; an old request extends no lease")

@@ -98,6 +98,15 @@ func (h *history) step(words []string) string {
 		return event(h.broker.Deny(ctx, h.denialOf(args[0])))
 	case "lift":
 		return event(h.broker.Lift(ctx, h.denialOf(args[0])))
+	case "hold":
+		data, _ := h.rooms[args[0]].liveRequest(nil)
+		h.rooms[args[0]].held = append(h.rooms[args[0]].held, data)
+		return "ok"
+	case "send":
+		r := h.rooms[args[0]]
+		_, err := h.broker.Live(ctx, r.held[0])
+		r.held = r.held[1:]
+		return outcome(err)
 	case "replay":
 		_, err := h.broker.Live(ctx, h.rooms[args[0]].lastLive)
 		return outcome(err)

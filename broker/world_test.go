@@ -300,6 +300,8 @@ type room struct {
 	// counter and lastLive are those of the last live request.
 	counter  int64
 	lastLive []byte
+	heardMS  int64 // time in the last answer
+	held     [][]byte
 }
 
 func (w *world) newRoom(a *agreement.SignedAgreement, run *agreement.SignedRun) *room {
@@ -389,6 +391,7 @@ func (r *room) open(answer []byte) (release.Granted, error) {
 	if err != nil {
 		return g, err
 	}
+	r.heardMS = g.TimeMS
 	materials, err := g.Open(r.hpke, asked)
 	if err != nil {
 		return g, err
@@ -414,19 +417,30 @@ func (r *room) open(answer []byte) (release.Granted, error) {
 	return g, nil
 }
 
-// live asks whether the run may go on.
-func (r *room) live(b *broker.Broker, commitment *wire.Digest) (release.Live, error) {
+// liveRequest makes the question whether the run may go on.
+func (r *room) liveRequest(commitment *wire.Digest) ([]byte, release.LiveRequest) {
 	r.counter++
+	if r.heardMS == 0 {
+		r.heardMS = r.w.now().UnixMilli()
+	}
 	asked := release.LiveRequest{Version: release.Version, Broker: "alpha-org", Agreement: r.agreement.Digest(), Run: r.run.Digest(), RunID: r.run.RunID,
-		ReleaseID: r.releaseID, Counter: r.counter, Nonce: wire.HashOf([]byte(randomID())), Commitment: commitment}
+		ReleaseID: r.releaseID, Counter: r.counter, AfterMS: r.heardMS, Nonce: wire.HashOf([]byte(randomID())), Commitment: commitment}
 	data, err := release.NewLiveRequest(r.signing, asked)
 	must(r.w.t, err)
+	return data, asked
+}
+
+// live asks whether the run may go on.
+func (r *room) live(b *broker.Broker, commitment *wire.Digest) (release.Live, error) {
+	data, asked := r.liveRequest(commitment)
 	r.lastLive = data
 	answer, err := b.Live(ctx, data)
 	if err != nil {
 		return release.Live{}, err
 	}
-	return release.VerifyLive(answer, r.w.descriptors["alpha"].Broker.ReleaseKey, asked, r.agreement.LeaseMS)
+	l, err := release.VerifyLive(answer, r.w.descriptors["alpha"].Broker.ReleaseKey, asked, r.agreement.LeaseMS)
+	r.heardMS = max(r.heardMS, l.TimeMS)
+	return l, err
 }
 
 // granted asks and demands a good answer.

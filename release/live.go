@@ -53,6 +53,8 @@ func (r LiveRequest) check() error {
 		return fmt.Errorf("agreement, run or nonce is zero")
 	case r.Counter < 1 || r.Counter > wire.MaxInteger:
 		return fmt.Errorf("counter %d, expected 1 to 2^53-1", r.Counter)
+	case r.AfterMS < 1 || r.AfterMS > wire.MaxInteger:
+		return fmt.Errorf("after %d ms, expected 1 to 2^53-1", r.AfterMS)
 	case r.Commitment != nil && r.Commitment.IsZero():
 		return fmt.Errorf("commitment is zero")
 	}

@@ -149,7 +149,10 @@ type LiveRequest struct {
 	ReleaseID string      `json:"release_id"`
 	// Counter is above that of every live request the room has made of this broker, so that
 	// nobody can keep a lease alive with an old one; the first is at least 1.
-	Counter int64     `json:"counter"`
+	Counter int64 `json:"counter"`
+	// AfterMS is the time in the last answer the room has of this broker, grant or live. A host
+	// that hoards requests gets no further with them than the room itself: a lease from there.
+	AfterMS int64     `json:"after_ms"`
 	Nonce   wire.Hash `json:"nonce"`
 	// Commitment is to the plaintext of the output; zero while the run goes on (R14).
 	Commitment *wire.Digest `json:"commitment,omitempty"`

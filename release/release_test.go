@@ -309,7 +309,7 @@ func receipt() ledger.Receipt {
 }
 
 func live() release.LiveRequest {
-	return release.LiveRequest{Version: release.Version, Broker: "alpha", Agreement: wire.DigestOf([]byte("a")), Run: wire.DigestOf([]byte("r")), RunID: runID, ReleaseID: releaseID, Counter: 1, Nonce: wire.HashOf([]byte("n"))}
+	return release.LiveRequest{Version: release.Version, Broker: "alpha", Agreement: wire.DigestOf([]byte("a")), Run: wire.DigestOf([]byte("r")), RunID: runID, ReleaseID: releaseID, Counter: 1, AfterMS: now.UnixMilli() - 1000, Nonce: wire.HashOf([]byte("n"))}
 }
 
 func TestLive(t *testing.T) {
@@ -385,6 +385,8 @@ func TestLiveRefused(t *testing.T) {
 		"nonce":      func(r *release.LiveRequest) { r.Nonce = wire.Hash{} },
 		"run id":     func(r *release.LiveRequest) { r.RunID = "x" },
 		"release id": func(r *release.LiveRequest) { r.ReleaseID = "" },
+		"no after":   func(r *release.LiveRequest) { r.AfterMS = 0 },
+		"after":      func(r *release.LiveRequest) { r.AfterMS = wire.MaxInteger + 1 },
 		"no counter": func(r *release.LiveRequest) { r.Counter = 0 },
 		"counter":    func(r *release.LiveRequest) { r.Counter = wire.MaxInteger + 1 },
 		"commitment": func(r *release.LiveRequest) { r.Commitment = &wire.Digest{} },

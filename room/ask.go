@@ -277,6 +277,7 @@ func (r *run) releaseOf(ctx context.Context, o *owner, peers []release.PeerCheck
 		return err
 	}
 	r.clock.heard(o.granted.TimeMS)
+	o.heard(o.granted.TimeMS)
 	if err := r.begin(ctx, o, sent); err != nil {
 		return err
 	}
@@ -395,7 +396,7 @@ func (r *run) renew(ctx context.Context, o *owner) {
 // this output may leave, and extends the lease by its answer.
 func (r *run) liveOf(ctx context.Context, o *owner, commitment *wire.Digest) (release.Live, []byte, error) {
 	asked := release.LiveRequest{Version: release.Version, Broker: o.party.Name, Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID,
-		ReleaseID: o.releaseID, Counter: o.lives.Add(1), Nonce: newNonce(), Commitment: commitment}
+		ReleaseID: o.releaseID, Counter: o.lives.Add(1), AfterMS: o.answered.Load(), Nonce: newNonce(), Commitment: commitment}
 	message, err := release.NewLiveRequest(r.signing, asked)
 	if err != nil {
 		return release.Live{}, nil, err
@@ -416,6 +417,7 @@ func (r *run) liveOf(ctx context.Context, o *owner, commitment *wire.Digest) (re
 		return release.Live{}, nil, err
 	}
 	r.clock.heard(live.TimeMS)
+	o.heard(live.TimeMS)
 	r.leases.extend(o.id, sent, time.Duration(live.LeaseEndMS-live.TimeMS)*time.Millisecond)
 	return live, data, nil
 }

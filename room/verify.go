@@ -71,6 +71,7 @@ type owner struct {
 	asked      release.Asked
 	releaseID  string
 	lives      atomic.Int64 // counter of the last live request made
+	answered   atomic.Int64 // time in the latest answer: its grant's, then that of a live
 	granted    release.Granted
 	grant      []byte      // signed document
 	live       []byte      // signed document: the last word, about the output
@@ -79,6 +80,12 @@ type owner struct {
 
 // stream is how the host is asked for the owner's broker: by the name in its descriptor.
 func (o *owner) stream() string { return "broker/" + string(o.party.Name) }
+
+// heard keeps the time in an answer, the latest of two that were under way at once.
+func (o *owner) heard(timeMS int64) {
+	for last := o.answered.Load(); timeMS > last && !o.answered.CompareAndSwap(last, timeMS); last = o.answered.Load() {
+	}
+}
 
 // run goes through the stages; each needs the ones before.
 func (r *run) run(ctx context.Context, start Start) error {
