@@ -31,6 +31,7 @@
 //	release           a grant becomes a file key sealed to the room
 //	channel           the room's one byte stream
 //	ear               attestation results as signed tokens
+//	endorse/fetch     vendors' services, and a cache of what they say
 //	broker            a party's key service: decide, record, release
 //	sandbox           what a program in a room may not do
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine

@@ -87,7 +87,7 @@ type Policy struct {
 }
 
 func format() plainyaml.Format {
-	return plainyaml.Format{Check: "appraisal.policy", What: "an appraisal policy", Start: "docs/appraisal.md shows one to start from"}
+	return plainyaml.Format{Check: "appraisal.policy", What: "an appraisal policy", Start: "docs/verifying.md shows one to start from"}
 }
 
 // Parse reads a policy from YAML and checks it, its expressions included. Errors are of kind

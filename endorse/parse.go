@@ -131,6 +131,10 @@ func (p *parser) one(der []byte) bool {
 		p.add(X509CRL, der)
 		return true
 	}
+	if _, err := x509.ParseCertificateRequest(der); err == nil {
+		p.add(X509Request, der)
+		return true
+	}
 	if isOCSP(der) {
 		p.add(OCSPResponse, der)
 		return true

@@ -264,8 +264,8 @@ func TestSources(t *testing.T) {
 		want   []string
 	}{
 		{w.report(2, 0x19, 1, nil), nil},
-		{w.report(3, 0x19, 0xa0, nil), []string{"https://kdsintf.amd.com/vcek/v1/Genoa/c8c7c6", "?blSPL=04&snpSPL=20&teeSPL=01&ucodeSPL=100"}},
-		{w.report(3, 0x1a, 2, nil), []string{"https://kdsintf.amd.com/vcek/v1/Turin/c8c7c6c5c4c3c2c1?blSPL=04&fmcSPL=09&snpSPL=20&teeSPL=01&ucodeSPL=100"}},
+		{w.report(3, 0x19, 0xa0, nil), []string{"https://kdsintf.amd.com/vcek/v1/Genoa/c8c7c6", "?blSPL=04&teeSPL=01&snpSPL=20&ucodeSPL=100"}},
+		{w.report(3, 0x1a, 2, nil), []string{"https://kdsintf.amd.com/vcek/v1/Turin/c8c7c6c5c4c3c2c1?fmcSPL=09&blSPL=04&teeSPL=01&snpSPL=20&ucodeSPL=100"}},
 		{w.report(3, 0x19, 1, func(b []byte) { b[0x48] = 4 }), []string{"https://kdsintf.amd.com/vlek/v1/Milan/cert_chain"}},
 	} {
 		r, err := sevsnp.ParseReport(c.report)

@@ -2,7 +2,6 @@ package sevsnp
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 )
 
@@ -157,8 +156,8 @@ func (x *examination) claimNumber(name string, n node) {
 // chain above it and of the CRL, in this order; nothing where the report does not say of
 // which product it is (version 2). A VLEK's certificate comes from the cloud.
 func (r *Report) Sources() []string {
-	p := productOf(r.Family, r.Model)
-	if r.Version < 3 || p == "" {
+	p := r.Product()
+	if p == "" {
 		return nil
 	}
 	if r.Flags.Key() == VLEK {
@@ -166,13 +165,5 @@ func (r *Report) Sources() []string {
 		return []string{base + "/cert_chain", base + "/crl"}
 	}
 	base := "https://kdsintf.amd.com/vcek/v1/" + string(p)
-	chip := r.ChipID[:]
-	if p == Turin {
-		chip = chip[:8]
-	}
-	q := url.Values{}
-	for _, c := range p.components() {
-		q.Set(c.kds, fmt.Sprintf("%02d", r.ReportedTCB[c.at]))
-	}
-	return []string{base + "/" + hexText(chip) + "?" + q.Encode(), base + "/cert_chain", base + "/crl"}
+	return []string{base + "/" + hexText(p.ChipID(r)) + "?" + p.KeyQuery(r.ReportedTCB), base + "/cert_chain", base + "/crl"}
 }

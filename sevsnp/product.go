@@ -31,6 +31,33 @@ func productOf(family, model byte) Product {
 	return ""
 }
 
+// Product gives the product of the processor that the report names, "" for one that this
+// package does not know, and for reports before version 3, which name none.
+func (r *Report) Product() Product {
+	if r.Version < 3 {
+		return ""
+	}
+	return productOf(r.Family, r.Model)
+}
+
+// KeyQuery gives the query with which AMD's key server is asked for a chip's certificate at a
+// TCB (AMD 57230, section 4.1): "blSPL=03&teeSPL=00&...".
+func (p Product) KeyQuery(t TCB) string {
+	var parts []string
+	for _, c := range p.components() {
+		parts = append(parts, fmt.Sprintf("%s=%02d", c.kds, t[c.at]))
+	}
+	return strings.Join(parts, "&")
+}
+
+// ChipID gives the part of a report's chip id that is in use: 8 bytes on Turin, else 64.
+func (p Product) ChipID(r *Report) []byte {
+	if p == Turin {
+		return r.ChipID[:8]
+	}
+	return r.ChipID[:]
+}
+
 // contradicts reports whether a product name in a certificate, such as "Milan-B0", is of
 // another product than p.
 func (p Product) contradicts(name string) bool {

@@ -41,7 +41,10 @@ func vectors(t *testing.T) string {
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "vectors")
 	}
-	dir = filepath.Join(dir, "attestation")
+	dir, err := filepath.Abs(filepath.Join(dir, "attestation"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := os.Stat(dir); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("no vectors: %v", err)

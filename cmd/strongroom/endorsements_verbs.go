@@ -1,0 +1,460 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/dcap"
+	"strongroom.dev/endorse"
+	"strongroom.dev/endorse/fetch"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/server"
+	"strongroom.dev/sevsnp"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+func (a *app) endorsementsCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "endorsements",
+		Short: "What vendors sign about their hardware: fetch, pack, look, serve",
+		Long: `Verifying evidence takes certificates, revocation lists and TCB information that vendors
+sign. "fetch" gets what given evidence needs; "pack" makes one signed, dated file of it that
+works without a network; "serve" is a cache for many verifiers, in the shape of the vendors'
+own services.`,
+	}, a.endorsementsFetch(), a.endorsementsPack(), a.endorsementsShow(), a.endorsementsCheck(), a.endorsementsServe())
+}
+
+// vendorFlags let a mirror stand for each vendor's service.
+type vendorFlags struct{ fetch.Vendors }
+
+func (f *vendorFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.AMD, "amd", "", "address of AMD's key server, or of a mirror (default: AMD's own)")
+	flags.StringVar(&f.Intel, "intel", "", "address of Intel's PCS, or of a mirror")
+	flags.StringVar(&f.IntelCertificates, "intel-certificates", "", "address of Intel's root CRL, or of a mirror")
+	flags.StringVar(&f.NVIDIA, "nvidia", "", "address of NVIDIA's RIM service, or of a mirror")
+}
+
+func (a *app) endorsementsFetch() *cobra.Command {
+	var vendors vendorFlags
+	var dir, product string
+	var dry bool
+	cmd := &cobra.Command{
+		Use:   "fetch EVIDENCE... -o DIR",
+		Short: "Get what given evidence needs from its vendors",
+		Long: `Finds out which certificates, CRLs and TCB information the evidence needs, and gets them into
+a directory that verify takes as --endorsements. What is there and current is not asked for
+again, so an interrupted call goes on where it stopped. AMD's server answers about once in
+ten seconds; the call waits as it asks.`,
+		Example: `  strongroom endorsements fetch report.bin -o endorsements/
+  strongroom endorsements fetch *.quote -o endorsements/ --intel https://pccs.example:8081
+  strongroom endorsements fetch report.bin -o endorsements/ --dry-run`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			docs, err := a.needed(args, product)
+			if err != nil {
+				return err
+			}
+			if dry {
+				return a.print(map[string]any{"documents": docs}, func(w io.Writer) {
+					for _, d := range docs {
+						fmt.Fprintln(w, d.Name())
+					}
+				})
+			}
+			return a.fetchAll(ctx, fetch.Config{Dir: dir, Vendors: vendors.Vendors, Now: a.now}, docs)
+		},
+	}
+	cmd.Flags().StringVarP(&dir, "out", "o", "", "`DIR` to keep the documents in; made if absent")
+	cmd.Flags().StringVar(&product, "product", "", "Milan, Genoa or Turin, for AMD reports of version 2, which don't say")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be asked for")
+	vendors.add(cmd)
+	mustHave(cmd, "out")
+	return cmd
+}
+
+// needed lists the documents that the evidence needs, each once.
+func (a *app) needed(files []string, product string) ([]fetch.Document, error) {
+	if product != "" && !slices.Contains([]string{"Milan", "Genoa", "Turin"}, product) {
+		return nil, verdict.Misuse("--product", "Milan, Genoa or Turin", verdict.Short(product), "correct it")
+	}
+	var docs []fetch.Document
+	for _, file := range files {
+		data, err := a.readEvidence(file)
+		if err != nil {
+			return nil, err
+		}
+		more, err := neededFor(data, product)
+		if err != nil {
+			return nil, inFile(file, err)
+		}
+		for _, d := range more {
+			if !slices.Contains(docs, d) {
+				docs = append(docs, d)
+			}
+		}
+	}
+	return docs, nil
+}
+
+func neededFor(data []byte, product string) ([]fetch.Document, error) {
+	if e, err := sevsnp.Open(data); err == nil {
+		r, err := sevsnp.ParseReport(e.Report)
+		if err != nil {
+			return nil, err
+		}
+		if r.Product() == "" && product != "" {
+			return fetch.AMDDocuments(r, sevsnp.Product(product)), nil
+		}
+		return fetch.ForReport(r)
+	}
+	if e, err := dcap.Open(data); err == nil {
+		q, err := dcap.ParseQuote(e.Quote)
+		if err != nil {
+			return nil, err
+		}
+		return neededForQuote(q)
+	}
+	return nil, verdict.NotGenuine("evidence.form", "an AMD report or an Intel quote", "another form", "name the evidence itself; other platforms carry all they need, or take files that you have")
+}
+
+func neededForQuote(q *dcap.Quote) ([]fetch.Document, error) {
+	for _, it := range endorse.Parse("quote", q.Chain) {
+		c, err := x509.ParseCertificate(it.Data)
+		if err != nil {
+			continue
+		}
+		if pck, err := dcap.ParsePCK(c); err == nil {
+			tee := dcap.TDX
+			if q.Enclave != nil {
+				tee = dcap.SGX
+			}
+			return fetch.ForQuote(tee, pck), nil
+		}
+	}
+	return nil, verdict.NotGenuine("evidence.chain", "a quote with its PCK certificate", "none in it", "ask the attester for certification data of type 5")
+}
+
+// fetchAll gets every document, waiting where a vendor asks for patience.
+func (a *app) fetchAll(ctx context.Context, cfg fetch.Config, docs []fetch.Document) error {
+	cache, err := fetch.Open(cfg)
+	if err != nil {
+		return err
+	}
+	for i, d := range docs {
+		a.say("%d of %d: %s", i+1, len(docs), d.Name())
+		if err := a.patiently(ctx, cache, d); err != nil {
+			return err
+		}
+	}
+	return a.print(map[string]any{"dir": cfg.Dir, "documents": docs}, func(w io.Writer) {
+		fmt.Fprintf(w, "%d documents in %s\n", len(docs), cfg.Dir)
+	})
+}
+
+func (a *app) patiently(ctx context.Context, cache *fetch.Cache, d fetch.Document) error {
+	for try := 0; ; try++ {
+		_, err := cache.Get(ctx, d)
+		wait, ok := fetch.Wait(err)
+		if !ok || try == 10 {
+			return err
+		}
+		a.say("  waiting %s, as %s asks", wait.Round(time.Second), d.Vendor)
+		select {
+		case <-ctx.Done():
+			return verdict.Refuse("endorsements.fetch", "all documents", "interrupted", "the same call goes on where this one stopped")
+		case <-time.After(wait + time.Second):
+		}
+	}
+}
+
+func (a *app) endorsementsPack() *cobra.Command {
+	var from endorsementFlags
+	var out, key string
+	var days int
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "pack PATH... -o BUNDLE --key KEY",
+		Short: "Make one signed, dated file that works without a network",
+		Long: `Puts all endorsements in files and directories into one bundle, signed with a key that
+"keygen --purpose signing" made. Verifiers take it with --endorsements BUNDLE and
+--endorsements-key, the public half. What is outdated already is refused.`,
+		Example: `  strongroom keygen --purpose signing -o packer.key
+  strongroom endorsements pack endorsements/ -o endorsements.bundle --key packer.key --days 30`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			from.paths = args
+			return a.packEndorsements(from, out, key, days, force)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&out, "out", "o", "", "`FILE` to write")
+	flags.StringVar(&key, "key", "", "`FILE` of the signing key")
+	flags.IntVar(&days, "days", 30, "days until the bundle is not to be used any more")
+	flags.BoolVar(&force, "force", false, "replace the file")
+	flags.StringArrayVar(&from.keys, "endorsements-key", nil, "key that may have signed bundles among PATH")
+	mustHave(cmd, "out", "key")
+	return cmd
+}
+
+func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days int, force bool) error {
+	if days < 1 || days > int(endorse.MaxLife/(24*time.Hour)) {
+		return verdict.Misuse("--days", fmt.Sprintf("1 to %d", endorse.MaxLife/(24*time.Hour)), fmt.Sprint(days), "correct it")
+	}
+	if err := a.noStdoutWithJSON(out); err != nil {
+		return err
+	}
+	now := a.now()
+	set, err := a.endorsementSet(from, now)
+	if err != nil {
+		return err
+	}
+	if set.Len() == 0 {
+		return verdict.Misuse("endorsements", "something to pack", "nothing that strongroom recognises", "name other paths")
+	}
+	for _, it := range set.Items() {
+		if d := it.Dates(); it.Kind != endorse.X509Certificate && !d.Current(now) {
+			return verdict.Refuse("endorsements.dates", it.Name+" current now", fmt.Sprintf("one for %s to %s", wire.At(d.Issued), wire.At(d.Until)), "fetch it anew, or leave it out")
+		}
+	}
+	signer, err := home.LoadSigningKey(keyFile)
+	if err != nil {
+		return err
+	}
+	doc, err := endorse.Bundle{Created: wire.At(now), Expires: wire.At(now.AddDate(0, 0, days)), Items: set.Items()}.Document()
+	if err != nil {
+		return verdict.Misuse("endorsements", "endorsements that fit in a bundle", verdict.Short(err.Error()), "pack fewer")
+	}
+	if err := doc.Sign(signer); err != nil {
+		return err
+	}
+	data, err := doc.Encode()
+	if err != nil {
+		return verdict.Misuse("endorsements", "endorsements that fit in a bundle", verdict.Short(err.Error()), "pack fewer")
+	}
+	if err := a.saveFile(out, data, 0o644, force); err != nil || out == "-" {
+		return err
+	}
+	return a.print(map[string]any{"file": out, "items": set.Len(), "key": signer.Public()}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %d endorsements, signed by %s\n", out, set.Len(), signer.Public())
+	})
+}
+
+// shownItem is one endorsement for people and programs.
+type shownItem struct {
+	Kind    endorse.Kind `json:"kind"`
+	Name    string       `json:"name"`
+	Subject string       `json:"subject,omitempty"`
+	Issued  string       `json:"issued,omitempty"`
+	Until   string       `json:"until,omitempty"`
+	Number  string       `json:"number,omitempty"`
+	Current bool         `json:"current"`
+	Bytes   int          `json:"bytes"`
+}
+
+func showItem(it endorse.Item, now time.Time) shownItem {
+	d := it.Dates()
+	s := shownItem{Kind: it.Kind, Name: it.Name, Current: d.Current(now), Bytes: len(it.Data)}
+	if !d.Issued.IsZero() {
+		s.Issued = wire.At(d.Issued).String()
+	}
+	if !d.Until.IsZero() {
+		s.Until = wire.At(d.Until).String()
+	}
+	if d.Number != nil {
+		s.Number = d.Number.String()
+	}
+	switch it.Kind {
+	case endorse.X509Certificate:
+		if c, err := x509.ParseCertificate(it.Data); err == nil {
+			s.Subject = c.Subject.CommonName
+		}
+	case endorse.X509CRL:
+		if l, err := x509.ParseRevocationList(it.Data); err == nil {
+			s.Subject = l.Issuer.CommonName
+		}
+	}
+	return s
+}
+
+func (a *app) endorsementsShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show PATH...",
+		Short: "List endorsements with their dates, verifying nothing",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var items []endorse.Item
+			for _, path := range args {
+				more, err := a.lookAt(path)
+				if err != nil {
+					return err
+				}
+				items = append(items, more...)
+			}
+			return a.printItems(items, a.now(), nil)
+		},
+	}
+}
+
+// lookAt reads a path for showing: bundles are opened without a key.
+func (a *app) lookAt(path string) ([]endorse.Item, error) {
+	if !isDirectory(path) {
+		data, err := a.readLarge(path, "endorsements", endorse.MaxFile)
+		if err != nil {
+			return nil, err
+		}
+		if isBundle(data) {
+			b, _, err := endorse.Show(data)
+			return b.Items, inFile(path, err)
+		}
+	}
+	set, err := a.endorsementSet(endorsementFlags{paths: []string{path}}, a.now())
+	return set.Items(), err
+}
+
+func (a *app) printItems(items []endorse.Item, now time.Time, problems []string) error {
+	shown := make([]shownItem, len(items))
+	for i, it := range items {
+		shown[i] = showItem(it, now)
+	}
+	value := map[string]any{"items": shown, "at": wire.At(now)}
+	if problems != nil {
+		value["problems"] = problems
+	}
+	return a.print(value, func(w io.Writer) {
+		for _, s := range shown {
+			mark := "  "
+			if !s.Current {
+				mark = "! "
+			}
+			fmt.Fprintf(w, "%s%-20s %-28s %s to %s  %s\n", mark, s.Kind, verdict.Short(s.Subject+unlessEmpty(s.Number, " number ")), or(s.Issued, "undated"), or(s.Until, "open"), verdict.Printable(s.Name))
+		}
+		for _, p := range problems {
+			fmt.Fprintln(w, verdict.Printable(p))
+		}
+	})
+}
+
+func unlessEmpty(s, before string) string {
+	if s == "" {
+		return ""
+	}
+	return before + s
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func (a *app) endorsementsCheck() *cobra.Command {
+	var f endorsementFlags
+	var at string
+	var within int
+	cmd := &cobra.Command{
+		Use:   "check PATH...",
+		Short: "Check that endorsements are current, and bundles signed",
+		Long: `Checks dates, and the signatures of bundles. Vendors' own signatures are checked where they
+are used, by verify. Exits 3 if something is outdated, or will be within --within days.`,
+		Example: `  strongroom endorsements check endorsements.bundle --endorsements-key packer.pub --within 7`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			now := a.now()
+			if at != "" {
+				var err error
+				if now, err = timeFlag("--at", at); err != nil {
+					return err
+				}
+			}
+			if within < 0 {
+				return verdict.Misuse("--within", "days, 0 or more", fmt.Sprint(within), "correct it")
+			}
+			f.paths = args
+			set, err := a.endorsementSet(f, now)
+			if err != nil {
+				return err
+			}
+			problems := outdated(set.Items(), now, now.AddDate(0, 0, within))
+			if err := a.printItems(set.Items(), now, problems); err != nil || len(problems) == 0 {
+				return err
+			}
+			a.printed = true
+			return verdict.Refuse("endorsements.dates", "endorsements that are current", problems[0], "strongroom endorsements fetch gets new ones")
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "check as of this time (default: now)")
+	cmd.Flags().IntVar(&within, "within", 0, "also refuse what ends within so many days")
+	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may have signed bundles: its text, or its file (repeatable)")
+	return cmd
+}
+
+func outdated(items []endorse.Item, now, later time.Time) []string {
+	problems := []string{}
+	for _, it := range items {
+		d := it.Dates()
+		switch {
+		case !d.Current(now):
+			problems = append(problems, fmt.Sprintf("%s %s is for %s to %s", it.Kind, it.Name, wire.At(d.Issued), wire.At(d.Until)))
+		case !d.Current(later):
+			problems = append(problems, fmt.Sprintf("%s %s ends %s", it.Kind, it.Name, wire.At(d.Until)))
+		}
+	}
+	return problems
+}
+
+func (a *app) endorsementsServe() *cobra.Command {
+	var vendors vendorFlags
+	var dir, listen string
+	cmd := &cobra.Command{
+		Use:   "serve --dir DIR",
+		Short: "Serve a cache of vendors' documents, in the shape of their services",
+		Long: `Serves what AMD's KDS, Intel's PCS and NVIDIA's RIM service serve, under the same paths, from
+a directory, asking the vendors only for what is missing or old: once for all who wait, and
+no faster than they allow. It never serves what is outside its dates, and never an older
+version than it has had. Point verifiers at it with --amd, --intel and --nvidia.`,
+		Example: `  strongroom endorsements serve --dir cache --listen 127.0.0.1:7700
+  strongroom endorsements fetch quote.bin -o e/ --intel http://127.0.0.1:7700 --intel-certificates http://127.0.0.1:7700`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			listener, err := net.Listen("tcp", listen)
+			if err != nil {
+				return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+			}
+			defer listener.Close()
+			cache, err := fetch.Open(fetch.Config{Dir: filepath.Clean(dir), Vendors: vendors.Vendors, Now: a.now})
+			if err != nil {
+				return err
+			}
+			if err := a.print(map[string]any{"address": listener.Addr().String(), "dir": dir}, func(w io.Writer) {
+				fmt.Fprintf(w, "Serving endorsements from %s on http://%s\n", dir, listener.Addr())
+			}); err != nil {
+				return err
+			}
+			logger := slog.New(slog.NewTextHandler(a.err, nil))
+			return server.Serve(ctx, listener, server.Endorsements(cache, logger), logger)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "`DIR` to keep documents in; made if absent")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7700", "`HOST:PORT` to listen on; port 0 chooses one")
+	vendors.add(cmd)
+	mustHave(cmd, "dir")
+	return cmd
+}

@@ -1,0 +1,177 @@
+// Package fetch gets endorsements from vendors' services: AMD's key server (KDS), Intel's
+// provisioning certification service (PCS), NVIDIA's RIM service; and keeps them in a [Cache].
+//
+// It asks for nothing but documents of known shape ([Document]), once for all who wait, and
+// not faster than a vendor allows. It never hands out what is outside its dates, and never
+// goes back to an older version than it has had. It verifies no signatures: whoever uses an
+// endorsement does.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"strongroom.dev/endorse"
+	"strongroom.dev/verdict"
+)
+
+// Vendors says where vendors' services are, and how to reach them. Empty addresses are the
+// vendors' own; another one is a mirror of the same shape, such as an own cache.
+type Vendors struct {
+	AMD, Intel, IntelCertificates, NVIDIA string
+	// Client is used for all requests; nil is one with [Patience] as its limit.
+	Client *http.Client
+}
+
+// The vendors' own services.
+const (
+	amdKDS            = "https://kdsintf.amd.com"
+	intelPCS          = "https://api.trustedservices.intel.com"
+	intelCertificates = "https://certificates.trustedservices.intel.com"
+	nvidiaRIM         = "https://rim.attestation.nvidia.com"
+)
+
+// Answer is a document as its vendor served it.
+type Answer struct {
+	Document Document
+	Body     []byte
+	// Chain is the certificate chain that Intel sends in a header, in PEM.
+	Chain   string
+	Fetched time.Time
+}
+
+// Items gives the endorsements in the answer.
+func (a Answer) Items() []endorse.Item {
+	items := endorse.Parse(a.Document.Name(), a.Body)
+	if a.Chain != "" {
+		items = append(items, endorse.Parse(a.Document.Name()+" chain", []byte(a.Chain))...)
+	}
+	return items
+}
+
+// dates gives the dates that matter: of the document itself, not of the chain beside it.
+func (a Answer) dates() (endorse.Dates, bool) {
+	items := endorse.Parse(a.Document.Name(), a.Body)
+	if len(items) == 0 {
+		return endorse.Dates{}, false
+	}
+	first := items[0].Dates()
+	for _, it := range items[1:] { // a chain is current while all of it is
+		if d := it.Dates(); !d.Until.IsZero() && (first.Until.IsZero() || d.Until.Before(first.Until)) {
+			first.Until = d.Until
+		}
+	}
+	return first, true
+}
+
+// errWait is a vendor's word that one asks too often.
+type errWait struct{ after time.Duration }
+
+func (e errWait) Error() string { return "the vendor asks for patience: " + e.after.String() }
+
+// Wait gives how long to wait before asking again, if that is all that an error says.
+func Wait(err error) (time.Duration, bool) {
+	var wait errWait
+	ok := errors.As(err, &wait)
+	return wait.after, ok
+}
+
+// Get asks the vendor, once. Errors are of kind Refused for a document that the vendor does
+// not have, else Broken.
+func (v Vendors) Get(ctx context.Context, d Document, now time.Time) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	address := v.address(d)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return Answer{}, unreachable(d, address, err)
+	}
+	req.Header.Set("User-Agent", "strongroom")
+	client := v.Client
+	if client == nil {
+		client = &http.Client{Timeout: Patience}
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Answer{}, unreachable(d, address, err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable:
+		return Answer{}, errWait{retryAfter(resp.Header.Get("Retry-After"))}
+	case resp.StatusCode >= 400 && resp.StatusCode < 500:
+		return Answer{}, verdict.Refuse("endorsements.fetch", d.Name(), fmt.Sprintf("status %d from %s: it has no such document", resp.StatusCode, host(address)), "check that the evidence is of a machine that its vendor knows")
+	case resp.StatusCode != http.StatusOK:
+		return Answer{}, unreachable(d, address, fmt.Errorf("status %d", resp.StatusCode))
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
+	if err != nil {
+		return Answer{}, unreachable(d, address, err)
+	}
+	if len(body) > MaxAnswer {
+		return Answer{}, unreachable(d, address, fmt.Errorf("more than %d bytes", MaxAnswer))
+	}
+	return Answer{Document: d, Body: body, Chain: chainHeader(d, resp.Header), Fetched: now}, nil
+}
+
+// chainHeader gives the chain that signs Intel's document, which it sends percent-encoded
+// (Intel PCS API version 4).
+func chainHeader(d Document, h http.Header) string {
+	name := d.ChainHeader()
+	if name == "" {
+		return ""
+	}
+	text, err := url.QueryUnescape(strings.ReplaceAll(h.Get(name), "+", "%2B"))
+	if err != nil || len(text) > MaxChain {
+		return ""
+	}
+	return text
+}
+
+func (v Vendors) address(d Document) string {
+	base, own := "", ""
+	switch d.Vendor {
+	case AMD:
+		base, own = v.AMD, amdKDS
+	case Intel:
+		base, own = v.Intel, intelPCS
+	case IntelRoot:
+		base, own = v.IntelCertificates, intelCertificates
+	case NVIDIA:
+		base, own = v.NVIDIA, nvidiaRIM
+	}
+	if base == "" {
+		base = own
+	}
+	return strings.TrimSuffix(base, "/") + d.Path
+}
+
+func unreachable(d Document, address string, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.fetch", Expected: d.Name(), Got: host(address) + ": " + verdict.Short(err.Error()), Fix: "try again later, or from a machine with a network, and carry them over as a bundle", Err: err}
+}
+
+func host(address string) string {
+	if u, err := url.Parse(address); err == nil {
+		return u.Host
+	}
+	return address
+}
+
+// retryAfter reads the header's seconds; a date, or nothing, counts as ten seconds, AMD's pace.
+func retryAfter(text string) time.Duration {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 3600 {
+		return time.Duration(n) * time.Second
+	}
+	return 10 * time.Second
+}
