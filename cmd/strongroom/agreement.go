@@ -217,7 +217,7 @@ func (a *app) agreementShow() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "write the signed agreement to FILE (- for standard output)")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write the signed agreement to `FILE` (- for standard output)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
 	return cmd
 }

@@ -73,12 +73,12 @@ check" refuses it by line until you do.`,
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "the agreement's id, the same in every version")
 	f.StringVar(&title, "title", "", "what people call it")
-	f.StringArrayVar(&names, "party", nil, "party of your address book, or yourself, in order; the last one asks (repeat)")
-	f.StringArrayVar(&ledgers, "ledger", nil, "verifier key of a shared ledger that witnesses every run (repeat)")
+	f.StringArrayVar(&names, "party", nil, "`PARTY` of your address book, or yourself, in order; the last one asks (repeat)")
+	f.StringArrayVar(&ledgers, "ledger", nil, "verifier `KEY` of a shared ledger that witnesses every run (repeat)")
 	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
 	f.BoolVar(&software, "insecure-software", false, "accept the dev platform of this machine, which keeps nobody out: for trying out")
-	f.StringVar(&root, "root", "", "with --insecure-software, the FINGERPRINT of the host's development root (default: your own)")
-	f.StringVarP(&out, "out", "o", "", "write to FILE instead of standard output")
+	f.StringVar(&root, "root", "", "with --insecure-software, the `FINGERPRINT` of the host's development root (default: your own)")
+	f.StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
 	f.BoolVar(&force, "force", false, "replace FILE if it exists")
 	return cmd
 }

@@ -45,9 +45,9 @@ terminal nothing is signed unless --yes says so.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&s.out, "out", "o", "", "write to FILE (default: beside a draft, in place of a signed file)")
-	f.StringArrayVar(&s.cosigners, "key", nil, "further signing key FILE of your party (repeat)")
-	f.StringArrayVar(&s.statements, "statement", nil, "statement FILE of a dataset that the agreement names by digest (repeat)")
+	f.StringVarP(&s.out, "out", "o", "", "write to `FILE` (default: beside a draft, in place of a signed file)")
+	f.StringArrayVar(&s.cosigners, "key", nil, "further signing key `FILE` of your party (repeat)")
+	f.StringArrayVar(&s.statements, "statement", nil, "statement `FILE` of a dataset that the agreement names by digest (repeat)")
 	f.BoolVar(&s.yes, "yes", false, "sign without asking")
 	f.BoolVar(&s.skipQueries, "skip-query-check", false, "sign though strongroom-sql is not here to check the queries; rooms check them again")
 	f.BoolVar(&s.force, "force", false, "replace FILE if it exists")

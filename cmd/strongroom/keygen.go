@@ -63,7 +63,7 @@ The age command reads data and result identities too. An existing file is never 
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "write the key to FILE, readable by you alone (default: standard output)")
+	f.StringVarP(&out, "out", "o", "", "write the key to `FILE`, readable by you alone (default: standard output)")
 	f.StringVar(&purpose, "purpose", "data", "data, result or signing")
 	f.StringVar(&algorithm, "algorithm", "ed25519", "of a signing key: ed25519, ecdsa-p256, or one of them with +ml-dsa-65")
 	f.BoolVar(&classic, "classic", false, "X25519 instead of the hybrid: open to a future quantum computer")

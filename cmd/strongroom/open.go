@@ -46,9 +46,9 @@ key, so nothing says who made the file.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.out, "out", "o", "", "write to FILE (default: the name without .age, of a result with its format's ending; - for standard output)")
-	f.StringArrayVarP(&o.identities, "identity", "i", nil, "identity FILE to open with (repeat; default: those of your home)")
-	f.StringVar(&o.proof, "proof", "", "the result's proof FILE (default: NAME.proof beside it)")
+	f.StringVarP(&o.out, "out", "o", "", "write to `FILE` (default: the name without .age, of a result with its format's ending; - for standard output)")
+	f.StringArrayVarP(&o.identities, "identity", "i", nil, "identity `FILE` to open with (repeat; default: those of your home)")
+	f.StringVar(&o.proof, "proof", "", "the result's proof `FILE` (default: NAME.proof beside it)")
 	f.BoolVar(&o.force, "force", false, "replace the output if it exists")
 	f.BoolVar(&o.unproven, "insecure-unproven", false, "open a result without its proof: anybody may have made it")
 	o.trust.add(cmd)

@@ -69,10 +69,10 @@ func (a *app) partyInit() *cobra.Command {
 	f.StringVar(&name, "name", "", "name of 1 to 63 of a-z, 0-9 and -; agreements and files use it")
 	f.StringVar(&s.Title, "title", "", `name for people: "Alpha Hospital"`)
 	f.StringVar(&s.Domain, "domain", "", "a DNS name you are known by (optional)")
-	f.StringVar(&s.BrokerAddress, "broker-address", "", "HOST:PORT of your broker (default localhost:7443)")
+	f.StringVar(&s.BrokerAddress, "broker-address", "", "`HOST:PORT` of your broker (default localhost:7443)")
 	f.StringVar(&s.Operator, "operator", "", `who runs your broker, and where; the others read it (default "in house")`)
 	f.BoolVar(&noData, "no-data", false, "you bring no data, so you need no broker")
-	f.StringArrayVar(&more, "key", nil, "further signing key FILE of the party (repeat for several)")
+	f.StringArrayVar(&more, "key", nil, "further signing key `FILE` of the party (repeat for several)")
 	f.Int64Var(&s.Threshold, "threshold", 1, "how many of the party's keys must sign")
 	f.IntVar(&s.Years, "years", 5, "how long the signing keys are valid, 1 to 10")
 	mustHave(cmd, "name", "title")
@@ -152,7 +152,7 @@ func (a *app) partyShow() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "write the signed descriptor to FILE (- for standard output)")
+	f.StringVarP(&out, "out", "o", "", "write the signed descriptor to `FILE` (- for standard output)")
 	f.BoolVar(&force, "force", false, "replace FILE if it exists")
 	f.Int64Var(&version, "version", 0, "an older version of your own descriptor")
 	return cmd
@@ -218,7 +218,7 @@ have pinned must be signed by the old keys as well.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&checked, "checked", "", "how you compared the fingerprint with the party (required)")
+	cmd.Flags().StringVar(&checked, "checked", "", "`HOW` you compared the fingerprint with the party (required)")
 	cmd.Flags().StringVar(&label, "label", "", "your own name for the party, which screens show (default: its own, marked as such)")
 	return cmd
 }

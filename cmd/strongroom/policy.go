@@ -91,10 +91,11 @@ func (a *app) policyFmtCommand() *cobra.Command {
 
 func (a *app) policyLintCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "lint POLICY",
-		Short: "Look for what a policy allows but seldom means",
-		Long:  `Exits 0 if there is nothing to say, 3 if there is.`,
-		Args:  cobra.ExactArgs(1),
+		Use:     "lint POLICY",
+		Short:   "Look for what a policy allows but seldom means",
+		Long:    `Exits 0 if there is nothing to say, 3 if there is.`,
+		Example: "  strongroom policy lint policy.yaml",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			p, err := a.readPolicy(args[0])
 			if err != nil {

@@ -60,8 +60,8 @@ To bring data under an agreement use "strongroom dataset publish", which seals t
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "write to FILE (default: FILE.age; - for standard output)")
-	f.StringArrayVar(&to, "to", nil, "party, age1... recipient or @FILE of recipients (repeat)")
+	f.StringVarP(&out, "out", "o", "", "write to `FILE` (default: FILE.age; - for standard output)")
+	f.StringArrayVar(&to, "to", nil, "`PARTY`, age1... recipient or @FILE of recipients (repeat)")
 	f.BoolVar(&force, "force", false, "replace the output if it exists")
 	mustHave(cmd, "to")
 	return cmd
