@@ -70,10 +70,12 @@ func (x *examination) leaf(r *Report, came []*x509.Certificate) (*x509.Certifica
 		return nil, invalid("chain", "one device certificate with a report", fmt.Sprintf("%d", len(leaves)), "send each report with its own chain only")
 	case len(came) > 0 && leaves == nil:
 		return nil, invalid("chain", "the device certificate with its report", "authorities only", "send the whole chain as the collecting tool gives it")
-	case leaves == nil && len(x.leaves) > maxLeaves:
-		return nil, nil // too many to try: let the evidence carry its chain
+	case leaves == nil && x.tries+len(x.leaves) > maxTries:
+		x.lacking = fmt.Sprintf("none with the reports, and %d device certificates at hand, too many to try", len(x.leaves))
+		return nil, nil
 	case leaves == nil:
 		leaves = x.leaves
+		x.tries += len(leaves)
 	}
 	for _, c := range leaves {
 		if key, ok := c.PublicKey.(*ecdsa.PublicKey); ok && onP384(c) && r.signedBy(key) {

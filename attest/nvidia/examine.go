@@ -15,6 +15,7 @@ type examination struct {
 	now      time.Time
 	devices  []*device
 	lacking  string // which certificate is missing, if one is
+	tries    int    // of the caller's certificates on reports
 	count    int    // devices in the evidence
 	checks   []verdict.Check
 	warnings []string

@@ -11,8 +11,9 @@ const (
 	maxCertificates = 16
 	// maxChain is the most certificates between a leaf and the root, both included.
 	maxChain = 8
-	// maxLeaves is how many of the caller's certificates are tried on a report without one.
-	maxLeaves = 256
+	// maxTries is how many of the caller's device certificates are tried on reports that come
+	// without one, in one piece of evidence: a verification takes a millisecond.
+	maxTries = 512
 	// maxBlocks is the most measurements of a device: GPUs have 64, switches 31.
 	maxBlocks = 128
 	// maxValue is the most bytes of one measurement: SHA-384 has 48, SHA-512 has 64.
