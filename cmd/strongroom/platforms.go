@@ -5,6 +5,7 @@ import (
 	"strongroom.dev/attest/cca"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/attest/nitro"
+	"strongroom.dev/attest/nvidia"
 	"strongroom.dev/attest/psa"
 	"strongroom.dev/attest/sgx"
 	"strongroom.dev/attest/snp"
@@ -25,6 +26,7 @@ func examiners(set endorse.Set) []attest.Examiner {
 		{Name: tdx.Name, Detect: tdx.Detect, Examine: tdx.New(set).Examine},
 		{Name: sgx.Name, Detect: sgx.Detect, Examine: sgx.New(set).Examine},
 		{Name: nitro.Name, Detect: nitro.Detect, Examine: nitro.New(set).Examine},
+		nvidia.New(set).Examiner(),
 		{Name: cca.Name, Detect: cca.Detect, Examine: cca.New(set).Examine},
 		{Name: psa.Name, Detect: psa.Detect, Examine: psa.New(set).Examine},
 		dev.Examiner(),
