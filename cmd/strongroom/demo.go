@@ -34,7 +34,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Tell a story with real processes, attacks included",
 		Long: `Runs a whole world on this machine: every part a process of its own, over loopback, under a
 minute. It prints each command, tries to cheat in every way we know, and leaves its world
-behind so that you can do each step again by hand. Without a name it lists the demos.
+behind so that you can do each step again by hand: by-hand.sh in it has every line. Without a
+name it lists the demos.
 
 It exits 1 if an attack is not refused, or could not be tried.`,
 		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo hospitals --output json > report.json",
