@@ -327,19 +327,21 @@ func (x *examination) fromHeld(given []authority) ([]*vek, error) {
 
 // near looks at what the caller holds when none of it is for this report. If that is a
 // handful of certificates, they were meant for it, and to say that one is missing would hide
-// what is wrong: one in AMD's name that AMD did not sign, or the only one of its chip or TCB
-// being of this chip at another TCB, or of another chip.
+// what is wrong: one of its chip or TCB, or one of very few, in AMD's name that AMD did not
+// sign, or the only one of its chip or TCB being of this chip at another TCB, or of
+// another chip.
 func (x *examination) near(given []authority) ([]*vek, error) {
 	if len(x.veks) > maxCertificates {
 		return nil, nil
 	}
 	r, near := x.report, []*vek(nil)
 	for _, k := range x.veks {
-		if _, err := x.chains.link(k, given); err != nil {
+		known := r.Version < 3 || k.product == productOf(r.Family, r.Model)
+		alike := known && k.kind == r.Flags.Key() && (k.tcb == r.ReportedTCB || k.kind == VCEK && k.chip == r.ChipID)
+		if _, err := x.chains.link(k, given); err != nil && (alike || len(x.veks) <= fewCertificates) {
 			return nil, x.invalid("chain", "endorsements by AMD", err.Error(), "take the chip's certificate anew from AMD's key server")
 		}
-		known := r.Version < 3 || k.product == productOf(r.Family, r.Model)
-		if known && k.kind == r.Flags.Key() && (k.tcb == r.ReportedTCB || k.kind == VCEK && k.chip == r.ChipID) {
+		if alike {
 			near = append(near, k)
 		}
 	}

@@ -21,4 +21,7 @@ const (
 	// maxChains is how many verified certificates of chips a verifier remembers: 1 KiB each, and
 	// more machines than one service sees in a day.
 	maxChains = 4096
+	// fewCertificates is how many certificates of chips are surely all meant for the one report: its
+	// own, an older one, and those of a neighbour.
+	fewCertificates = 4
 )
