@@ -293,9 +293,10 @@ func showItem(it endorse.Item, now time.Time) shownItem {
 
 func (a *app) endorsementsShow() *cobra.Command {
 	return &cobra.Command{
-		Use:   "show PATH...",
-		Short: "List endorsements with their dates, verifying nothing",
-		Args:  cobra.MinimumNArgs(1),
+		Use:     "show PATH...",
+		Short:   "List endorsements with their dates, verifying nothing",
+		Example: "  strongroom endorsements show bundle.json",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var items []endorse.Item
 			for _, path := range args {
