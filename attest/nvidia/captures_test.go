@@ -239,3 +239,36 @@ func TestPadding(t *testing.T) {
 		}
 	}
 }
+
+// TestNeeded checks what a fetcher is told to fetch.
+func TestNeeded(t *testing.T) {
+	rim := read(t, google+"rim/NV_GPU_DRIVER_GH100_550.90.07.xml")
+	for _, c := range []struct {
+		name   string
+		rims   []string
+		status int
+		have   [][]byte
+	}{
+		{serialized + "hopper_evidence.json", []string{"NV_GPU_DRIVER_GH100_590.12", "NV_GPU_VBIOS_G520_0200_885_9600A50001"}, 3, nil},
+		{serialized + "hopper_evidence.json", []string{"NV_GPU_DRIVER_GH100_590.12", "NV_GPU_VBIOS_G520_0200_885_9600A50001"}, 6, [][]byte{rim, []byte("x")}},
+		{serialized + "switch_evidence_ls10.json", []string{"NV_SWITCH_BIOS_5612_0002_890_9610550001"}, 3, nil},
+		{google + "test_mpt_data.json", []string{"NV_GPU_CC_DRIVER_GB100_590.48.01", "NV_GPU_VBIOS_G525_0220_886_9700D90035"}, 10, nil},
+		{google + "test_raw_gpu_attestation_report.dat", nil, 0, nil},
+	} {
+		n, err := nvidia.Needed(read(t, c.name), c.have...)
+		if err != nil || len(n.Status) != c.status {
+			t.Errorf("%s: %d certificates, expected %d (%v)", c.name, len(n.Status), c.status, err)
+		}
+		if diff := cmp.Diff(c.rims, n.RIMs); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+		for _, s := range n.Status {
+			if err := s.Certificate.CheckSignatureFrom(s.Issuer); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := nvidia.Needed([]byte("{}")); err == nil {
+		t.Error("something that is no evidence needs nothing")
+	}
+}

@@ -1,6 +1,7 @@
 package nvidia
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"strings"
@@ -14,12 +15,29 @@ type held struct {
 	// leaves are certificates of devices' attestation keys, others those that may issue.
 	leaves, others []*x509.Certificate
 	rims           []*rim
-	// unread says why the first RIM that could not be read was not; "" if all were.
-	unread    string
+	// unread are RIMs that could not be read.
+	unread    []unread
 	responses []*response
 	// unreadable is the number of OCSP responses that could not be read.
 	unreadable int
 	crls       []*x509.RevocationList
+}
+
+// unread is a RIM that could not be read, and why.
+type unread struct {
+	name string
+	data []byte
+	err  error
+}
+
+// meant gives those of the unread RIMs that seem to be for a version, for people.
+func (h *held) meant(version string) (all []string) {
+	for _, u := range h.unread {
+		if version != "" && bytes.Contains(bytes.ToUpper(u.data), []byte(`"`+strings.ToUpper(version)+`"`)) {
+			all = append(all, fmt.Sprintf("%.80q, which can't be read: %s", u.name, u.err))
+		}
+	}
+	return all
 }
 
 func hold(l *links, set endorse.Set) *held {
@@ -36,8 +54,8 @@ func hold(l *links, set endorse.Set) *held {
 		switch {
 		case err == nil:
 			h.rims = append(h.rims, r)
-		case h.unread == "":
-			h.unread = fmt.Sprintf("%.80q can't be read: %s", it.Name, err)
+		case len(h.unread) < maxFitting:
+			h.unread = append(h.unread, unread{it.Name, it.Data, err})
 		}
 	}
 	for _, it := range set.Of(endorse.OCSPResponse) {

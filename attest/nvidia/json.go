@@ -14,6 +14,7 @@ type value struct {
 	members []member
 	list    []*value
 	object  bool
+	array   bool
 	text    string
 	number  bool
 }
@@ -23,19 +24,25 @@ type member struct {
 	*value
 }
 
-// parseJSON reads one JSON text, refusing members that are there twice.
+// parseJSON reads one JSON text, refusing members that are there twice, or several objects
+// and lists one after the other: files of GPUs and of switches may be joined as they are.
 func parseJSON(data []byte) (*value, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	r := &jsonReader{d: d}
-	v, err := r.value(1)
-	if err != nil {
-		return nil, err
+	all := &value{}
+	for {
+		v, err := r.value(1)
+		switch {
+		case errors.Is(err, io.EOF) && len(all.list) > 0 && !errors.Is(err, io.ErrUnexpectedEOF):
+			return all, nil
+		case err != nil:
+			return nil, err
+		case !v.object && !v.array:
+			return nil, errors.New("JSON that is no object and no list")
+		}
+		all.list = append(all.list, v)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("text behind the JSON value")
-	}
-	return v, nil
 }
 
 type jsonReader struct {
@@ -89,7 +96,7 @@ func (r *jsonReader) object(depth int) (*value, error) {
 }
 
 func (r *jsonReader) array(depth int) (*value, error) {
-	v := &value{}
+	v := &value{array: true}
 	for r.d.More() {
 		child, err := r.value(depth + 1)
 		if err != nil {

@@ -108,14 +108,17 @@ func (d *device) rims() []*rim {
 // complete reports whether all RIMs that the device needs were found.
 func (d *device) complete() bool { return d.vbios != nil && (d.driver != nil || d.isSwitch()) }
 
-// missing gives the identifiers of the RIMs that were not found.
-func (d *device) missing() []string {
-	var all []string
+// wanted is a RIM that is missing.
+type wanted struct{ id, version string }
+
+// missing gives the RIMs that were not found.
+func (d *device) missing() []wanted {
+	var all []wanted
 	if d.driver == nil && !d.isSwitch() {
-		all = append(all, d.driverRIM())
+		all = append(all, wanted{d.driverRIM(), d.report.driver()})
 	}
 	if d.vbios == nil {
-		all = append(all, d.vbiosRIM())
+		all = append(all, wanted{d.vbiosRIM(), d.report.vbios()})
 	}
 	return all
 }

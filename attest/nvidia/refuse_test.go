@@ -296,6 +296,7 @@ func TestForms(t *testing.T) {
 		"Trustee":                 js(map[string]any{"device_evidence_list": []any{trustee}}),
 		"a text in JSON":          js(map[string]any{"nvidia_payload": string(js(map[string]any{"evidence_list": []any{object}}))}),
 		"jsonpickle of nvtrust":   js(map[string]any{"gpus": []any{pickle}, "nvswitches": []any{}}),
+		"two texts in a row":      append(js([]any{}), js(object)...),
 		"numbers and null beside": js(map[string]any{"a": nil, "b": 1.5, "c": true, "d": []any{object}}),
 	} {
 		if !nvidia.Detect(evidence) {

@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -154,14 +155,8 @@ func (x *examination) standing(i issue) (unsure, bad string, till time.Time) {
 // collateral checks that everything is at hand to judge with: RIMs, and the status of every
 // certificate; and that no certificate is revoked.
 func (x *examination) collateral() {
-	var lack, unsure, bad []string
-	for _, d := range x.devices {
-		for _, id := range d.missing() {
-			if !slices.Contains(lack, id) {
-				lack = append(lack, id)
-			}
-		}
-	}
+	var unsure, bad []string
+	lack := x.lack()
 	var first time.Time
 	issues := x.issues()
 	for _, i := range issues {
@@ -184,6 +179,22 @@ func (x *examination) collateral() {
 	}
 }
 
+// lack gives the RIMs that are missing, each once, with those that may have been meant.
+func (x *examination) lack() (all []string) {
+	for _, d := range x.devices {
+		for _, m := range d.missing() {
+			text := m.id
+			for _, u := range x.meant(m.version) {
+				text += " (not " + u + ")"
+			}
+			if !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+	}
+	return all
+}
+
 // report makes the check that names what is missing.
 func (x *examination) report(lack, unsure []string, first time.Time) {
 	const expected = "RIMs of every driver and VBIOS, and a current OCSP response or CRL about every certificate"
@@ -196,10 +207,8 @@ func (x *examination) report(lack, unsure []string, first time.Time) {
 	fix := "give as endorsements:"
 	if len(lack) > 0 {
 		got = append(got, "missing RIM "+some(lack))
-		fix += " the RIM, from " + rimService + "ID;"
-		if x.unread != "" {
-			got = append(got, x.unread)
-		}
+		id, _, _ := strings.Cut(lack[0], " ")
+		fix += " RIMs, as from " + rimService + id + ";"
 	}
 	if len(unsure) > 0 {
 		got = append(got, "status of certificates: "+some(unsure))
