@@ -67,6 +67,16 @@ func (l *Ledger) Receipt(ctx context.Context, index int64) (r ledger.Receipt, er
 	return r, nil
 }
 
+// Record gives the receipt of the record that a room entered, by its signing key. Receipt and
+// entry are verified to be in the ledger; whose record it is, is for the caller to check.
+func (l *Ledger) Record(ctx context.Context, room keys.KeyID) (r ledger.Receipt, err error) {
+	if err := l.endpoint().get(ctx, ledger.PathRecord+"?room="+url.QueryEscape(room.String()), &r, ledger.MaxAnswer); err != nil {
+		return r, err
+	}
+	_, _, err = r.Verify(l.Key, nil, 0)
+	return r, err
+}
+
 // Checkpoint gives the ledger's own checkpoint, its signature verified. It may be an old one:
 // see [Seen].
 func (l *Ledger) Checkpoint(ctx context.Context) (ledger.Checkpoint, error) {

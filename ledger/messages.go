@@ -15,6 +15,7 @@ import (
 const (
 	PathEntries       = "/v1/entries"        // POST an entry's bytes: Receipt
 	PathReceipt       = "/v1/receipt"        // GET, ?index=N: Receipt
+	PathRecord        = "/v1/record"         // GET, ?room=ID of a room's signing key: Receipt of its record
 	PathConsistency   = "/v1/consistency"    // GET, ?from=N&to=M: Consistency
 	PathCheckpoint    = "/v1/checkpoint"     // GET: the signed note
 	PathAddCheckpoint = "/v1/add-checkpoint" // POST AddCheckpoint: Cosigned; 409: Conflict

@@ -145,3 +145,27 @@ func TestEntriesRecorded(t *testing.T) {
 	_, err = stranger.Latest(ctx, "log.example/alpha")
 	wantError(t, err, verdict.Invalid, "ledger.witnessed", 0)
 }
+
+// The record of a room is found by its key, whatever others enter about the same run, and by a
+// server that has just been started.
+func TestRecordOfARoom(t *testing.T) {
+	s := startShared(t, false)
+	mine, err := keys.GenerateSigningKey(keys.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.client
+	if _, err := l.Record(t.Context(), mine.Public().ID()); verdict.As(err).Check != "ledger.record" || verdict.As(err).Kind != verdict.Usage {
+		t.Errorf("before it is there: %v", err)
+	}
+	entry := recordBy(t, mine, nil)
+	for _, data := range [][]byte{record(t, nil), entry, record(t, nil)} { // others claim the same run
+		if _, err := l.Submit(t.Context(), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := l.Record(t.Context(), mine.Public().ID())
+	if err != nil || !bytes.Equal(r.Entry, entry) {
+		t.Errorf("entry %d, %v", r.Index, err)
+	}
+}

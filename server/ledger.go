@@ -38,6 +38,7 @@ func (l Ledger) Handler() http.Handler {
 	for pattern, f := range map[string]answer{
 		"POST " + ledger.PathEntries:       h.addEntry,
 		"GET " + ledger.PathReceipt:        h.receipt,
+		"GET " + ledger.PathRecord:         h.record,
 		"GET " + ledger.PathConsistency:    h.consistency,
 		"GET " + ledger.PathCheckpoint:     h.checkpoint,
 		"POST " + ledger.PathAddCheckpoint: h.addCheckpoint,
@@ -59,6 +60,8 @@ type ledgerHandler struct {
 	tokens float64    // entries that may come now
 	at     time.Time  // when tokens was right
 	recent recent
+
+	records records
 }
 
 // addEntry takes the record of a run. The same bytes again give the receipt of the entry
@@ -93,25 +96,30 @@ func (h *ledgerHandler) addEntry(w http.ResponseWriter, r *http.Request) error {
 // "run", its public part a document signed by the room key that stands in it, about the run
 // that the entry names. Whether that room is anybody's is for those who know the run.
 func CheckRunRecord(data []byte) error {
-	entry, err := ledger.ParseEntry(data)
+	_, _, err := runRecord(data)
+	return err
+}
+
+// runRecord is CheckRunRecord with what it read.
+func runRecord(data []byte) (entry ledger.Entry, record proof.Record, err error) {
+	entry, err = ledger.ParseEntry(data)
 	if err != nil {
-		return err
+		return entry, record, err
 	}
 	if entry.Kind != "run" {
-		return verdict.Refuse("ledger.kind", "an entry of kind run", string(entry.Kind), "a shared ledger records runs; other events belong in their owner's log")
+		return entry, record, verdict.Refuse("ledger.kind", "an entry of kind run", string(entry.Kind), "a shared ledger records runs; other events belong in their owner's log")
 	}
-	var record proof.Record
 	doc, err := keys.ParseDocument(entry.Public, proof.RecordType, &record)
 	if err != nil {
-		return verdict.Misuse("ledger.record", "a public part of type "+proof.RecordType, verdict.Short(err.Error()), "see spec/proof.md")
+		return entry, record, verdict.Misuse("ledger.record", "a public part of type "+proof.RecordType, verdict.Short(err.Error()), "see spec/proof.md")
 	}
 	if n, err := doc.SignedBy([]keys.PublicKey{record.Room}); err != nil || n != 1 || len(doc.Signatures) != 1 {
-		return verdict.NotGenuine("ledger.record", "one signature, by the record's room key", fmt.Sprintf("%d signatures, %d of them by it", len(doc.Signatures), n), "send the record as the room signed it")
+		return entry, record, verdict.NotGenuine("ledger.record", "one signature, by the record's room key", fmt.Sprintf("%d signatures, %d of them by it", len(doc.Signatures), n), "send the record as the room signed it")
 	}
 	if entry.Agreement == nil || entry.Run == nil || *entry.Agreement != record.Agreement || *entry.Run != record.Run || entry.RunID != record.RunID {
-		return verdict.Misuse("ledger.record", "an entry and a record about one run", "two runs", "send the record as the room made it")
+		return entry, record, verdict.Misuse("ledger.record", "an entry and a record about one run", "two runs", "send the record as the room made it")
 	}
-	return nil
+	return entry, record, nil
 }
 
 // admit spends one entry of the rate.

@@ -81,11 +81,13 @@ func (a *app) brokerWhy() *cobra.Command {
 		Use:   "why RUN|RELEASE|AGREEMENT",
 		Short: "Explain what your broker decided, clause by clause",
 		Long: `Shows every decision about a run id, a release id, an agreement's digest or a dataset's
-name, with each clause that was looked at: what was expected and what was found.`,
+name, with each clause that was looked at: what was expected and what was found. For runs that
+got keys it also opens what the room sealed to you in the run's record: withheld rows, and why
+a run failed. That record is in the shared ledgers that your broker was told of.`,
 		Example: "  strongroom broker why 0f8e4c1d2b3a49586776859403122130",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, admin, _, err := a.lookAtBroker(cmd.Context())
+			h, admin, _, err := a.lookAtBroker(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -94,9 +96,13 @@ name, with each clause that was looked at: what was expected and what was found.
 			if err != nil {
 				return err
 			}
-			return a.print(map[string]any{"decisions": list}, func(w io.Writer) {
+			parts := a.ownersParts(cmd.Context(), h, list)
+			return a.print(map[string]any{"decisions": list, "records": parts}, func(w io.Writer) {
 				for _, d := range list {
 					decisionText(w, d)
+				}
+				for _, p := range parts {
+					partText(w, p)
 				}
 			})
 		},
