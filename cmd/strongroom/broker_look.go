@@ -72,6 +72,9 @@ func (a *app) restingBroker(ctx context.Context, h *home.Home, info *brokerInfo)
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.ReadDir(h.BrokerLog()); errors.Is(err, fs.ErrPermission) {
+		return nil, brokerFileError(h, err)
+	}
 	if !tilelog.Exists(h.BrokerLog()) {
 		return nil, &verdict.Error{Kind: verdict.Broken, Check: "broker.log", Expected: "the broker's log", Got: "none", Where: h.BrokerLog(),
 			Fix: "restore it; if that can't be, strongroom broker serve begins anew, locked until an officer confirms"}

@@ -23,16 +23,25 @@ func (a *app) roomCommand() *cobra.Command {
 	}
 	var url string
 	cmd.PersistentFlags().StringVar(&url, "host", "http://127.0.0.1:7600", "the host's `URL`")
-	at := func() client.Host { return client.Host{URL: strings.TrimSuffix(url, "/")} }
+	at := func() (client.Host, error) {
+		if !isURL(url) {
+			return client.Host{}, verdict.Misuse("--host", "the URL of a host", verdict.Short(url), "as in --host http://127.0.0.1:7600")
+		}
+		return client.Host{URL: strings.TrimSuffix(url, "/")}, nil
+	}
 	return group(cmd, a.roomList(at), a.roomStatus(at), a.roomFetch(at), a.roomVerify(at), a.roomStop(at))
 }
 
-func (a *app) roomList(at func() client.Host) *cobra.Command {
+func (a *app) roomList(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the rooms of a host", Args: cobra.NoArgs,
 		Example: "  strongroom room list --host http://127.0.0.1:7600",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rooms, err := at().Rooms(cmd.Context())
+			at, err := at()
+			if err != nil {
+				return err
+			}
+			rooms, err := at.Rooms(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -48,12 +57,16 @@ func (a *app) roomList(at func() client.Host) *cobra.Command {
 	}
 }
 
-func (a *app) roomStatus(at func() client.Host) *cobra.Command {
+func (a *app) roomStatus(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "status ROOM", Short: "Show what a host says of a room", Args: cobra.ExactArgs(1),
 		Example: "  strongroom room status 3f2a9c01",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := at().Room(cmd.Context(), args[0])
+			at, err := at()
+			if err != nil {
+				return err
+			}
+			r, err := at.Room(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -78,12 +91,16 @@ func printRoom(w io.Writer, r host.Info) {
 	}
 }
 
-func (a *app) roomStop(at func() client.Host) *cobra.Command {
+func (a *app) roomStop(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "stop ROOM", Short: "Stop a room; what it holds in memory is gone", Args: cobra.ExactArgs(1),
 		Example: "  strongroom room stop 3f2a9c01",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := at().Stop(cmd.Context(), args[0])
+			at, err := at()
+			if err != nil {
+				return err
+			}
+			r, err := at.Stop(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -92,7 +109,7 @@ func (a *app) roomStop(at func() client.Host) *cobra.Command {
 	}
 }
 
-func (a *app) roomVerify(at func() client.Host) *cobra.Command {
+func (a *app) roomVerify(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "verify ROOM", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
@@ -103,7 +120,11 @@ Whether brokers gave it data is theirs to say, and what came out of it is for it
 proofs.`,
 		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := at().Room(cmd.Context(), args[0])
+			at, err := at()
+			if err != nil {
+				return err
+			}
+			r, err := at.Room(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ func unseen(ctx context.Context, err error, room, later string) error {
 	return &e
 }
 
-func (a *app) roomFetch(at func() client.Host) *cobra.Command {
+func (a *app) roomFetch(at func() (client.Host, error)) *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "fetch RUN", Short: "Fetch the proven result of a run from a host, now or when it is done", Args: cobra.ExactArgs(1),
@@ -61,7 +61,11 @@ that is not done. RUN is the run's id, or the room's; the agreement is the one y
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return a.fetchRun(ctx, at(), args[0], out)
+			at, err := at()
+			if err != nil {
+				return err
+			}
+			return a.fetchRun(ctx, at, args[0], out)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", ".", "`DIR` to put results into")

@@ -44,6 +44,10 @@ func Fsck(dir, verifier string, each func(index int64, entry []byte) error) (Rep
 	if err == nil || f.callers || verdict.Exit(err) == int(verdict.Usage) {
 		return r, err
 	}
+	if errors.Is(err, fs.ErrPermission) { // nothing is known about the log
+		return r, &verdict.Error{Kind: verdict.Broken, Check: "ledger.read", Expected: "to be let at every file of the log", Got: verdict.Short(err.Error()), Where: dir,
+			Fix: "run this as the log's own user: ls -l shows whose files they are", Err: err}
+	}
 	return r, damaged(dir, err)
 }
 
