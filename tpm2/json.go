@@ -16,6 +16,19 @@ import (
 // means what this program doesn't know: members that v doesn't have, duplicate members in
 // any spelling of upper and lower case, null, fractions, deep nesting, bytes behind the text.
 func Strict(text []byte, v any) error {
+	if err := scanText(text, true); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
+}
+
+// Unique checks that JSON has one reading: no duplicate members, in any spelling of upper and
+// lower case, no deep nesting, no bytes behind the text. What the members are is left open.
+func Unique(text []byte) error { return scanText(text, false) }
+
+func scanText(text []byte, plain bool) error {
 	if len(text) > MaxDocument {
 		return fmt.Errorf("document of %d bytes, at most %d", len(text), MaxDocument)
 	}
@@ -24,28 +37,27 @@ func Strict(text []byte, v any) error {
 	}
 	scan := json.NewDecoder(bytes.NewReader(text))
 	scan.UseNumber()
-	if err := scanValue(scan, 0); err != nil {
+	if err := scanValue(scan, 0, plain); err != nil {
 		return err
 	}
 	if _, err := scan.Token(); err != io.EOF {
 		return fmt.Errorf("bytes behind the document")
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	return dec.Decode(v)
+	return nil
 }
 
-func scanValue(dec *json.Decoder, depth int) error {
+// scanValue reads one value; plain refuses null and all numbers that are not plain integers.
+func scanValue(dec *json.Decoder, depth int, plain bool) error {
 	token, err := dec.Token()
 	if err != nil {
 		return err
 	}
-	if n, ok := token.(json.Number); ok && strings.ContainsAny(string(n), ".eE-") {
+	if n, ok := token.(json.Number); ok && plain && strings.ContainsAny(string(n), ".eE-") {
 		return fmt.Errorf("the number %.20s has no place here", n)
 	}
 	delim, ok := token.(json.Delim)
 	switch {
-	case token == nil:
+	case token == nil && plain:
 		return fmt.Errorf("null has no place here")
 	case !ok:
 		return nil
@@ -65,7 +77,7 @@ func scanValue(dec *json.Decoder, depth int) error {
 			}
 			seen[key] = true
 		}
-		if err := scanValue(dec, depth+1); err != nil {
+		if err := scanValue(dec, depth+1, plain); err != nil {
 			return err
 		}
 	}

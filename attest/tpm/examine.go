@@ -1,11 +1,9 @@
 package tpm
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,13 +13,6 @@ import (
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
-
-// InitDataPCR is the PCR that holds the init data of a room (spec/tpm.md): the operating
-// system's image extends it once, before anything else may.
-const InitDataPCR = 8
-
-// lastPCR is the last PCR that a quote must cover: one that is left out may hold anything.
-const lastPCR = 23
 
 // examination is one examination under way.
 type examination struct {
@@ -72,8 +63,7 @@ func (x *examination) examine() (attest.Finding, error) {
 			return attest.Finding{}, err
 		}
 	}
-	x.nonce()
-	x.registers()
+	x.freshness()
 	if x.hardware {
 		x.warn("hardware", "no other evidence inside", "a report of other hardware, which was not looked at")
 	}
@@ -136,74 +126,37 @@ func (x *examination) initialData() error {
 	if len(x.initData) == 0 {
 		return nil
 	}
-	expected := fmt.Sprintf("PCR %d extended once, with the init data", InitDataPCR)
-	for _, b := range x.quoted.Banks {
-		if b.ExtendedOnce(InitDataPCR, x.initData) {
-			x.pass("init_data", expected, "it was ("+b.Bank.String()+")")
-			x.claims["init_data"] = hex.EncodeToString(x.initData)
-			return nil
-		}
+	c := x.quoted.CheckInitData("tpm.init_data", x.initData)
+	if !c.OK {
+		return verdict.FromCheck(verdict.Invalid, c, nil)
 	}
-	return invalid("init_data", expected, fmt.Sprintf("init data of %d bytes that no quoted bank holds", len(x.initData)), "let the room's image extend the PCR once, as spec/tpm.md has it")
+	x.checks = append(x.checks, c)
+	x.claims["init_data"] = hex.EncodeToString(x.initData)
+	return nil
 }
 
-// nonce checks that the nonce can be one that a verifier chose. Whether it is that of this
-// very challenge is for the relying party.
-func (x *examination) nonce() {
-	expected := fmt.Sprintf("a nonce of at least %d bytes", tpm2.MinNonce)
-	const fix = "quote with the verifier's challenge as qualifying data"
-	switch n := x.quoted.Nonce; {
-	case len(n) == 0:
-		x.fail("nonce", expected, "none: the quote may be of any time", fix)
-	case len(n) < tpm2.MinNonce:
-		x.fail("nonce", expected, fmt.Sprintf("%d bytes, %d too few: it may be guessed or waited for", len(n), tpm2.MinNonce-len(n)), fix)
-	case len(bytes.TrimLeft(n, "\x00")) == 0:
-		x.fail("nonce", expected, "zeros: the quote may be of any time", fix)
-	default:
-		x.pass("nonce", expected, fmt.Sprintf("%d bytes", len(n)))
-	}
-	if !x.quoted.Attest.Safe {
-		x.warn("clock", "a clock that never went back", "one that may have, since the TPM was not shut down in order")
-	}
-}
-
-// registers checks that the quote covers every PCR, by a hash that can be relied on.
-func (x *examination) registers() {
-	expected := fmt.Sprintf("PCRs 0 to %d, by SHA-256 or better", lastPCR)
-	const fix = "quote all PCRs of the SHA-256 bank"
-	best := x.quoted.Best()
-	missing := best.Missing(lastPCR)
-	switch {
-	case best.Bank == 0:
-		x.fail("pcrs", expected, "by SHA-1 only", fix)
-	case len(missing) > 0:
-		x.fail("pcrs", expected, fmt.Sprintf("%s without PCRs %v, which may hold anything", best.Bank, missing), fix)
-	default:
-		x.pass("pcrs", expected, best.Bank.String())
-	}
-}
-
-// eventLog replays the log. What differs is no reason to doubt the quote: the log is wrong.
+// eventLog replays the log, and takes from it what the quoted PCRs prove.
 func (x *examination) eventLog() error {
 	if len(x.log) == 0 {
 		return nil
 	}
-	const expected, fix = "an event log that leads to the quoted PCRs", "send the log of this very boot, whole, or none"
-	boot, err := x.quoted.Replay(x.log)
-	switch {
-	case errors.Is(err, tpm2.ErrNoBank):
-		x.fail("event_log", expected, err.Error(), fix)
-		return nil
-	case err != nil:
-		return invalid("event_log", expected, err.Error(), fix)
+	c, boot, err := x.quoted.CheckLog("tpm.event_log", x.log)
+	if err != nil {
+		return verdict.FromCheck(verdict.Invalid, c, nil)
 	}
-	x.claims["event_log"] = boot.Claims()
-	if len(boot.Differ) > 0 || len(boot.Unquoted) > 0 || len(boot.Matched) == 0 {
-		x.fail("event_log", expected, boot.Text(), fix)
-		return nil
+	x.checks = append(x.checks, c)
+	if boot != nil {
+		x.claims["event_log"] = boot.Claims()
 	}
-	x.pass("event_log", expected, boot.Text())
 	return nil
+}
+
+// freshness checks nonce, PCRs and clock.
+func (x *examination) freshness() {
+	x.checks = append(x.checks, x.quoted.CheckNonce("tpm.nonce"), x.quoted.CheckPCRs("tpm.pcrs"))
+	if !x.quoted.Attest.Safe {
+		x.warn("clock", "a clock that never went back", "one that may have, since the TPM was not shut down in order")
+	}
 }
 
 func (x *examination) finding() attest.Finding {
@@ -222,7 +175,7 @@ func (x *examination) finding() attest.Finding {
 		Trusts:       x.who.trusts,
 	}
 	if len(x.initData) > 0 {
-		delete(f.Facts.Measurements, fmt.Sprintf("pcr%d", InitDataPCR)) // agreements can't hold a hash of themselves
+		delete(f.Facts.Measurements, fmt.Sprintf("pcr%d", tpm2.InitDataPCR)) // agreements can't hold a hash of themselves
 	}
 	return f
 }

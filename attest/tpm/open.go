@@ -31,7 +31,7 @@ type Evidence struct {
 	Quotes []tpm2.Document `json:"quotes"`
 	// EventLog is the firmware's log.
 	EventLog wire.Bytes `json:"event_log"`
-	// InitData is what [InitDataPCR] was extended with, once, as its first and only value.
+	// InitData is what [tpm2.InitDataPCR] was extended with, once, as its first and only value.
 	InitData wire.Bytes `json:"init_data"`
 }
 

@@ -226,7 +226,7 @@ func TestSoftwareTPM(t *testing.T) {
 	activator := signer(t, 1)
 	now := time.Now() // swtpm_localca issues for the present
 	initData := measure.SHA256.Sum([]byte("agreement"))
-	e.extend(t, tpm.InitDataPCR, measure.SHA256, initData)
+	e.extend(t, tpm2.InitDataPCR, measure.SHA256, initData)
 	v := tpm.NewWithActivators(endorsements(t, e.root), activator.Public())
 	nonce := bytes.Repeat([]byte{7}, 32)
 	var record []byte

@@ -1,0 +1,124 @@
+package azure_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"strongroom.dev/attest/azure"
+	"strongroom.dev/verdict"
+)
+
+// TestFactsSNP compares the facts of a SEV-SNP machine with what its evidence holds.
+func TestFactsSNP(t *testing.T) {
+	e, v, day, _ := base(t, false)
+	facts, err := v.Platform().Verify(encode(t, e), at(day))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if facts.Platform != azure.Name || facts.Class != "confidential" || facts.Debug || facts.Generation != "Milan" || len(facts.Machine) != 128 || facts.Root.IsZero() || len(facts.ReportData) != 48 ||
+		len(facts.Measurements["measurement"]) != 96 || len(facts.Measurements["pcr7"]) != 64 || len(facts.InitData) != 0 || len(facts.Excludes) == 0 || len(facts.Trusts) != 3 {
+		t.Errorf("%+v", facts)
+	}
+	for name, value := range facts.Measurements {
+		if strings.Trim(value, "0") == "" {
+			t.Errorf("%s is zero", name)
+		}
+	}
+	if !bytes.Contains(e.Quotes[0].Message, facts.ReportData) {
+		t.Error("report data is not the quote's nonce")
+	}
+	f, err := v.Examine(encode(t, e), at(day))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, _ := f.Claims["vm_configuration"].(map[string]any)
+	vtpm, _ := f.Claims["vtpm"].(map[string]any)
+	if config["secure_boot"] != true || config["tpm_enabled"] != true || len(config["vmUniqueId"].(string)) != 36 || f.Claims["hcl_version"] != 1 || len(f.Claims["hcl_user_data"].(string)) != 128 ||
+		vtpm["clock_safe"] != true || len(vtpm["nonce"].(string)) != 96 || f.Claims["report_data"] == nil {
+		t.Errorf("%v", f.Claims)
+	}
+}
+
+// TestFactsTDX looks at the facts of a TDX machine, which is out of date.
+func TestFactsTDX(t *testing.T) {
+	e, v, day, _ := base(t, true)
+	f, err := v.Examine(encode(t, e), at(day))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Facts.Generation != "00806f050000" || len(f.Facts.Machine) != 32 || string(f.Facts.ReportData) != "challenge" || len(f.Facts.Measurements["mrtd"]) != 96 || f.Facts.Measurements["rtmr3"] != "" ||
+		f.Facts.Debug || f.Claims["hcl_version"] != 2 || f.Claims["tcb_status"] != "OutOfDate" {
+		t.Errorf("%+v %v", f.Facts, f.Claims["tcb_status"])
+	}
+}
+
+// TestNothingKnown gives neither claims nor a root where a certificate or quote is missing.
+func TestNothingKnown(t *testing.T) {
+	for name, file := range map[string]string{"SNP": snp + "hcl-report.bin", "TDX": tdx + "hcl-report.bin"} {
+		f, err := (azure.Verifier{}).Examine(read(t, file), at("2025-06-20"))
+		if err != nil || len(f.Claims) != 0 || !f.Facts.Root.IsZero() || len(f.Facts.Measurements) != 0 || !f.Facts.Debug || failed(f) == "" {
+			t.Errorf("%s: %+v %v", name, f, err)
+		}
+	}
+}
+
+// TestSecureBoot points out a machine that boots whatever it is given.
+func TestSecureBoot(t *testing.T) {
+	r, err := azure.ParseReport(read(t, kinvolk+"hcl-report-tdx.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime, err := azure.ParseRuntime(r.Runtime)
+	if err != nil || runtime.Configuration["secure_boot"] != false {
+		t.Errorf("%+v %v", runtime, err)
+	}
+	// The same file's runtime data, without its padding, is a vector of its own.
+	old, err := azure.ParseReport(read(t, kinvolk+"hcl-report-snp.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime, err = azure.ParseRuntime(old.Runtime); err != nil || runtime.UserData != "" || runtime.Configuration["current_time"] != 1678652405 {
+		t.Errorf("%+v %v", runtime, err)
+	}
+	if _, err := azure.ParseRuntime(read(t, kinvolk+"var-data.bin")); err != nil {
+		t.Errorf("var-data.bin: %v", err)
+	}
+}
+
+// TestOthersAreNotOurs takes no evidence of other platforms for an Azure machine's.
+func TestOthersAreNotOurs(t *testing.T) {
+	read(t, lists) // or skip
+	err := filepath.WalkDir(folder(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, ours := filepath.Base(path), azure.Detect(data)
+		should := strings.Contains(path, "/azure/") && (strings.Contains(name, "evidence") || strings.HasPrefix(name, "hcl-report") || strings.HasSuffix(name, "_report.txt") || name == "milan-v3-attestation.json")
+		if ours != should {
+			t.Errorf("%s: recognised %v", path, ours)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestErrors keeps the checks of the hardware by their own names.
+func TestErrors(t *testing.T) {
+	e, v, day, _ := base(t, true)
+	e.TDQuote = e.TDQuote[:600]
+	var own *verdict.Error
+	if _, err := v.Examine(encode(t, e), at(day)); !errors.As(err, &own) || own.Check != "tdx.quote" || own.Fix == "" {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,82 @@
+package tpm2
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"strongroom.dev/verdict"
+)
+
+// InitDataPCR is the PCR that holds the init data of a room (spec/tpm.md): the room's image
+// extends it once, before anything else may.
+const InitDataPCR = 8
+
+// LastPCR is the last PCR that a quote must cover: one that is left out may hold anything.
+const LastPCR = 23
+
+// check makes a check; fix is said only if it failed.
+func check(id string, ok bool, expected, got, fix string) verdict.Check {
+	if ok {
+		fix = ""
+	}
+	return verdict.Check{ID: id, OK: ok, Expected: expected, Got: verdict.Printable(got), Fix: fix}
+}
+
+// CheckNonce checks that the nonce can be one that a verifier chose. Whether it is that of
+// this very challenge is for the relying party.
+func (all *Quoted) CheckNonce(id string) verdict.Check {
+	got, ok := fmt.Sprintf("%d bytes", len(all.Nonce)), false
+	switch n := len(all.Nonce); {
+	case n == 0:
+		got = "none: the quote may be of any time"
+	case n < MinNonce:
+		got += fmt.Sprintf(", %d too few: it may be guessed or waited for", MinNonce-n)
+	case len(bytes.TrimLeft(all.Nonce, "\x00")) == 0:
+		got = "zeros: the quote may be of any time"
+	default:
+		ok = true
+	}
+	return check(id, ok, fmt.Sprintf("a nonce of at least %d bytes", MinNonce), got, "quote with the verifier's challenge as qualifying data")
+}
+
+// CheckPCRs checks that the quotes cover every PCR, by a hash that can be relied on.
+func (all *Quoted) CheckPCRs(id string) verdict.Check {
+	best := all.Best()
+	missing := best.Missing(LastPCR)
+	got := best.Bank.String()
+	switch {
+	case best.Bank == 0:
+		got = "by SHA-1 only"
+	case len(missing) > 0:
+		got += fmt.Sprintf(" without PCRs %v, which may hold anything", missing)
+	}
+	return check(id, len(missing) == 0, fmt.Sprintf("PCRs 0 to %d, by SHA-256 or better", LastPCR), got, "quote all PCRs of the SHA-256 bank")
+}
+
+// CheckInitData checks that [InitDataPCR] was extended with init data, once.
+func (all *Quoted) CheckInitData(id string, initData []byte) verdict.Check {
+	got, ok := fmt.Sprintf("init data of %d bytes that no quoted bank holds", len(initData)), false
+	for _, b := range all.Banks {
+		if b.ExtendedOnce(InitDataPCR, initData) {
+			got, ok = "it was ("+b.Bank.String()+")", true
+		}
+	}
+	return check(id, ok, fmt.Sprintf("PCR %d extended once, with the init data", InitDataPCR), got, "let the room's image extend the PCR once, as spec/tpm.md has it")
+}
+
+// CheckLog replays an event log; the boot is nil if the log has no bank to replay. What
+// differs is no reason to doubt the quotes: the log is wrong. It gives an error for what is no
+// log of a TPM's machine.
+func (all *Quoted) CheckLog(id string, log []byte) (verdict.Check, *Boot, error) {
+	const expected, fix = "an event log that leads to the quoted PCRs", "send the log of this very boot, whole, or none"
+	boot, err := all.Replay(log)
+	switch {
+	case errors.Is(err, ErrNoBank):
+		return check(id, false, expected, err.Error(), fix), nil, nil
+	case err != nil:
+		return check(id, false, expected, err.Error(), fix), nil, err
+	}
+	ok := len(boot.Differ) == 0 && len(boot.Unquoted) == 0 && len(boot.Matched) > 0
+	return check(id, ok, expected, boot.Text(), fix), boot, nil
+}

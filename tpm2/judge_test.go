@@ -1,0 +1,59 @@
+package tpm2_test
+
+import (
+	"bytes"
+	"testing"
+
+	"strongroom.dev/measure"
+	"strongroom.dev/tpm2"
+	"strongroom.dev/verdict"
+)
+
+// TestChecks judges nonce, PCRs and init data, with a mend for what is wrong.
+func TestChecks(t *testing.T) {
+	of := func(n []byte) *tpm2.Quoted { return &tpm2.Quoted{Nonce: n, Banks: []tpm2.Bank{bank(measure.SHA256)}} }
+	gap := of(nonce())
+	delete(gap.Banks[0].Values, 16)
+	initData := measure.SHA256.Sum([]byte("agreement"))
+	held := of(nonce())
+	held.Banks[0].Values[8] = measure.SHA256.Sum(make([]byte, 32), initData)
+	for name, c := range map[string]struct {
+		check verdict.Check
+		ok    bool
+	}{
+		"nonce":           {of(nonce()).CheckNonce("x"), true},
+		"nonce of 16":     {of(nonce()[:16]).CheckNonce("x"), true},
+		"nonce of 15":     {of(nonce()[:15]).CheckNonce("x"), false},
+		"no nonce":        {of(nil).CheckNonce("x"), false},
+		"nonce of zeros":  {of(make([]byte, 64)).CheckNonce("x"), false},
+		"all PCRs":        {of(nil).CheckPCRs("x"), true},
+		"a PCR left out":  {gap.CheckPCRs("x"), false},
+		"SHA-1 alone":     {(&tpm2.Quoted{Weak: bank(measure.SHA1)}).CheckPCRs("x"), false},
+		"init data":       {held.CheckInitData("x", initData), true},
+		"other init data": {held.CheckInitData("x", bytes.Repeat([]byte{1}, 32)), false},
+		"no init data":    {held.CheckInitData("x", nil), false},
+		"SHA-1 init data": {(&tpm2.Quoted{Weak: tpm2.Bank{Bank: measure.SHA1, Values: map[int][]byte{8: measure.SHA1.Sum(make([]byte, 20), initData[:20])}}}).CheckInitData("x", initData[:20]), false},
+	} {
+		if c.check.OK != c.ok || c.check.ID != "x" || (c.check.Fix == "") != c.ok || c.check.Expected == "" || c.check.Got == "" {
+			t.Errorf("%s: %+v", name, c.check)
+		}
+	}
+}
+
+// TestCheckLog tells logs that are wrong from what is no log.
+func TestCheckLog(t *testing.T) {
+	log := read(t, logs+"arch-linux-workstation.bin")
+	good := quoted(t, after(t, log, measure.SHA256))
+	if c, boot, err := good.CheckLog("x", log); !c.OK || boot == nil || err != nil || len(boot.Claims()["events"].([]any)) == 0 {
+		t.Errorf("%+v %v", c, err)
+	}
+	if c, boot, err := good.CheckLog("x", read(t, logs+"cos-93-amd-sev.bin")); c.OK || boot == nil || err != nil || c.Fix == "" {
+		t.Errorf("of another machine: %+v %v", c, err)
+	}
+	if c, boot, err := quoted(t, bank(measure.SHA512)).CheckLog("x", log); c.OK || boot != nil || err != nil {
+		t.Errorf("without the bank: %+v %v", c, err)
+	}
+	if c, _, err := good.CheckLog("x", []byte("boot")); c.OK || err == nil {
+		t.Errorf("no log: %+v %v", c, err)
+	}
+}
