@@ -16,6 +16,7 @@
 //	verdict           one vocabulary of checks and refusals
 //	cbor, cose        CBOR with one reading, and what is signed in it
 //	scale             lengths and vectors in dstack's encoding
+//	tcbinfo           what DICE devices state in their certificates
 //	plainyaml         YAML with one reading, for what people write
 //	keys              typed keys, signed documents, HPKE
 //	agreement         who, which code, which data, which results: signed and named by digest
@@ -25,6 +26,7 @@
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
 //	dcap, sevsnp, arm Intel's quotes, AMD's reports and Arm's tokens, byte by byte
 //	tpm2              TPMs' quotes, keys and boots, byte by byte
+//	unwrap            evidence taken out of what tools wrap it in
 //	attest            evidence in, claims out; one platform a package below it
 //	appraise          a finding judged by an appraisal policy: an attestation result
 //	policy            claims and a request in, a grant or a refusal out, clause by clause

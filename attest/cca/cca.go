@@ -16,6 +16,7 @@ import (
 	"strongroom.dev/arm"
 	"strongroom.dev/attest"
 	"strongroom.dev/endorse"
+	"strongroom.dev/unwrap"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -38,7 +39,7 @@ func New(set endorse.Set) Verifier {
 
 // Detect reports whether data looks like a CCA token, in any form that Examine takes.
 func Detect(data []byte) bool {
-	_, err := attest.Unwrap(data, attest.MaxEvidence, arm.LooksLikeCCA)
+	_, err := unwrap.Find(data, attest.MaxEvidence, arm.LooksLikeCCA)
 	return err == nil
 }
 
@@ -50,7 +51,7 @@ func (v Verifier) Platform() attest.Platform {
 // Examine says everything there is to say about evidence. It gives an error only for what is
 // not a genuine CCA token. Tokens carry no time, so that now decides nothing.
 func (v Verifier) Examine(evidence []byte, _ time.Time) (attest.Finding, error) {
-	token, err := attest.Unwrap(evidence, attest.MaxEvidence, arm.LooksLikeCCA)
+	token, err := unwrap.Find(evidence, attest.MaxEvidence, arm.LooksLikeCCA)
 	if err != nil {
 		return attest.Finding{}, verdict.NotGenuine("cca.form", "a CCA token", verdict.Short(err.Error()), "send the token as the realm gives it")
 	}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"strongroom.dev/attest"
 	"strongroom.dev/scale"
+	"strongroom.dev/unwrap"
 	"strongroom.dev/wire"
 )
 
@@ -63,7 +63,7 @@ func wrapped(b []byte) bool {
 // Detect reports whether data looks like a document of a Nitro enclave, in any form that
 // Examine takes.
 func Detect(data []byte) bool {
-	_, err := attest.Unwrap(data, MaxEvidence, wrapped)
+	_, err := unwrap.Find(data, MaxEvidence, wrapped)
 	return err == nil
 }
 
@@ -71,7 +71,7 @@ func Detect(data []byte) bool {
 // certificate with the document in hex as the first label of a name (as Evervault's enclaves
 // make them); any of these in hex, base64, PEM, or anywhere in a JSON document.
 func open(evidence []byte) (*envelope, error) {
-	b, err := attest.Unwrap(evidence, MaxEvidence, wrapped)
+	b, err := unwrap.Find(evidence, MaxEvidence, wrapped)
 	if err != nil {
 		return nil, err
 	}

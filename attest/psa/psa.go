@@ -14,6 +14,7 @@ import (
 	"strongroom.dev/arm"
 	"strongroom.dev/attest"
 	"strongroom.dev/endorse"
+	"strongroom.dev/unwrap"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -36,7 +37,7 @@ func New(set endorse.Set) Verifier {
 
 // Detect reports whether data looks like a PSA token, in any form that Examine takes.
 func Detect(data []byte) bool {
-	_, err := attest.Unwrap(data, attest.MaxEvidence, arm.LooksLikePSA)
+	_, err := unwrap.Find(data, attest.MaxEvidence, arm.LooksLikePSA)
 	return err == nil
 }
 
@@ -48,7 +49,7 @@ func (v Verifier) Platform() attest.Platform {
 // Examine says everything there is to say about evidence. It gives an error only for what is
 // not a genuine PSA token. Tokens carry no time, so that now decides nothing.
 func (v Verifier) Examine(evidence []byte, _ time.Time) (attest.Finding, error) {
-	token, err := attest.Unwrap(evidence, attest.MaxEvidence, arm.LooksLikePSA)
+	token, err := unwrap.Find(evidence, attest.MaxEvidence, arm.LooksLikePSA)
 	if err != nil {
 		return attest.Finding{}, verdict.NotGenuine("psa.form", "a PSA token", verdict.Short(err.Error()), "send the token as the device gives it")
 	}

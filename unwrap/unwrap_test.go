@@ -1,4 +1,4 @@
-package attest_test
+package unwrap_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"strongroom.dev/attest"
+	"strongroom.dev/unwrap"
 )
 
 func isTest(b []byte) bool { return bytes.HasPrefix(b, []byte("\x01EVIDENCE")) }
@@ -20,7 +20,7 @@ func piece(behind byte) []byte {
 	return append([]byte("\x01EVIDENCE"), bytes.Repeat([]byte{behind}, 80)...)
 }
 
-func TestUnwrap(t *testing.T) {
+func TestFind(t *testing.T) {
 	raw := piece(0)
 	b64 := base64.StdEncoding.EncodeToString(raw)
 	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(raw), " ", ", "), "[]")
@@ -50,7 +50,7 @@ func TestUnwrap(t *testing.T) {
 		"too long":               {bytes.Repeat([]byte("0"), 10_001), "at most 10000"},
 		"too many blocks":        {bytes.Repeat([]byte("-----BEGIN X-----\nAA==\n-----END X-----\n"), 1100)[:9_999], "no such evidence"},
 	} {
-		got, err := attest.Unwrap(c.text, 10_000, isTest)
+		got, err := unwrap.Find(c.text, 10_000, isTest)
 		switch {
 		case c.want == "" && (err != nil || !bytes.Equal(got, raw)):
 			t.Errorf("%s: %x, %v", name, got, err)
@@ -60,8 +60,8 @@ func TestUnwrap(t *testing.T) {
 	}
 }
 
-// TestUnwrapHostile checks that time and memory stay small.
-func TestUnwrapHostile(t *testing.T) {
+// TestFindHostile checks that time and memory stay small.
+func TestFindHostile(t *testing.T) {
 	const size = 256 << 10
 	for name, text := range map[string]string{
 		"lists": "[" + strings.Repeat("[0],", size/4) + "0]", "numbers": "[" + strings.Repeat("1,", size/2) + "256]", "strings": "[" + strings.Repeat(`"",`, size/3) + `""]`,
@@ -71,7 +71,7 @@ func TestUnwrapHostile(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		began := time.Now()
-		_, err := attest.Unwrap([]byte(text), size+100, isTest)
+		_, err := unwrap.Find([]byte(text), size+100, isTest)
 		took := time.Since(began)
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; err == nil || n > 48*size || took > 500*time.Millisecond {
@@ -80,11 +80,11 @@ func TestUnwrapHostile(t *testing.T) {
 	}
 }
 
-func FuzzUnwrap(f *testing.F) {
+func FuzzFind(f *testing.F) {
 	f.Add([]byte(`{"a":["` + base64.StdEncoding.EncodeToString(piece(0)) + `",[1,2],{"b":null}]}`))
 	f.Add([]byte("-----BEGIN X-----\nAA==\n-----END X-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if got, err := attest.Unwrap(data, 10_000, isTest); err == nil && !isTest(got) {
+		if got, err := unwrap.Find(data, 10_000, isTest); err == nil && !isTest(got) {
 			t.Error("something else was found")
 		}
 	})

@@ -1,4 +1,7 @@
-package attest
+// Package unwrap finds evidence in whatever tools wrap it in: PEM, hex, base64, JSON of any
+// shape. It refuses what holds two different pieces, so that nobody can show one and have
+// another verified, and what is nested deeper or is longer than evidence ever is.
+package unwrap
 
 import (
 	"bytes"
@@ -11,10 +14,10 @@ import (
 	"strongroom.dev/endorse"
 )
 
-// Unwrap finds the one piece of evidence that is recognises in data: raw, in PEM, hex or
+// Find finds the one piece of evidence that is recognises in data: raw, in PEM, hex or
 // base64, or as such a text or a list of bytes anywhere in a JSON document. Data of more than
 // most bytes, a document with a duplicate member, and two pieces that differ are refused.
-func Unwrap(data []byte, most int, is func([]byte) bool) ([]byte, error) {
+func Find(data []byte, most int, is func([]byte) bool) ([]byte, error) {
 	if len(data) > most {
 		return nil, fmt.Errorf("%d bytes, at most %d", len(data), most)
 	}
