@@ -328,11 +328,11 @@ func hold(started chan<- bool) func(context.Context, sql.Job, map[wire.ID]string
 }
 
 func TestLeaseIsKeptWhileWorkGoesOn(t *testing.T) {
-	w := newWorld(t, func(a *agreement.Agreement) { a.LeaseMS = 600 })
+	w := newWorld(t, func(a *agreement.Agreement) { a.LeaseMS = 2000 })
 	w.engine = func(ctx context.Context, _ sql.Job, _ map[wire.ID]string) (sql.Result, string, error) {
 		select {
 		case <-ctx.Done():
-		case <-time.After(1500 * time.Millisecond):
+		case <-time.After(4 * time.Second):
 		}
 		return answer(), "", ctx.Err()
 	}

@@ -37,7 +37,7 @@ func TestLedgerThatComesBack(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, func(a *agreement.Agreement) { a.LeaseMS = 900 })
+			w := newWorld(t, func(a *agreement.Agreement) { a.LeaseMS = 2500 })
 			w.engine = func(context.Context, sql.Job, map[wire.ID]string) (sql.Result, string, error) {
 				time.Sleep(300 * time.Millisecond) // longer than it takes to notice a lease that lapsed
 				return answer(), "", nil
@@ -49,7 +49,7 @@ func TestLedgerThatComesBack(t *testing.T) {
 					return next(body)
 				}
 				// Longer than a lease: the other owner's must be kept meanwhile.
-				once.Do(func() { back = time.Now().Add(1500 * time.Millisecond) })
+				once.Do(func() { back = time.Now().Add(3500 * time.Millisecond) })
 				if time.Now().Before(back) && !(path == release.PathLive && !commits(t, body)) {
 					return nil, c.err
 				}
