@@ -35,6 +35,7 @@
 //	ear               attestation results as signed tokens
 //	endorse/fetch     vendors' services, and a cache of what they say
 //	broker            a party's key service: decide, record, release
+//	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
 //	room              the agent: what happens inside

@@ -29,9 +29,11 @@ type Statement struct {
 	Evidence wire.Digest
 	// InitData and ReportData are the evidence's own, in bytes; they become hex.
 	InitData, ReportData []byte
-	// Nonce is the verifier's challenge as the evidence binds it; nil if report data was asked for.
-	Nonce    []byte
-	Audience string
+	// Freshness says whose the nonce is, and Nonce what it is: what the evidence binds for a
+	// challenge of the service, or what the relying party chose.
+	Freshness Freshness
+	Nonce     []byte
+	Audience  string
 	// Confirmation is the attester's key; no shape but a sealed one does without.
 	Confirmation Confirmation
 	// Verifier names the build of the program that judged.
@@ -39,6 +41,17 @@ type Statement struct {
 	// Extra are claims of the shape's own, by name. They can't take the place of any other.
 	Extra map[string]any
 }
+
+// Freshness says who vouches that evidence was made for the asking.
+type Freshness string
+
+// The kinds of freshness. With ByService the service made the challenge, minutes before.
+// With ByRelyingParty the relying party's own nonce is in the evidence: only whoever knows that
+// nonce can tell that the evidence is not an old one.
+const (
+	ByService      Freshness = "service"
+	ByRelyingParty Freshness = "relying-party"
+)
 
 // check refuses statements that no token may be made of.
 func (s Statement) check(shape Shape) error {
@@ -53,6 +66,10 @@ func (s Statement) check(shape Shape) error {
 		return verdict.Misuse("token.audience", fmt.Sprintf("whom the token is for, at most %d bytes", maxAudience), orNone(s.Audience), "name one audience")
 	case s.Evidence.IsZero():
 		return verdict.Misuse("token.evidence", "the digest of the evidence", "none", fix)
+	case s.Freshness != ByService && s.Freshness != ByRelyingParty:
+		return verdict.Misuse("token.freshness", "who vouches for freshness", orNone(string(s.Freshness)), fix)
+	case s.Freshness != ByService && shape.Bearer:
+		return verdict.Refuse("token.freshness", "evidence for a challenge of this service", "another's nonce, which clouds and vaults don't look at", "ask for a challenge first")
 	case s.Confirmation.IsZero() && !shape.Bearer:
 		return unbound("none")
 	}
@@ -121,7 +138,7 @@ func (s Statement) claims(shape Shape, base string, now time.Time) (map[string]a
 func (s Statement) common(shape Shape, base string, now time.Time) map[string]any {
 	c := map[string]any{
 		"iss": shape.Issuer(base), "aud": s.Audience, "sub": Subject(s.Results[0]),
-		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(Lifetime).Unix(),
+		"strongroom_freshness": string(s.Freshness), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(Lifetime).Unix(),
 	}
 	if !s.Confirmation.IsZero() {
 		c["cnf"] = s.Confirmation

@@ -14,7 +14,7 @@ func Discovery(base string, s Shape) ([]byte, error) {
 	for _, a := range s.Algorithms {
 		algorithms = append(algorithms, string(a))
 	}
-	claims := []string{"iss", "aud", "sub", "iat", "nbf", "exp", "cnf", "eat_nonce", "strongroom_class", "strongroom_evidence", "strongroom_excludes",
+	claims := []string{"iss", "aud", "sub", "iat", "nbf", "exp", "cnf", "eat_nonce", "strongroom_class", "strongroom_evidence", "strongroom_excludes", "strongroom_freshness",
 		"strongroom_generation", "strongroom_init_data", "strongroom_insecure", "strongroom_judged_at", "strongroom_machine", "strongroom_platform", "strongroom_policy",
 		"strongroom_policy_digest", "strongroom_policy_version", "strongroom_report_data", "strongroom_root", "strongroom_trusts", "strongroom_verdict"}
 	slices.Sort(claims)

@@ -108,6 +108,8 @@ func TestRefusesTokens(t *testing.T) {
 		{"several audiences", set("aud", []string{audience, "x"}), invalid, "token.form"},
 		{"too long a life", set("exp", now.Add(ear.Lifetime+time.Second).Unix()), invalid, "token.lifetime"},
 		{"no expiry", changed(func(c map[string]any) { delete(c, "exp") }), invalid, "token.lifetime"},
+		{"a nonce that somebody else chose", set("strongroom_freshness", "relying-party"), invalid, "token.nonce"},
+		{"no freshness", changed(func(c map[string]any) { delete(c, "strongroom_freshness") }), invalid, "token.nonce"},
 		{"no key of the holder", changed(func(c map[string]any) { delete(c, "cnf") }), invalid, "token.key-binding"},
 		{"another profile", set("eat_profile", "tag:example"), invalid, "token.profile"},
 		{"two readings of the status", set("ear.status", "contraindicated"), invalid, "token.profile"},
@@ -180,6 +182,12 @@ func TestExpectIsComplete(t *testing.T) {
 	x.Nonce = []byte("another nonce of 32 bytes.......")
 	_, err := ear.Verify(token, x)
 	fails(t, "nonce", err, verdict.Invalid, "token.nonce")
+
+	s := statement(t)
+	s.Freshness, s.Nonce = ear.ByRelyingParty, x.Nonce
+	if _, err := ear.Verify(must(r.Sign(base, s, now)), x); err != nil {
+		t.Errorf("the relying party's own nonce: %v", err)
+	}
 }
 
 // TestRefusesStatements: what no token may be made of.
@@ -194,6 +202,7 @@ func TestRefusesStatements(t *testing.T) {
 		"no audience":                {func(s *ear.Statement) { s.Audience = "" }, verdict.Usage, "token.audience"},
 		"audience with a line break": {func(s *ear.Statement) { s.Audience = "a\nb" }, verdict.Usage, "token.audience"},
 		"no evidence":                {func(s *ear.Statement) { s.Evidence = wire.Digest{} }, verdict.Usage, "token.evidence"},
+		"no freshness":               {func(s *ear.Statement) { s.Freshness = "" }, verdict.Usage, "token.freshness"},
 		"no key":                     {func(s *ear.Statement) { s.Confirmation = ear.Confirmation{} }, verdict.Usage, "token.key-binding"},
 		"contraindicated": {func(s *ear.Statement) {
 			s.Results[0].Verdict = attest.Contraindicated
@@ -228,6 +237,10 @@ func TestBearerTokensLeaveSealedOnly(t *testing.T) {
 	fails(t, "in clear", err, verdict.Usage, "token.shape")
 	_, err = r.Seal(base, s, keys.HPKEPublicKey{}, now)
 	fails(t, "to nobody", err, verdict.Refused, "token.sealing")
+	old := s
+	old.Freshness = ear.ByRelyingParty
+	_, err = r.Seal(base, old, must(keys.GenerateHPKEKey()).Public(), now)
+	fails(t, "for another's nonce", err, verdict.Refused, "token.freshness")
 	_, err = ring(t, ear.EAR(), ear.ES256).Seal(base, s, must(keys.GenerateHPKEKey()).Public(), now)
 	fails(t, "another shape", err, verdict.Usage, "token.shape")
 

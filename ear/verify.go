@@ -60,7 +60,8 @@ type Expect struct {
 	Audience string
 	Keys     KeySet
 	Now      time.Time
-	// Nonce, if given, must be the one in the token.
+	// Nonce, if given, must be the one in the token. Without one, only tokens for a challenge of
+	// the service itself are taken.
 	Nonce []byte
 	// AcceptWarning takes tokens with the verdict warning too.
 	AcceptWarning bool
@@ -183,6 +184,7 @@ type payload struct {
 	NotBefore int64           `json:"nbf"`
 	Expires   int64           `json:"exp"`
 	Nonce     wire.Bytes      `json:"eat_nonce"`
+	Fresh     Freshness       `json:"strongroom_freshness"`
 	Profile   string          `json:"eat_profile"`
 	Status    string          `json:"ear_status"`
 	OldStatus string          `json:"ear.status"`
@@ -235,6 +237,8 @@ func (x Expect) judgeClaims(p payload) error {
 		return verdict.Refuse("token.expired", "a token that is good already", fmt.Sprintf("one that is not for another %v", before.Sub(x.Now).Round(time.Second)), "set the clock right")
 	case x.Nonce != nil && !bytes.Equal(x.Nonce, p.Nonce):
 		return verdict.NotGenuine("token.nonce", "the nonce asked for", "another", "ask for a token for this nonce")
+	case x.Nonce == nil && p.Fresh != ByService:
+		return verdict.NotGenuine("token.nonce", "evidence for a challenge of the service, or for a nonce of the relying party's own", "a nonce that this relying party did not choose: the evidence may be old", "choose a nonce, and look for it in the token")
 	case (p.Cnf == nil || p.Cnf.KeyID == "") && !x.Shape.Bearer:
 		return verdict.NotGenuine("token.key-binding", "a token that names its holder's key (cnf)", "none", "ask for a new token")
 	case x.Shape.Name == EAR().Name && (p.Profile != Profile || p.Status != string(p.Verdict) || p.OldStatus != p.Status):

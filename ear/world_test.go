@@ -47,7 +47,7 @@ func roomKey(t testing.TB) *keys.SigningKey {
 func statement(t testing.TB) ear.Statement {
 	t.Helper()
 	return ear.Statement{
-		Results: []appraise.Result{result()}, Evidence: wire.DigestOf([]byte("evidence")), InitData: []byte{1, 2}, ReportData: []byte{3, 4}, Nonce: make([]byte, 32),
+		Results: []appraise.Result{result()}, Evidence: wire.DigestOf([]byte("evidence")), InitData: []byte{1, 2}, ReportData: []byte{3, 4}, Freshness: ear.ByService, Nonce: make([]byte, 32),
 		Audience: audience, Confirmation: must(ear.ConfirmRoom(roomKey(t).Public())), Verifier: "test",
 	}
 }

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"strongroom.dev/verdict"
+	"strongroom.dev/verifier"
+	"strongroom.dev/wire"
+)
+
+// Activation names the version of a policy that is to be in force.
+type Activation struct {
+	Version int64 `json:"version"`
+}
+
+// PolicyList is what officers see of all policies.
+type PolicyList struct {
+	Policies []verifier.PolicyState `json:"policies"`
+}
+
+// VersionList is what they see of one.
+type VersionList struct {
+	Versions []verifier.PolicyVersion `json:"versions"`
+}
+
+func (a *Attestation) adminRoutes() []route {
+	return append(a.watchRoutes(), []route{
+		{"GET", "/v1/policies", a.listPolicies, true},
+		{"GET", "/v1/policies/{id}", onPolicy(func(w http.ResponseWriter, r *http.Request, id wire.ID) error {
+			versions, err := a.service.Versions(r.Context(), id)
+			return answerJSON(w)(VersionList{versions}, err)
+		}), true},
+		{"GET", "/v1/policies/{id}/{version}", onPolicy(a.showPolicy), true},
+		{"PUT", "/v1/policies/{id}", onPolicy(a.putPolicy), true},
+		{"POST", "/v1/policies/{id}/activate", onPolicy(a.activatePolicy), true},
+		{"POST", "/v1/policies/{id}/try", onPolicy(a.tryPolicy), true},
+		{"DELETE", "/v1/policies/{id}", onPolicy(func(w http.ResponseWriter, r *http.Request, id wire.ID) error {
+			return answerJSON(w)(a.service.Retire(r.Context(), id))
+		}), true},
+	}...)
+}
+
+// onPolicy is an answer about the policy that the path names.
+func onPolicy(do func(w http.ResponseWriter, r *http.Request, id wire.ID) error) answer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id := wire.ID(r.PathValue("id"))
+		if !id.Valid() {
+			return verdict.Misuse("appraisal.policies", "the id of a policy: 1 to 63 of a-z, 0-9 and -, starting with a letter", verdict.Short(string(id)), "correct the path")
+		}
+		return do(w, r, id)
+	}
+}
+
+func (a *Attestation) listPolicies(w http.ResponseWriter, r *http.Request) error {
+	list, err := a.service.Policies(r.Context())
+	return answerJSON(w)(PolicyList{list}, err)
+}
+
+func (a *Attestation) showPolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
+	n, err := strconv.ParseInt(r.PathValue("version"), 10, 64)
+	if err != nil || n < 1 || n > wire.MaxInteger {
+		return verdict.Misuse("appraisal.version", "the number of a version", verdict.Short(r.PathValue("version")), "correct the path")
+	}
+	return answerJSON(w)(a.service.Policy(r.Context(), id, n))
+}
+
+// putPolicy takes the YAML text itself.
+func (a *Attestation) putPolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
+	return a.work(w, r, verifier.MaxPolicy, func(ctx context.Context, body []byte) (any, error) {
+		return a.service.AddPolicy(ctx, id, body)
+	})
+}
+
+func (a *Attestation) activatePolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
+	var which Activation
+	if err := readJSON(w, r, 4096, &which); err != nil {
+		return err
+	}
+	return answerJSON(w)(a.service.Activate(r.Context(), id, which.Version))
+}
+
+func (a *Attestation) tryPolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
+	return a.work(w, r, verifier.MaxTry, func(ctx context.Context, body []byte) (any, error) {
+		var t verifier.Trial
+		if err := parseOnce(body, &t); err != nil {
+			return nil, err
+		}
+		return a.service.Try(ctx, id, t)
+	})
+}

@@ -1,0 +1,270 @@
+package verifier_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"testing"
+
+	"strongroom.dev/ear"
+	"strongroom.dev/verdict"
+	"strongroom.dev/verifier"
+)
+
+func url64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+const runtimeData = `{"keys":[` + theirJWK + `],"nonce":"n"}`
+
+// maaBody makes a request as Microsoft's clients send it.
+func maaBody(member string, evidence []byte, change func(map[string]any)) []byte {
+	doc := map[string]any{member: url64(evidence), "nonce": "16", "runtimeData": map[string]any{"data": url64([]byte(runtimeData)), "dataType": "JSON"}}
+	if change != nil {
+		change(doc)
+	}
+	return must(json.Marshal(doc))
+}
+
+func bound(platform, data string, change func(*tale)) tale {
+	hash := sha256.Sum256([]byte(data))
+	t := tale{Told: platform, ReportData: append(hash[:], make([]byte, 32)...), InitData: bytes.Repeat([]byte{7}, 32), Claims: map[string]any{
+		"measurement": "aa11", "host_data": "0707", "vmpl": 0, "policy_debug_allowed": false, "debug": false, "reported_tcb": map[string]any{"snp": 8, "microcode": 72}, "mrtd": "bb", "mrenclave": "cc", "tcb_status": "UpToDate"}}
+	if change != nil {
+		change(&t)
+	}
+	return t
+}
+
+// wrapped is how Microsoft's clients wrap a SEV-SNP report.
+func wrapped(t tale) []byte {
+	return must(json.Marshal(map[string]any{"SnpReport": t.bytes(), "VcekCertChain": "x"}))
+}
+
+func gates(c *verifier.Config) {
+	c.Gates = []verifier.Gate{{Shape: ear.MAA(), Audience: vault, Policy: "rooms"}, {Shape: ear.ITA(), Audience: vault, Policy: "rooms"}}
+}
+
+func TestMAA(t *testing.T) {
+	w := newWorld(t, gates)
+	w.inForce(rooms)
+	ctx := context.Background()
+	for operation, c := range map[string]struct {
+		member   string
+		evidence []byte
+		claims   map[string]any
+	}{
+		"SevSnpVm": {"report", wrapped(bound("snp", runtimeData, nil)), map[string]any{"x-ms-attestation-type": "sevsnpvm", "x-ms-sevsnpvm-hostdata": "0707", "x-ms-sevsnpvm-is-debuggable": false,
+			"x-ms-sevsnpvm-vmpl": 0.0, "x-ms-sevsnpvm-launchmeasurement": "aa11", "x-ms-sevsnpvm-microcode-svn": 72.0}},
+		"TdxVm":       {"quote", bound("tdx", runtimeData, nil).bytes(), map[string]any{"x-ms-attestation-type": "tdxvm", "tdx_mrtd": "bb", "attester_tcb_status": "UpToDate", "dbgstat": "disabled"}},
+		"SgxEnclave":  {"quote", bound("sgx", runtimeData, nil).bytes(), map[string]any{"x-ms-attestation-type": "sgx", "x-ms-sgx-mrenclave": "cc", "x-ms-sgx-is-debuggable": false}},
+		"OpenEnclave": {"report", bound("sgx", runtimeData, nil).bytes(), map[string]any{"x-ms-sgx-mrenclave": "cc"}},
+	} {
+		answer, err := w.MAA(ctx, operation, "2022-08-01", maaBody(c.member, c.evidence, nil))
+		if err != nil {
+			t.Errorf("%s: %v", operation, err)
+			continue
+		}
+		set := must(ear.ParseKeySet(must(w.KeySet(ear.MAA()))))
+		_, err = ear.Verify(answer.Token, ear.Expect{Shape: ear.MAA(), Base: base, Audience: vault, Keys: set, Now: w.now})
+		fails(t, "by one who chose no nonce", err, verdict.Invalid, "token.nonce")
+		claims := payloadOf(t, answer.Token)
+		for name, want := range c.claims {
+			if claims[name] != want {
+				t.Errorf("%s: %s is %v, expected %v", operation, name, claims[name], want)
+			}
+		}
+		if claims["cnf"].(map[string]any)["kid"] != must(ear.ConfirmJWK([]byte(theirJWK))).ID() || claims["nonce"] != "16" || claims["x-ms-ver"] != "1.0" ||
+			claims["x-ms-runtime"].(map[string]any)["nonce"] != "n" || claims["strongroom_policy"] != "rooms" {
+			t.Errorf("%s: %v", operation, claims)
+		}
+	}
+	if _, compliant := payloadOf(t, must(w.MAA(ctx, "SevSnpVm", "2022-08-01", maaBody("report", wrapped(bound("snp", runtimeData, nil)), nil))).Token)["x-ms-compliance-status"]; compliant {
+		t.Error("compliance without a statement about the firmware")
+	}
+}
+
+func TestMAARefuses(t *testing.T) {
+	w := newWorld(t, gates)
+	w.inForce(rooms)
+	ctx := context.Background()
+	const usage, refused, invalid = verdict.Usage, verdict.Refused, verdict.Invalid
+	held := func(text, kind string) func(map[string]any) {
+		return func(d map[string]any) {
+			d["runtimeData"] = map[string]any{"data": url64([]byte(text)), "dataType": kind}
+		}
+	}
+	initTime := func(text string) func(map[string]any) {
+		return func(d map[string]any) {
+			d["initTimeData"] = map[string]any{"data": url64([]byte(text)), "dataType": "JSON"}
+		}
+	}
+	for what, c := range map[string]struct {
+		evidence tale
+		change   func(map[string]any)
+		kind     verdict.Kind
+		check    string
+	}{
+		"forged":                  {bound("snp", runtimeData, func(t *tale) { t.Forged = true }), nil, invalid, "snp.signature"},
+		"a failed check":          {bound("snp", runtimeData, func(t *tale) { t.Failed = "snp.debug" }), nil, refused, "snp.debug"},
+		"other runtime data":      {bound("snp", "other", nil), nil, refused, "freshness"},
+		"report data goes on":     {bound("snp", runtimeData, func(t *tale) { t.ReportData[40] = 1 }), nil, refused, "freshness"},
+		"no init data":            {bound("snp", runtimeData, func(t *tale) { t.InitData = make([]byte, 32) }), nil, refused, "attestation.init-data"},
+		"other init time data":    {bound("snp", runtimeData, nil), initTime("{}"), invalid, "evidence.init-data"},
+		"no runtime data":         {bound("snp", "", nil), func(d map[string]any) { delete(d, "runtimeData") }, usage, "token.key-binding"},
+		"no key in it":            {bound("snp", `{"keys":[]}`, nil), held(`{"keys":[]}`, "JSON"), usage, "token.key-binding"},
+		"floating point in it":    {bound("snp", `{"a":1.5}`, nil), held(`{"a":1.5}`, "JSON"), usage, "token.key-binding"},
+		"no key in binary":        {bound("snp", "abc", nil), held("abc", "Binary"), usage, "token.key-binding"},
+		"another type":            {bound("snp", "abc", nil), held("abc", "CBOR"), usage, "maa.request"},
+		"a draft policy":          {bound("snp", runtimeData, nil), func(d map[string]any) { d["draftPolicyForAttestation"] = "x" }, usage, "maa.request"},
+		"no evidence":             {bound("snp", runtimeData, nil), func(d map[string]any) { delete(d, "report") }, usage, "maa.request"},
+		"not base64url":           {bound("snp", runtimeData, nil), func(d map[string]any) { d["report"] = "+/" }, usage, "maa.request"},
+		"another platform's":      {bound("tdx", runtimeData, nil), nil, invalid, "snp.signature"},
+		"a nonce of another kind": {bound("snp", runtimeData, nil), func(d map[string]any) { d["nonce"] = 16 }, usage, "maa.request"},
+	} {
+		_, err := w.MAA(ctx, "SevSnpVm", "2022-08-01", maaBody("report", wrapped(c.evidence), c.change))
+		fails(t, what, err, c.kind, c.check)
+	}
+	good := maaBody("report", wrapped(bound("snp", runtimeData, nil)), nil)
+	_, err := w.MAA(ctx, "SevSnpVm", "", good)
+	fails(t, "no version", err, usage, "maa.api-version")
+	_, err = w.MAA(ctx, "Tpm", "2022-08-01", good)
+	fails(t, "another operation", err, usage, "maa.operation")
+	_, err = w.MAA(ctx, "SevSnpVm", "2022-08-01", []byte(`{"report":"a","report":"b"}`))
+	fails(t, "a member twice", err, usage, "maa.request")
+	_, err = w.MAA(ctx, "SgxEnclave", "2022-08-01", []byte(`{"quote":"YQ","Quote":"Yg"}`))
+	fails(t, "two spellings", err, usage, "maa.request")
+	_, err = newWorld(t, nil).MAA(ctx, "SevSnpVm", "2022-08-01", good)
+	fails(t, "a service that gates nothing", err, refused, "attestation.audience")
+
+	// Init time data whose hash is the init data passes, and is in the token.
+	hash := sha256.Sum256([]byte(`{"a":1}`))
+	e := bound("snp", runtimeData, func(t *tale) { t.InitData = hash[:] })
+	claims := payloadOf(t, must(w.MAA(ctx, "SevSnpVm", "2022-08-01", maaBody("report", wrapped(e), initTime(`{"a":1}`)))).Token)
+	if claims["x-ms-inittime"].(map[string]any)["a"] != 1.0 {
+		t.Errorf("%v", claims)
+	}
+}
+
+func payloadOf(t *testing.T, token string) map[string]any {
+	t.Helper()
+	parts := bytes.Split([]byte(token), []byte("."))
+	var c map[string]any
+	if len(parts) != 3 {
+		t.Fatalf("no token: %q", token)
+	}
+	if err := json.Unmarshal(must(base64.RawURLEncoding.DecodeString(string(parts[1]))), &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func itaReport(n verifier.ITANonce, held string) []byte {
+	hash := sha512.New()
+	hash.Write(n.Value)
+	hash.Write(n.Issued)
+	hash.Write([]byte(held))
+	return hash.Sum(nil)
+}
+
+func TestITA(t *testing.T) {
+	w := newWorld(t, gates)
+	w.inForce(rooms)
+	ctx := context.Background()
+	ask := func(nested bool, change func(request, inner map[string]any, e *tale)) (verifier.ITAAnswer, error) {
+		n := must(w.ITANonce())
+		e := bound("tdx", "", func(t *tale) { t.ReportData, t.InitData = itaReport(n, runtimeData), bytes.Repeat([]byte{7}, 48) })
+		inner := map[string]any{"verifier_nonce": n, "runtime_data": []byte(runtimeData)}
+		request := inner
+		if nested {
+			request = map[string]any{"tdx": inner}
+		}
+		if change != nil {
+			change(request, inner, &e)
+		}
+		if inner["quote"] == nil {
+			inner["quote"] = e.bytes()
+		}
+		return w.ITA(ctx, must(json.Marshal(request)))
+	}
+	for _, nested := range []bool{false, true} {
+		answer, err := ask(nested, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.verify(answer.Token, ear.ITA(), vault); err != nil {
+			t.Error(err)
+		}
+		c := payloadOf(t, answer.Token)
+		tdx := c
+		if nested {
+			tdx = c["tdx"].(map[string]any)
+		}
+		if tdx["tdx_mrtd"] != "bb" || tdx["attester_tcb_status"] != "UpToDate" || tdx["attester_held_data"] != base64.StdEncoding.EncodeToString([]byte(runtimeData)) || c["ver"] != "2.0.0" {
+			t.Errorf("%v", c)
+		}
+	}
+	const usage, refused, invalid = verdict.Usage, verdict.Refused, verdict.Invalid
+	for what, c := range map[string]struct {
+		change func(request, inner map[string]any, e *tale)
+		kind   verdict.Kind
+		check  string
+	}{
+		"another nonce": {func(_, i map[string]any, _ *tale) { i["verifier_nonce"] = must(w.ITANonce()) }, refused, "freshness"},
+		"no nonce":      {func(_, i map[string]any, _ *tale) { delete(i, "verifier_nonce") }, usage, "ita.request"},
+		"a nonce that was altered": {func(_, i map[string]any, _ *tale) {
+			n := must(w.ITANonce())
+			n.Value[0] ^= 1
+			i["verifier_nonce"] = n
+		}, invalid, "challenge.known"},
+		"an iat of its own": {func(_, i map[string]any, _ *tale) {
+			n := must(w.ITANonce())
+			n.Issued = []byte("1")
+			i["verifier_nonce"] = n
+		}, invalid, "challenge.known"},
+		"a challenge as nonce": {func(_, i map[string]any, _ *tale) {
+			c := must(w.Challenge(verifier.ChallengeRequest{Audience: vault})).Challenge
+			i["verifier_nonce"] = verifier.ITANonce{Value: c[32:], Issued: []byte("1"), Signature: c[:32]}
+		}, invalid, "challenge.known"},
+		"two kinds of data":  {func(_, i map[string]any, _ *tale) { i["user_data"] = []byte("x") }, usage, "ita.request"},
+		"no key":             {func(_, i map[string]any, _ *tale) { delete(i, "runtime_data") }, usage, "token.key-binding"},
+		"an event log":       {func(_, i map[string]any, _ *tale) { i["event_log"] = []byte("x") }, usage, "ita.request"},
+		"another algorithm":  {func(r, _ map[string]any, _ *tale) { r["token_signing_alg"] = "RS256" }, usage, "ita.request"},
+		"another policy":     {func(r, _ map[string]any, _ *tale) { r["policy_ids"] = []string{"00000000-0000-0000-0000-000000000000"} }, usage, "ita.request"},
+		"another attester":   {func(r, _ map[string]any, _ *tale) { r["nvgpu"] = map[string]any{} }, usage, "ita.request"},
+		"forged":             {func(_, _ map[string]any, e *tale) { e.Forged = true }, invalid, "tdx.signature"},
+		"another platform's": {func(_, _ map[string]any, e *tale) { e.Told = "sgx" }, invalid, "tdx.signature"},
+		"no init data":       {func(_, _ map[string]any, e *tale) { clear(e.InitData) }, refused, "attestation.init-data"},
+	} {
+		_, err := ask(false, c.change)
+		fails(t, what, err, c.kind, c.check)
+	}
+	if _, err := ask(false, func(r, _ map[string]any, _ *tale) {
+		r["policy_ids"], r["token_signing_alg"] = []string{verifier.PolicyUUID("rooms")}, "PS384"
+	}); err != nil {
+		t.Error(err)
+	}
+	_, err := newWorld(t, nil).ITANonce()
+	fails(t, "a service that gates nothing", err, refused, "attestation.audience")
+}
+
+// FuzzRequests: whatever is sent, it is an explained error; nobody can make a token of it.
+func FuzzRequests(f *testing.F) {
+	w := newWorld(f, gates)
+	w.inForce(rooms)
+	f.Add(maaBody("report", wrapped(bound("snp", "x", nil)), nil))
+	f.Add(maaBody("quote", bound("sgx", "x", nil).bytes(), nil))
+	f.Add(must(json.Marshal(map[string]any{"quote": []byte("x"), "verifier_nonce": must(w.ITANonce()), "runtime_data": []byte(runtimeData)})))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ctx := context.Background()
+		for _, operation := range verifier.MAAKinds() {
+			if _, err := w.MAA(ctx, operation, "2022-08-01", data); err != nil && verdict.As(err).Check == "internal" {
+				t.Errorf("%s: %v", operation, err)
+			}
+		}
+		if a, err := w.ITA(ctx, data); err == nil || verdict.As(err).Check == "internal" {
+			t.Errorf("%v %v", a, err)
+		}
+	})
+}

@@ -1,0 +1,285 @@
+package verifier
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"strongroom.dev/attest"
+	"strongroom.dev/ear"
+	"strongroom.dev/endorse"
+	"strongroom.dev/keys"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// Config is what a service is made of. The zero Config is refused.
+type Config struct {
+	// Base is the service's address as clients see it: issuers lie below it.
+	Base  string
+	Store Store
+	// Table gives the examiners of all platforms over a set of endorsements.
+	Table func(endorse.Set) []attest.Examiner
+	// Endorsements are what the service itself has; [Service.Renew] replaces them.
+	Endorsements endorse.Set
+	// Gates are the audiences that shapes other than EAR serve; none are off.
+	Gates []Gate
+	// Policy is the id of the policy that judges where a request names none; "" for only the
+	// platforms' own rules.
+	Policy wire.ID
+	// SingleUse has each challenge redeemed once, in the store.
+	SingleUse bool
+	// InsecureAllowSoftware lets software platforms pass as warnings where no policy judges.
+	InsecureAllowSoftware bool
+	// EAR is the algorithm of EAR and federation tokens.
+	EAR      ear.Algorithm
+	Rotation ear.Rotation
+	// Build names the program in tokens.
+	Build string
+	Now   func() time.Time
+}
+
+// Gate lets one audience have tokens of a shape that its own software takes as it is, judged by
+// one policy (R16).
+type Gate struct {
+	Shape    ear.Shape
+	Audience string
+	Policy   wire.ID
+}
+
+// Service is the attestation service. It is safe for concurrent use.
+type Service struct {
+	cfg    Config
+	secret *keys.Secret
+	table  atomic.Pointer[table]
+	rings  atomic.Pointer[map[string]ear.Ring]
+	stats  counters
+
+	mu     sync.Mutex
+	active map[wire.ID]inForce
+}
+
+// table is the examiners over the endorsements of a moment.
+type table struct {
+	set       endorse.Set
+	examiners []attest.Examiner
+}
+
+// Open makes a service over a store, with keys and secrets made if the store has none yet.
+func Open(ctx context.Context, cfg Config) (*Service, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, active: make(map[wire.ID]inForce)}
+	if err := s.loadSecret(ctx); err != nil {
+		return nil, err
+	}
+	s.Renew(cfg.Endorsements)
+	if err := s.Upkeep(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (c Config) check() error {
+	const fix = "a defect in the program: report it"
+	if err := ear.CheckBase(c.Base); err != nil {
+		return err
+	}
+	if c.Store == nil || c.Table == nil || c.Now == nil {
+		return verdict.Misuse("attestation.config", "store, platforms and clock", "something missing", fix)
+	}
+	if c.EAR != ear.ES256 && c.EAR != ear.ES384 {
+		return verdict.Misuse("attestation.config", "ES256 or ES384", fmt.Sprintf("%q", string(c.EAR)), "choose one of the two")
+	}
+	if len(c.Gates) > maxGates {
+		return verdict.Misuse("attestation.gates", fmt.Sprintf("at most %d audiences", maxGates), fmt.Sprint(len(c.Gates)), "name fewer")
+	}
+	seen := map[string]bool{}
+	for _, g := range c.Gates {
+		at := g.Shape.Name + " " + g.Audience
+		single := g.Shape.Name == ear.MAA().Name || g.Shape.Name == ear.ITA().Name
+		switch {
+		case g.Audience == "" || len(g.Audience) > maxAudience || !g.Policy.Valid():
+			return verdict.Misuse("attestation.gates", "an audience and the policy that judges for it", verdict.Short(at), "name both")
+		case g.Shape.Name == ear.EAR().Name:
+			return verdict.Misuse("attestation.gates", "shapes that others' software takes", g.Shape.Name, "EAR tokens need no gate: they are worth nothing without the key")
+		case seen[at] || single && seen[g.Shape.Name]:
+			return verdict.Misuse("attestation.gates", "each audience once, and one for shapes whose requests name none", verdict.Short(at)+" again", "name it once")
+		}
+		seen[at], seen[g.Shape.Name] = true, true
+	}
+	return nil
+}
+
+// gate finds the gate for an audience; "" finds the only one of shapes whose requests name none.
+func (s *Service) gate(shape ear.Shape, audience string) (Gate, error) {
+	for _, g := range s.cfg.Gates {
+		if g.Shape.Name == shape.Name && (g.Audience == audience || audience == "" && !shape.Bearer) {
+			return g, nil
+		}
+	}
+	got := "none for " + shape.Name + " tokens"
+	if audience != "" {
+		got = verdict.Short(audience)
+	}
+	return Gate{}, verdict.Refuse("attestation.audience", "an audience that this service gates, with the policy for it", got, "whoever runs the service names both; nothing is gated by default")
+}
+
+// Renew replaces the endorsements. Checks under way end with those they began with.
+func (s *Service) Renew(set endorse.Set) {
+	s.table.Store(&table{set, s.cfg.Table(set)})
+}
+
+// Upkeep renews keys when they are due, and forgets challenges that have expired. Call it every
+// minute or so: without it, the service runs out of keys.
+func (s *Service) Upkeep(ctx context.Context) error {
+	rings := map[string]ear.Ring{}
+	for _, shape := range ear.Shapes() {
+		if !s.needs(shape) {
+			continue
+		}
+		ring, err := s.advance(ctx, shape)
+		if err != nil {
+			return err
+		}
+		rings[shape.Name] = ring
+	}
+	s.rings.Store(&rings)
+	if s.cfg.SingleUse {
+		return s.cfg.Store.DeleteBelow(ctx, TableRedeemed, redeemedKey(s.cfg.Now(), ""))
+	}
+	return nil
+}
+
+// needs reports whether tokens of a shape can be asked for at all.
+func (s *Service) needs(shape ear.Shape) bool {
+	for _, g := range s.cfg.Gates {
+		if g.Shape.Name == shape.Name {
+			return true
+		}
+	}
+	return shape.Name == ear.EAR().Name
+}
+
+// advance brings a shape's keys in the store up to date, which any instance may do first.
+func (s *Service) advance(ctx context.Context, shape ear.Shape) (ear.Ring, error) {
+	algorithm := shape.Algorithms[0]
+	if shape.Name == ear.EAR().Name || shape.Name == ear.Federation().Name {
+		algorithm = s.cfg.EAR
+	}
+	for range swapAttempts {
+		old, err := s.cfg.Store.Get(ctx, TableSecret, "ring/"+shape.Name)
+		if err != nil {
+			return ear.Ring{}, err
+		}
+		var ring ear.Ring
+		if old != nil {
+			if ring, err = ear.ParseRing(shape, old); err != nil {
+				return ear.Ring{}, err
+			}
+		}
+		next, changed, err := ring.Advance(shape, algorithm, s.cfg.Rotation, s.cfg.Now())
+		if err != nil || !changed {
+			return next, err
+		}
+		data, err := next.MarshalSecret()
+		if err != nil {
+			return ear.Ring{}, err
+		}
+		if err = s.cfg.Store.Swap(ctx, TableSecret, "ring/"+shape.Name, old, data); err == nil {
+			return next, nil
+		}
+		if !errors.Is(err, ErrChanged) {
+			return ear.Ring{}, err
+		}
+	}
+	return ear.Ring{}, busy()
+}
+
+func busy() error {
+	return &verdict.Error{Kind: verdict.Broken, Check: "attestation.store", Expected: "a moment in which no other instance changes the same", Got: "none", Fix: "try again"}
+}
+
+// loadSecret reads what challenges are made with, or makes it.
+func (s *Service) loadSecret(ctx context.Context) error {
+	const key = "challenge"
+	for range 2 {
+		data, err := s.cfg.Store.Get(ctx, TableSecret, key)
+		if err != nil {
+			return err
+		}
+		if data != nil {
+			s.secret, err = keys.NewSecret(data)
+			return err
+		}
+		if err := s.cfg.Store.Swap(ctx, TableSecret, key, nil, keys.GenerateSecret().MarshalSecret()); err != nil && !errors.Is(err, ErrChanged) {
+			return err
+		}
+	}
+	return busy()
+}
+
+// ring gives the keys of a shape.
+func (s *Service) ring(shape ear.Shape) (ear.Ring, error) {
+	ring, found := (*s.rings.Load())[shape.Name]
+	if !found {
+		return ear.Ring{}, verdict.Refuse("attestation.audience", "a shape of token that this service gives out", shape.Name, "whoever runs the service enables it by naming an audience and a policy")
+	}
+	return ring, nil
+}
+
+// KeySet gives the key set document of a shape, and Discovery the one that names it. Shapes that
+// are off have none.
+func (s *Service) KeySet(shape ear.Shape) ([]byte, error) {
+	ring, err := s.ring(shape)
+	if err != nil {
+		return nil, err
+	}
+	return ring.KeySet()
+}
+
+// Discovery gives the OpenID Connect discovery document of a shape.
+func (s *Service) Discovery(shape ear.Shape) ([]byte, error) {
+	if _, err := s.ring(shape); err != nil {
+		return nil, err
+	}
+	return ear.Discovery(s.cfg.Base, shape)
+}
+
+// Ready says what keeps the service from working, nil if nothing does: a store that answers,
+// a key that signs now, and the policies that it is told to judge by.
+func (s *Service) Ready(ctx context.Context) error {
+	ring, err := s.ring(ear.EAR())
+	if err != nil {
+		return err
+	}
+	if !s.cfg.Now().Before(ring.Expiry()) {
+		return &verdict.Error{Kind: verdict.Broken, Check: "attestation.keys", Expected: "a key that signs now", Got: "keys until " + wire.At(ring.Expiry()).String(), Fix: "look at the service's clock and store"}
+	}
+	ids := []wire.ID{}
+	if s.cfg.Policy != "" {
+		ids = append(ids, s.cfg.Policy)
+	}
+	for _, g := range s.cfg.Gates {
+		ids = append(ids, g.Policy)
+	}
+	if len(ids) == 0 {
+		_, err := s.cfg.Store.List(ctx, TableHead, "")
+		return err
+	}
+	for _, id := range ids {
+		if _, err := s.policy(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func redeemedKey(expires time.Time, id string) string {
+	return hex.EncodeToString(wire.Uint64(uint64(expires.UnixMilli()))) + id
+}
