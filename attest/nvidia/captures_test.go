@@ -272,3 +272,19 @@ func TestNeeded(t *testing.T) {
 		t.Error("something that is no evidence needs nothing")
 	}
 }
+
+func BenchmarkExamine(b *testing.B) {
+	for name, c := range map[string][]string{
+		"GPU":                   {google + "test_raw_gpu_attestation_report.dat", google + "test_gpu_attestation_certificate_chain.dat", google + "rim/NV_GPU_DRIVER_GH100_550.90.07.xml", google + "rim/NV_GPU_VBIOS_1010_0200_882_96009F0001.xml"},
+		"8 GPUs and 4 switches": {google + "test_ppcie_data.json"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			v, evidence, now := nvidia.New(set(b, c[1:]...)), read(b, c[0]), at("2025-10-24")
+			for b.Loop() {
+				if _, err := v.Examine(evidence, now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -3,8 +3,12 @@ package nvidia_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"math/big"
 	"strings"
@@ -56,7 +60,11 @@ func TestManifests(t *testing.T) {
 		{"of a switch", rim(func(m *manifest) { m.edition = "SWITCH" }), missing},
 		{"of other measurements", rim(func(m *manifest) { m.values[1] = m.values[1][:1] }), differs},
 		{"of nothing", rim(func(m *manifest) { m.values = nil }), missing},
-		{"a measurement of the VBIOS too", rim(func(m *manifest) { m.values[20] = m.values[1] }), differs},
+		{"a measurement of the VBIOS too", func(s *scene) { s.rims[0].values[20] = s.rims[1].values[20] }, differs},
+		{"an issuer that its own issuer did not sign", rim(func(m *manifest) {
+			m.signer = issue(issue(issue(w.otherRIMRoot, "NVIDIA Reference Value GH100 CA", nil), "L3", nil), "HCC RIM L4 Signer", leafOnly)
+			m.certificates = append(m.signer.chain()[:2], w.rimCA)
+		}), forged},
 		{"a genuine one beside a forged one", func(s *scene) {
 			m := *s.rims[0]
 			m.signer = another(s)
@@ -294,4 +302,57 @@ func TestOCSPSignature(t *testing.T) {
 			t.Errorf("byte %d altered: %s", i, got)
 		}
 	}
+}
+
+// TestResponseExtensions refuses a response with a critical extension that is not known, and
+// takes one with a nonce.
+func TestResponseExtensions(t *testing.T) {
+	s := single()
+	s.devices[0].certify()
+	rom := s.devices[0].leaf.by
+	evidence := s.form(s)
+	plain := s.ocsp(rom)
+	s.status = func(a *authority, r *ocsp.Response) *ocsp.Response {
+		if a == rom {
+			return nil
+		}
+		return r
+	}
+	nonce := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}
+	for _, c := range []struct {
+		extension pkix.Extension
+		want      string
+	}{
+		{pkix.Extension{Id: nonce, Critical: true, Value: []byte{4, 1, 7}}, "affirming"},
+		{pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}, "affirming"},
+		{pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}, "contraindicated -collateral"},
+	} {
+		s.items = []endorse.Item{{Kind: endorse.OCSPResponse, Data: extended(plain, c.extension, rom.by.key)}}
+		if got := judge(s.verifier().Examine(evidence, s.now)); got != c.want {
+			t.Errorf("%v: %s", c.extension, got)
+		}
+	}
+}
+
+// extended adds an extension to a response and signs it again.
+func extended(der []byte, e pkix.Extension, key *ecdsa.PrivateKey) []byte {
+	sequence := func(parts ...[]byte) []byte {
+		return must(asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: bytes.Join(parts, nil)}))
+	}
+	explicit := func(tag int, inner []byte) []byte {
+		return must(asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, IsCompound: true, Bytes: inner}))
+	}
+	var basic, data asn1.RawValue
+	at := bytes.Index(der, []byte{5, 7, 48, 1, 1}) + 5
+	var octets []byte
+	must(asn1.Unmarshal(der[at:], &octets))
+	must(asn1.Unmarshal(octets, &basic))
+	must(asn1.Unmarshal(basic.Bytes, &data))
+	signed := sequence(data.Bytes, explicit(1, sequence(must(asn1.Marshal(e)))))
+	sum := sha512.Sum384(signed)
+	signature := must(ecdsa.SignASN1(rand.Reader, key, sum[:]))
+	algorithm := sequence(must(asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3})))
+	whole := sequence(signed, algorithm, must(asn1.Marshal(asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)})))
+	kind := must(asn1.Marshal(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}))
+	return sequence(must(asn1.Marshal(asn1.Enumerated(0))), explicit(0, sequence(kind, must(asn1.Marshal(whole)))))
 }

@@ -214,7 +214,7 @@ func keyBits(c *x509.Certificate) []byte {
 
 func (s asnSingle) parse() (single, error) {
 	v := single{hash: s.ID.Hash.Algorithm, issuer: s.ID.Issuer, key: s.ID.Key, serial: s.ID.Serial, thisUpdate: s.ThisUpdate, nextUpdate: s.NextUpdate}
-	if s.NextUpdate.IsZero() || !s.NextUpdate.After(s.ThisUpdate) {
+	if !s.NextUpdate.After(s.ThisUpdate) { // nor is there one if it is left out
 		return v, errors.New("an OCSP response without an end")
 	}
 	if critical(s.Extensions) {

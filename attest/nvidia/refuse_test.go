@@ -140,6 +140,10 @@ func TestCertificates(t *testing.T) {
 			d.ica = issue(identity, "NVIDIA GH100 Provisioner ICA 1", nil)
 			d.chainText = func([]byte) []byte { return pemChain(append(d.leaf.chain(), w.otherRoot)) }
 		}), "invalid nvidia.chain"},
+		{"an intermediate that its issuer did not sign", first(func(d *dev) {
+			d.ica = issue(issue(w.otherRoot, "NVIDIA GH100 Identity", nil), "NVIDIA GH100 Provisioner ICA 1", nil)
+			d.chainText = func([]byte) []byte { return pemChain(append(d.leaf.chain()[:3], w.identity, w.root)) }
+		}), "invalid nvidia.chain"},
 		{"another root's certificate beside the chain", chain(func(text []byte) []byte {
 			return append(bytes.Join(split(text)[:4], nil), pemChain([]*authority{w.otherRoot})...)
 		}), "invalid nvidia.chain"},
