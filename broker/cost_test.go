@@ -49,7 +49,7 @@ func junkParts() map[string]func(*release.Request) {
 
 // TestJunkPartsCostLittle bounds the memory that any room can make a broker use.
 func TestJunkPartsCostLittle(t *testing.T) {
-	const times = 20
+	const times = 32 // about 13, and half as much again under the race detector
 	w := newWorld(t)
 	b, a := w.newHouse().ready()
 	for name, change := range junkParts() {

@@ -240,11 +240,11 @@ func TestConcurrentRuns(t *testing.T) {
 			go func() {
 				defer wg.Done()
 				answer, err := b.Release(ctx, data)
+				mu.Lock()
+				defer mu.Unlock()
 				if err == nil {
 					_, err = r.open(answer)
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				if err != nil {
 					errs[i] = err
 				} else if answers[i] == nil {
