@@ -87,7 +87,7 @@ func ParseJSON(text []byte) (Quote, error) {
 		Signature AnyBytes   `json:"signature"`
 		PCRs      []AnyBytes `json:"pcrs"`
 	}
-	if err := Strict(text, &e); err != nil {
+	if err := Decode(text, &e); err != nil {
 		return Quote{}, fmt.Errorf("quote: %w", err)
 	}
 	if len(e.Message) == 0 || len(e.Signature) == 0 {

@@ -12,23 +12,18 @@ import (
 	"unicode/utf8"
 )
 
-// Strict reads JSON that others wrote into v. It refuses what could be read in two ways or
-// means what this program doesn't know: members that v doesn't have, duplicate members in
-// any spelling of upper and lower case, null, fractions, deep nesting, bytes behind the text.
-func Strict(text []byte, v any) error {
-	if err := scanText(text, true); err != nil {
+// Decode reads JSON that others wrote into v. Members that v doesn't have mean nothing here and
+// are left out; what could be read in two ways is refused: see [Unique].
+func Decode(text []byte, v any) error {
+	if err := Unique(text); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	return dec.Decode(v)
+	return json.Unmarshal(text, v)
 }
 
 // Unique checks that JSON has one reading: no duplicate members, in any spelling of upper and
-// lower case, no deep nesting, no bytes behind the text. What the members are is left open.
-func Unique(text []byte) error { return scanText(text, false) }
-
-func scanText(text []byte, plain bool) error {
+// lower case, no deep nesting, no bytes behind the text.
+func Unique(text []byte) error {
 	if len(text) > MaxDocument {
 		return fmt.Errorf("document of %d bytes, at most %d", len(text), MaxDocument)
 	}
@@ -37,7 +32,7 @@ func scanText(text []byte, plain bool) error {
 	}
 	scan := json.NewDecoder(bytes.NewReader(text))
 	scan.UseNumber()
-	if err := scanValue(scan, 0, plain); err != nil {
+	if err := scanValue(scan, 0); err != nil {
 		return err
 	}
 	if _, err := scan.Token(); err != io.EOF {
@@ -46,19 +41,13 @@ func scanText(text []byte, plain bool) error {
 	return nil
 }
 
-// scanValue reads one value; plain refuses null and all numbers that are not plain integers.
-func scanValue(dec *json.Decoder, depth int, plain bool) error {
+func scanValue(dec *json.Decoder, depth int) error {
 	token, err := dec.Token()
 	if err != nil {
 		return err
 	}
-	if n, ok := token.(json.Number); ok && plain && strings.ContainsAny(string(n), ".eE-") {
-		return fmt.Errorf("the number %.20s has no place here", n)
-	}
 	delim, ok := token.(json.Delim)
 	switch {
-	case token == nil && plain:
-		return fmt.Errorf("null has no place here")
 	case !ok:
 		return nil
 	case depth == maxDepth:
@@ -77,7 +66,7 @@ func scanValue(dec *json.Decoder, depth int, plain bool) error {
 			}
 			seen[key] = true
 		}
-		if err := scanValue(dec, depth+1, plain); err != nil {
+		if err := scanValue(dec, depth+1); err != nil {
 			return err
 		}
 	}
@@ -96,11 +85,14 @@ func (b *AnyBytes) UnmarshalJSON(text []byte) error {
 		*b = out
 		return err
 	}
-	var s string
+	var s *string
 	if err := json.Unmarshal(text, &s); err != nil {
 		return err
 	}
-	out, err := decodeText(s)
+	if s == nil {
+		return fmt.Errorf("null has no place here")
+	}
+	out, err := decodeText(*s)
 	*b = out
 	return err
 }

@@ -23,21 +23,25 @@ func check(id string, ok bool, expected, got, fix string) verdict.Check {
 	return verdict.Check{ID: id, OK: ok, Expected: expected, Got: verdict.Printable(got), Fix: fix}
 }
 
-// CheckNonce checks that the nonce can be one that a verifier chose. Whether it is that of
-// this very challenge is for the relying party.
-func (all *Quoted) CheckNonce(id string) verdict.Check {
-	got, ok := fmt.Sprintf("%d bytes", len(all.Nonce)), false
-	switch n := len(all.Nonce); {
+// CheckNonce checks that the nonce can be one that a verifier chose, and says whether it is so
+// short that a careful reader should look at it. Whether it is that of this very challenge is
+// for the relying party.
+func (all *Quoted) CheckNonce(id string) (c verdict.Check, short bool) {
+	n := len(all.Nonce)
+	got, ok := fmt.Sprintf("%d bytes", n), false
+	switch {
 	case n == 0:
 		got = "none: the quote may be of any time"
 	case n < MinNonce:
 		got += fmt.Sprintf(", %d too few: it may be guessed or waited for", MinNonce-n)
 	case len(bytes.TrimLeft(all.Nonce, "\x00")) == 0:
 		got = "zeros: the quote may be of any time"
+	case n < GoodNonce:
+		got, ok, short = got+fmt.Sprintf(", where %d would be good", GoodNonce), true, true
 	default:
 		ok = true
 	}
-	return check(id, ok, fmt.Sprintf("a nonce of at least %d bytes", MinNonce), got, "quote with the verifier's challenge as qualifying data")
+	return check(id, ok, fmt.Sprintf("a nonce of at least %d bytes", MinNonce), got, "quote with the verifier's challenge as qualifying data"), short
 }
 
 // CheckPCRs checks that the quotes cover every PCR, by a hash that can be relied on.

@@ -13,8 +13,9 @@ const (
 	MaxSignature = 6 + 512
 	// MaxPublic is the most bytes of a TPMT_PUBLIC: RSA of 4,096 bits with a policy.
 	MaxPublic = 700
-	// MinNonce is the fewest bytes of a nonce that nobody can guess or wait for.
-	MinNonce = 16
+	// MinNonce is the fewest bytes of a nonce (RFC 9711, section 4.1). Below GoodNonce somebody
+	// who can have a TPM quote ahead of time may hope to meet one.
+	MinNonce, GoodNonce = 8, 16
 	// MaxExplained is the most events of a log that are explained one by one.
 	MaxExplained = 1024
 

@@ -162,7 +162,11 @@ func (x *examination) quote() error {
 		}
 		x.checks, x.boot = append(x.checks, c), boot
 	}
-	x.checks = append(x.checks, q.CheckNonce("azure.nonce"), q.CheckPCRs("azure.pcrs"))
+	nonce, short := q.CheckNonce("azure.nonce")
+	if short {
+		x.warnings = append(x.warnings, nonce.ID)
+	}
+	x.checks = append(x.checks, nonce, q.CheckPCRs("azure.pcrs"))
 	return nil
 }
 

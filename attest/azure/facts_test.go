@@ -101,10 +101,10 @@ func TestOthersAreNotOurs(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		name, ours := filepath.Base(path), azure.Detect(data)
-		should := strings.Contains(path, "/azure/") && (strings.Contains(name, "evidence") || strings.HasPrefix(name, "hcl-report") || strings.HasSuffix(name, "_report.txt") || name == "milan-v3-attestation.json")
-		if ours != should {
-			t.Errorf("%s: recognised %v", path, ours)
+		name := filepath.Base(path)
+		may := strings.Contains(path, "/azure/") && (strings.Contains(name, "evidence") || strings.Contains(name, "report") || strings.Contains(name, "attestation"))
+		if azure.Detect(data) && !may {
+			t.Errorf("%s is taken for evidence of an Azure machine", path)
 		}
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"strongroom.dev/dcap"
 	"strongroom.dev/endorse"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/wire"
@@ -75,12 +76,8 @@ func open(data []byte) (*parts, error) {
 		return bare(data), nil
 	case len(trimmed) > 0 && trimmed[0] == '{':
 		return openJSON(trimmed)
-	case bytes.Contains(trimmed, []byte("-----BEGIN REPORT-----")):
-		for block, rest := pem.Decode(trimmed); block != nil; block, rest = pem.Decode(rest) {
-			if block.Type == "REPORT" && bytes.HasPrefix(block.Bytes, []byte("HCLA")) {
-				return bare(block.Bytes), nil
-			}
-		}
+	case bytes.Contains(trimmed, []byte("-----BEGIN ")):
+		return openPEM(trimmed)
 	}
 	if decoded := endorse.Decode(trimmed); bytes.HasPrefix(decoded, []byte("HCLA")) {
 		return bare(decoded), nil
@@ -88,12 +85,36 @@ func open(data []byte) (*parts, error) {
 	return nil, fmt.Errorf("neither JSON nor an HCL report")
 }
 
+// openPEM finds an HCL report, and a TD quote if there is one, under whatever names.
+func openPEM(text []byte) (*parts, error) {
+	var p *parts
+	var quote []byte
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		tee, isQuote := dcap.TEE(0), false
+		if len(block.Bytes) > 0 && block.Bytes[0] != '{' {
+			tee, isQuote = dcap.Detect(block.Bytes)
+		}
+		switch {
+		case bytes.HasPrefix(block.Bytes, []byte("HCLA")) && p == nil:
+			p = bare(block.Bytes)
+		case isQuote && tee == dcap.TDX && quote == nil:
+			quote = block.Bytes
+		default:
+			return nil, fmt.Errorf("PEM with %.20q beside or instead of one HCL report and one TD quote", block.Type)
+		}
+	}
+	if p == nil {
+		return nil, fmt.Errorf("PEM without an HCL report")
+	}
+	p.tdQuote = quote
+	return p, nil
+}
+
 func bare(report []byte) *parts { return &parts{form: "a bare HCL report", report: report} }
 
 func openJSON(text []byte) (*parts, error) {
 	var kind struct {
 		Type     json.RawMessage `json:"type"`
-		Platform json.RawMessage `json:"platform"`
 		Evidence json.RawMessage `json:"evidence"`
 	}
 	if err := json.Unmarshal(text, &kind); err != nil {
@@ -102,21 +123,30 @@ func openJSON(text []byte) (*parts, error) {
 	if string(kind.Type) == `"`+Type+`"` {
 		return openOwn(text)
 	}
-	if kind.Platform == nil {
+	if bytes.HasPrefix(kind.Type, []byte(`"strongroom/`)) {
+		return nil, fmt.Errorf("type %.40s, expected %q", kind.Type, Type)
+	}
+	if kind.Evidence == nil {
 		return openTrustee(text)
 	}
+	return openWrapped(text)
+}
+
+// openWrapped reads {"platform", "evidence"} of attestation-rs.
+func openWrapped(text []byte) (*parts, error) {
 	var wrapped struct {
 		Platform string          `json:"platform"`
 		Evidence json.RawMessage `json:"evidence"`
 	}
-	if err := tpm2.Strict(text, &wrapped); err != nil {
+	if err := tpm2.Decode(text, &wrapped); err != nil {
 		return nil, err
 	}
 	p, err := openTrustee(wrapped.Evidence)
 	if err != nil {
 		return nil, err
 	}
-	if wrapped.Platform != "az-snp" && wrapped.Platform != "az-tdx" || (wrapped.Platform == "az-tdx") != (p.tdQuote != nil) {
+	snp, tdx := strings.Contains(wrapped.Platform, "snp"), strings.Contains(wrapped.Platform, "tdx")
+	if !strings.HasPrefix(wrapped.Platform, "az") || snp == tdx || snp && p.tdQuote != nil || tdx && p.certs != nil {
 		return nil, fmt.Errorf("platform %.20q", wrapped.Platform)
 	}
 	return p, nil
@@ -147,20 +177,19 @@ func openOwn(text []byte) (*parts, error) {
 // attestation-rs, and the older {"report", "quote", "vcek"}.
 func openTrustee(text []byte) (*parts, error) {
 	var e struct {
-		Version   int             `json:"version"`
 		HCLReport tpm2.AnyBytes   `json:"hcl_report"`
 		Report    tpm2.AnyBytes   `json:"report"`
 		TPMQuote  json.RawMessage `json:"tpm_quote"`
 		Quote     json.RawMessage `json:"quote"`
-		VCEK      *string         `json:"vcek"`
+		VCEK      json.RawMessage `json:"vcek"`
 		TDQuote   tpm2.AnyBytes   `json:"td_quote"`
 	}
-	if err := tpm2.Strict(text, &e); err != nil {
+	if err := tpm2.Decode(text, &e); err != nil {
 		return nil, err
 	}
 	older := e.Report != nil && e.Quote != nil
 	newer := e.HCLReport != nil && e.TPMQuote != nil
-	if older == newer || (e.Report != nil || e.Quote != nil) == newer || (e.VCEK != nil) == (e.TDQuote != nil) {
+	if older == newer || (e.Report != nil || e.Quote != nil) == newer || e.VCEK != nil && e.TDQuote != nil {
 		return nil, fmt.Errorf("JSON that is neither Trustee's nor of type %q", Type)
 	}
 	p := &parts{form: "Trustee's form", report: append(e.HCLReport, e.Report...), tdQuote: e.TDQuote}
@@ -170,21 +199,17 @@ func openTrustee(text []byte) (*parts, error) {
 	}
 	p.quotes = []tpm2.Quote{q}
 	if e.VCEK != nil {
-		p.certs, err = certificates(*e.VCEK)
+		p.certs, err = certificates(e.VCEK)
 	}
 	return p, err
 }
 
 // certificates reads a chip's certificate, in PEM or as the text of DER, and what is with it.
-func certificates(text string) ([]*x509.Certificate, error) {
-	data := []byte(text)
-	if !strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
-		quoted, err := json.Marshal(text)
-		if err != nil {
-			return nil, err
-		}
+func certificates(value json.RawMessage) ([]*x509.Certificate, error) {
+	data := []byte(text(value))
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN")) {
 		var der tpm2.AnyBytes
-		if err := der.UnmarshalJSON(quoted); err != nil {
+		if err := der.UnmarshalJSON(value); err != nil {
 			return nil, fmt.Errorf("vcek: %w", err)
 		}
 		data = der

@@ -212,7 +212,7 @@ func ownerKey(t *testing.T, e *azure.Evidence) {
 func base(t testing.TB, tdx bool) (azure.Evidence, azure.Verifier, string, string) {
 	t.Helper()
 	if tdx {
-		return evidence(t, rsTDX+"evidence-v1.json"), azure.New(setOf(t, may2025()...)), "2025-06-20", "tdx.tcb.platform tdx.tcb.module tdx.tcb azure.nonce"
+		return evidence(t, rsTDX+"evidence-v1.json"), azure.New(setOf(t, may2025()...)), "2025-06-20", "tdx.tcb.platform tdx.tcb.module tdx.tcb"
 	}
 	return evidence(t, snp+"evidence-v2.json"), azure.New(setOf(t, lists)), "2025-06-01", ""
 }
@@ -250,21 +250,24 @@ func TestJSONRefused(t *testing.T) {
 	first := func(member string) string { return data[:open] + member + "," + data[open:] }
 	wrapped := string(read(t, rsSNP+"evidence-v1.json"))
 	v := azure.New(setOf(t, lists))
-	if _, err := v.Examine([]byte(data), at("2025-06-01")); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"as it is": data, "an unknown member": first(`"test_purpose":true`)} {
+		if f, err := v.Examine([]byte(text), at("2025-06-01")); err != nil || failed(f) != "" {
+			t.Fatalf("%s: %v %s", name, err, failed(f))
+		}
+	}
+	if f, err := v.Examine([]byte(strings.Replace(data, `"vcek"`, `"certificate"`, 1)), at("2025-06-01")); err != nil || failed(f) != "snp.collateral" {
+		t.Errorf("without the chip's certificate: %v %s", err, failed(f))
 	}
 	for name, text := range map[string]string{
 		"duplicate member":             first(`"version":2`),
 		"duplicate in capitals":        first(`"VCEK":"00"`),
-		"unknown member":               first(`"test_purpose":true`),
 		"null member":                  first(`"td_quote":null`),
 		"a TD quote as well":           first(`"td_quote":"0000"`),
 		"an older report as well":      first(`"report":"0000"`),
 		"an older quote as well":       first(`"quote":{}`),
-		"floating point":               strings.Replace(data, `"version": 2`, `"version": 2.0`, 1) + " ",
 		"text behind it":               data + "{}",
+		"null for the report":          strings.Replace(data, `"hcl_report": "`, `"hcl_report": null, "x": "`, 1),
 		"object as array":              "[" + data + "]",
-		"no chip certificate":          strings.Replace(data, `"vcek"`, `"td_quote"`, 1),
 		"another type":                 first(`"type":"strongroom/azure-evidence/v2"`),
 		"platform unknown":             strings.Replace(wrapped, `"az-snp"`, `"az-cca"`, 1),
 		"platform of another hardware": strings.Replace(wrapped, `"az-snp"`, `"az-tdx"`, 1),
@@ -293,7 +296,11 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s: %v %s", name, err, failed(f))
 		}
 	}
-	for name, data := range map[string][]byte{"PEM of another type": pem.EncodeToMemory(&pem.Block{Type: "QUOTE", Bytes: report}), "text": []byte("HCL"), "nothing": nil} {
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "HCL REPORT", Bytes: read(t, tdx+"hcl-report.bin")}), pem.EncodeToMemory(&pem.Block{Type: "QUOTE", Bytes: read(t, tdx+"td-quote.bin")})...)
+	if f, err := azure.New(setOf(t, may2025()...)).Examine(both, at("2025-06-20")); err != nil || failed(f) != "tdx.tcb.platform tdx.tcb.module tdx.tcb azure.quote" || !azure.Detect(both) {
+		t.Errorf("report and TD quote in PEM: %v %s", err, failed(f))
+	}
+	for name, data := range map[string][]byte{"two reports": append(pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: report}), pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: report})...), "PEM of something else": pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: []byte("{}")}), "text": []byte("HCL"), "nothing": nil} {
 		if _, err := v.Examine(data, at("2025-06-01")); err == nil || azure.Detect(data) {
 			t.Errorf("%s: taken for evidence", name)
 		}

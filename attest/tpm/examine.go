@@ -153,7 +153,11 @@ func (x *examination) eventLog() error {
 
 // freshness checks nonce, PCRs and clock.
 func (x *examination) freshness() {
-	x.checks = append(x.checks, x.quoted.CheckNonce("tpm.nonce"), x.quoted.CheckPCRs("tpm.pcrs"))
+	nonce, short := x.quoted.CheckNonce("tpm.nonce")
+	if short {
+		x.warnings = append(x.warnings, nonce.ID)
+	}
+	x.checks = append(x.checks, nonce, x.quoted.CheckPCRs("tpm.pcrs"))
 	if !x.quoted.Attest.Safe {
 		x.warn("clock", "a clock that never went back", "one that may have, since the TPM was not shut down in order")
 	}

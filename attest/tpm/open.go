@@ -101,6 +101,8 @@ func openJSON(text []byte) (*parts, error) {
 	switch {
 	case string(kind.Type) == `"`+Type+`"`:
 		return openOwn(text)
+	case bytes.HasPrefix(kind.Type, []byte(`"strongroom/`)):
+		return nil, fmt.Errorf("type %.40s, expected %q", kind.Type, Type)
 	case kind.Quote != nil:
 		return openTrustee(text)
 	case kind.Message != nil:
@@ -141,7 +143,7 @@ func openTrustee(text []byte) (*parts, error) {
 		AK    tpm2.AnyBytes   `json:"ak_public"`
 		Quote json.RawMessage `json:"tpm_quote"`
 	}
-	if err := tpm2.Strict(text, &e); err != nil {
+	if err := tpm2.Decode(text, &e); err != nil {
 		return nil, err
 	}
 	q, err := tpm2.ParseJSON(e.Quote)

@@ -146,7 +146,8 @@ func quoteRules() []rule {
 	}
 	return []rule{
 		{name: "no nonce", failed: "tpm.nonce", change: requote(nil, all(measure.SHA256))},
-		{name: "nonce of 9 bytes", failed: "tpm.nonce", change: requote([]byte("challenge"), all(measure.SHA256))},
+		{name: "nonce of 7 bytes", failed: "tpm.nonce", change: requote([]byte("too few"), all(measure.SHA256))},
+		{name: "nonce of 9 bytes is a warning", change: requote([]byte("challenge"), all(measure.SHA256))},
 		{name: "nonce of zeros", failed: "tpm.nonce", change: requote(make([]byte, 32), all(measure.SHA256))},
 		{name: "nonce of 64 bytes", change: requote(bytes.Repeat([]byte{1}, 64), all(measure.SHA256))},
 		{name: "quote with 23 PCRs", failed: "tpm.pcrs", change: func(_ *testing.T, w *world) {

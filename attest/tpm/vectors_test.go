@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func vectors() []vector {
 		{what: "Trustee, key that nobody vouches for", file: trustee + "tpm_evidence.json", day: "2026-01-01", failed: "tpm.identity"},
 		{what: "Azure's quote alone, binary", file: azure + "az-snp-vtpm/quote.bin", day: "2026-01-01", failed: "tpm.identity"},
 		{what: "Azure's quote alone, JSON", file: azure + "az-snp-vtpm/tpm-quote-v1.json", day: "2026-01-01", failed: "tpm.identity"},
-		{what: "az-cvm-vtpm's quote and pinned key", file: kinvolk + "quote.bin", with: []string{kinvolk + "akpub.pem"}, day: "2026-01-01", failed: "tpm.nonce"},
+		{what: "az-cvm-vtpm's quote and pinned key", file: kinvolk + "quote.bin", with: []string{kinvolk + "akpub.pem"}, day: "2026-01-01"},
 		{what: "a hardware report without a quote", file: azure + "az-snp-vtpm/hcl-report.bin", day: "2026-01-01", err: "tpm.form"},
 	}
 }
@@ -119,7 +120,11 @@ func TestVectors(t *testing.T) {
 			for _, check := range f.Checks {
 				t.Logf("  %v %s: %s", check.OK, check.ID, check.Got)
 			}
-			if got := failed(f); got != c.failed {
+			got := failed(f)
+			if c.withheld { // more may be missing
+				got = strings.Join(slices.DeleteFunc(strings.Fields(got), func(id string) bool { return !slices.Contains(strings.Fields(c.failed), id) }), " ")
+			}
+			if got != c.failed {
 				t.Errorf("failed %s, expected %s", got, c.failed)
 			}
 		})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strongroom.dev/attest"
+	"strongroom.dev/attest/azure"
 	"strongroom.dev/attest/cca"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/attest/nitro"
@@ -10,6 +11,7 @@ import (
 	"strongroom.dev/attest/sgx"
 	"strongroom.dev/attest/snp"
 	"strongroom.dev/attest/tdx"
+	"strongroom.dev/attest/tpm"
 	"strongroom.dev/endorse"
 )
 
@@ -22,6 +24,8 @@ func platforms() []attest.Platform {
 // hold others' evidence stand before those.
 func examiners(set endorse.Set) []attest.Examiner {
 	return []attest.Examiner{
+		{Name: azure.Name, Detect: azure.Detect, Examine: azure.New(set).Examine},
+		{Name: tpm.Name, Detect: tpm.Detect, Examine: tpm.New(set).Examine},
 		{Name: snp.Name, Detect: snp.Detect, Examine: snp.New(set).Examine},
 		{Name: tdx.Name, Detect: tdx.Detect, Examine: tdx.New(set).Examine},
 		{Name: sgx.Name, Detect: sgx.Detect, Examine: sgx.New(set).Examine},
