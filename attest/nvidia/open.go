@@ -37,8 +37,8 @@ const errForm formError = "no report of an NVIDIA GPU or NVSwitch in a known for
 
 // Open finds the devices in evidence: one report, raw, in hex or in base64, alone or with a
 // PEM chain behind it; or JSON of NVIDIA's tools (lists of nvattest and nvtrust, requests to
-// NVIDIA's remote service), of Trustee, or of others that keep reports and chains the same
-// way.
+// NVIDIA's remote service, conceptual message wrappers), of Trustee, or of others that keep
+// reports and chains the same way. Several such texts may stand one behind the other.
 func Open(data []byte) ([]Device, error) {
 	if looksLikeReport(data) {
 		return []Device{{Report: data}}, nil
@@ -153,6 +153,9 @@ func reportIn(v *value) (report []byte, name string, err error) {
 		text := m.text
 		if inner, ok := m.member("py/b64"); ok { // as Python's jsonpickle writes bytes
 			text = inner.text
+		}
+		if len(m.list) == 2 { // a record of a conceptual message wrapper: media type, base64url
+			text = m.list[1].text
 		}
 		if found := decodeReport([]byte(text)); found != nil {
 			if report != nil {

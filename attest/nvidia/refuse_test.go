@@ -310,6 +310,13 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
+	url := base64.RawURLEncoding.EncodeToString
+	record := func(kind string, data []byte) []any { return []any{kind, url(data)} }
+	wrapper := js(map[string]any{"__cmwc_t": "tag", "nonce": record("application/octet-stream", d.nonce[:]), "gpu-0": map[string]any{"__cmwc_t": "tag",
+		"evidence": record("application/vnd.x", report), "certificate": record("application/pem-certificate-chain", chain)}})
+	if got := judge(s.verifier().Examine(wrapper, s.now)); got != "affirming" {
+		t.Errorf("message wrapper: %s", got)
+	}
 	two := map[string]any{"evidence": object["evidence"], "attestation_report": object["evidence"]}
 	for name, evidence := range map[string][]byte{
 		"nothing": nil, "space": []byte(" \n"), "empty list": []byte("[]"), "another object": []byte(`{"evidence":"AAAA"}`), "two reports in one": js(two),
