@@ -10,27 +10,12 @@ import (
 	"strongroom.dev/wire"
 )
 
-// Activation names the version of a policy that is to be in force.
-type Activation struct {
-	Version int64 `json:"version"`
-}
-
-// PolicyList is what officers see of all policies.
-type PolicyList struct {
-	Policies []verifier.PolicyState `json:"policies"`
-}
-
-// VersionList is what they see of one.
-type VersionList struct {
-	Versions []verifier.PolicyVersion `json:"versions"`
-}
-
 func (a *Attestation) adminRoutes() []route {
 	return append(a.watchRoutes(), []route{
 		{"GET", "/v1/policies", a.listPolicies, true},
 		{"GET", "/v1/policies/{id}", onPolicy(func(w http.ResponseWriter, r *http.Request, id wire.ID) error {
 			versions, err := a.service.Versions(r.Context(), id)
-			return answerJSON(w)(VersionList{versions}, err)
+			return answerJSON(w)(verifier.VersionList{Versions: versions}, err)
 		}), true},
 		{"GET", "/v1/policies/{id}/{version}", onPolicy(a.showPolicy), true},
 		{"PUT", "/v1/policies/{id}", onPolicy(a.putPolicy), true},
@@ -55,7 +40,7 @@ func onPolicy(do func(w http.ResponseWriter, r *http.Request, id wire.ID) error)
 
 func (a *Attestation) listPolicies(w http.ResponseWriter, r *http.Request) error {
 	list, err := a.service.Policies(r.Context())
-	return answerJSON(w)(PolicyList{list}, err)
+	return answerJSON(w)(verifier.PolicyList{Policies: list}, err)
 }
 
 func (a *Attestation) showPolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
@@ -74,7 +59,7 @@ func (a *Attestation) putPolicy(w http.ResponseWriter, r *http.Request, id wire.
 }
 
 func (a *Attestation) activatePolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
-	var which Activation
+	var which verifier.Activation
 	if err := readJSON(w, r, 4096, &which); err != nil {
 		return err
 	}

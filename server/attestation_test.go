@@ -262,9 +262,9 @@ func TestAttestationOfficers(t *testing.T) {
 	w.refused(w.admin, "POST", "/v1/policies/dev/activate", `{"version":7}`, 403, "appraisal.version")
 	var one verifier.PolicyVersion
 	w.call(w.admin, "GET", "/v1/policies/dev/1", nil, 200, &one)
-	var list server.PolicyList
+	var list verifier.PolicyList
 	w.call(w.admin, "GET", "/v1/policies", nil, 200, &list)
-	var versions server.VersionList
+	var versions verifier.VersionList
 	w.call(w.admin, "GET", "/v1/policies/dev", nil, 200, &versions)
 	if one.Text != w.policy() || !one.Active || len(list.Policies) != 1 || list.Policies[0].Active != 1 || len(versions.Versions) != 1 {
 		t.Errorf("%+v %+v %+v", one, list, versions)
@@ -365,7 +365,7 @@ func TestAttestationIsDescribed(t *testing.T) {
 		"AttestRequest": verifier.Request{}, "AttestAnswer": verifier.Answer{}, "Room": verifier.Room{}, "ChallengeRequest": verifier.ChallengeRequest{}, "Challenge": verifier.Challenge{},
 		"Result": appraise.Result{}, "Vector": ear.Vector{}, "SealedToken": ear.Sealed{}, "PolicyName": appraise.PolicyName{}, "Check": verdict.Check{}, "Token": verifier.MAAAnswer{},
 		"ITANonce": verifier.ITANonce{}, "PolicyState": verifier.PolicyState{}, "PolicyAdded": verifier.PolicyAdded{}, "PolicyVersion": verifier.PolicyVersion{},
-		"Activation": server.Activation{}, "Trial": verifier.Trial{}, "Tried": verifier.Tried{},
+		"Activation": verifier.Activation{}, "Trial": verifier.Trial{}, "Tried": verifier.Tried{},
 	} {
 		schema, all, needed := doc.Components.Schemas[name], []string{}, []string{}
 		members(reflect.TypeOf(v), &all, &needed)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -325,6 +326,14 @@ func TestConfigRefuses(t *testing.T) {
 		change(&cfg)
 		_, err := verifier.Open(context.Background(), cfg)
 		fails(t, check, err, verdict.Usage, check)
+	}
+	cfg := w.cfg
+	cfg.Federation = ear.PS384
+	_, err := verifier.Open(context.Background(), cfg)
+	fails(t, "an algorithm of another shape", err, verdict.Usage, "attestation.config")
+	cfg.Federation, cfg.Gates = ear.RS256, []verifier.Gate{{Shape: ear.Federation(), Audience: vault, Policy: "rooms"}}
+	if set := string(must(must(verifier.Open(context.Background(), cfg)).KeySet(ear.Federation()))); !strings.Contains(set, `"RS256"`) {
+		t.Errorf("key set %s", set)
 	}
 	for what, gates := range map[string][]verifier.Gate{
 		"an EAR gate": {{Shape: ear.EAR(), Audience: vault, Policy: "rooms"}}, "no policy": {{Shape: ear.MAA(), Audience: vault}},

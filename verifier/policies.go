@@ -57,6 +57,21 @@ type PolicyVersion struct {
 	Text    string      `json:"text"`
 }
 
+// Activation names the version of a policy that is to be in force.
+type Activation struct {
+	Version int64 `json:"version"`
+}
+
+// PolicyList is what officers see of all policies.
+type PolicyList struct {
+	Policies []PolicyState `json:"policies"`
+}
+
+// VersionList is what they see of one.
+type VersionList struct {
+	Versions []PolicyVersion `json:"versions"`
+}
+
 func versionKey(id wire.ID, version int64) string { return fmt.Sprintf("%s/%016d", id, version) }
 
 // AddPolicy keeps a new version of a policy, which the document numbers. It is a draft until

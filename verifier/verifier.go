@@ -1,10 +1,12 @@
 package verifier
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,9 +37,10 @@ type Config struct {
 	SingleUse bool
 	// InsecureAllowSoftware lets software platforms pass as warnings where no policy judges.
 	InsecureAllowSoftware bool
-	// EAR is the algorithm of EAR and federation tokens.
-	EAR      ear.Algorithm
-	Rotation ear.Rotation
+	// EAR is the algorithm of EAR tokens, ES256 or ES384; Federation that of federation tokens, the
+	// same if it is "": some clouds take RS256 only.
+	EAR, Federation ear.Algorithm
+	Rotation        ear.Rotation
 	// Build names the program in tokens.
 	Build string
 	Now   func() time.Time
@@ -71,8 +74,11 @@ type table struct {
 
 // Open makes a service over a store, with keys and secrets made if the store has none yet.
 func Open(ctx context.Context, cfg Config) (*Service, error) {
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
+	}
+	if cfg.Store == nil {
+		return nil, verdict.Misuse("attestation.config", "a store", "none", "a defect in the program: report it")
 	}
 	s := &Service{cfg: cfg, active: make(map[wire.ID]inForce)}
 	if err := s.loadSecret(ctx); err != nil {
@@ -85,16 +91,20 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	return s, nil
 }
 
-func (c Config) check() error {
+// Check says what is wrong with a configuration, whose store may still be missing.
+func (c Config) Check() error {
 	const fix = "a defect in the program: report it"
 	if err := ear.CheckBase(c.Base); err != nil {
 		return err
 	}
-	if c.Store == nil || c.Table == nil || c.Now == nil {
-		return verdict.Misuse("attestation.config", "store, platforms and clock", "something missing", fix)
+	if c.Table == nil || c.Now == nil {
+		return verdict.Misuse("attestation.config", "platforms and clock", "something missing", fix)
 	}
 	if c.EAR != ear.ES256 && c.EAR != ear.ES384 {
 		return verdict.Misuse("attestation.config", "ES256 or ES384", fmt.Sprintf("%q", string(c.EAR)), "choose one of the two")
+	}
+	if c.Federation != "" && !slices.Contains(ear.Federation().Algorithms, c.Federation) {
+		return verdict.Misuse("attestation.config", fmt.Sprintf("one of %v", ear.Federation().Algorithms), fmt.Sprintf("%q", string(c.Federation)), "choose one of these")
 	}
 	if len(c.Gates) > maxGates {
 		return verdict.Misuse("attestation.gates", fmt.Sprintf("at most %d audiences", maxGates), fmt.Sprint(len(c.Gates)), "name fewer")
@@ -115,6 +125,9 @@ func (c Config) check() error {
 	}
 	return nil
 }
+
+// Base gives the service's address, which tokens name.
+func (s *Service) Base() string { return s.cfg.Base }
 
 // gate finds the gate for an audience; "" finds the only one of shapes whose requests name none.
 func (s *Service) gate(shape ear.Shape, audience string) (Gate, error) {
@@ -169,8 +182,11 @@ func (s *Service) needs(shape ear.Shape) bool {
 // advance brings a shape's keys in the store up to date, which any instance may do first.
 func (s *Service) advance(ctx context.Context, shape ear.Shape) (ear.Ring, error) {
 	algorithm := shape.Algorithms[0]
-	if shape.Name == ear.EAR().Name || shape.Name == ear.Federation().Name {
+	switch shape.Name {
+	case ear.EAR().Name:
 		algorithm = s.cfg.EAR
+	case ear.Federation().Name:
+		algorithm = cmp.Or(s.cfg.Federation, s.cfg.EAR)
 	}
 	for range swapAttempts {
 		old, err := s.cfg.Store.Get(ctx, TableSecret, "ring/"+shape.Name)

@@ -23,6 +23,7 @@ func (a *app) rootCommand() *cobra.Command {
   run, room, host    run agreed work in a room
   open, receipt      results and their proof
   verify, policy     evidence of any hardware: what it proves, and what not
+  attestation        a service that judges evidence for others
   endorsements       what vendors sign about their hardware
 
 Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
@@ -80,6 +81,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.verifyCommand(),
 		a.policyCommand(),
 		a.endorsementsCommand(),
+		a.attestationCommand(),
 		a.inspectCommand(),
 		a.imageCommand(),
 		a.demoCommand(),

@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/ear"
+	"strongroom.dev/internal/version"
+	"strongroom.dev/server"
+	"strongroom.dev/store/attestation"
+	"strongroom.dev/verdict"
+	"strongroom.dev/verifier"
+	"strongroom.dev/wire"
+)
+
+func (a *app) attestationCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "attestation",
+		Short: "Run an attestation service: evidence in, judged results and tokens out",
+		Long: `An attestation service judges evidence of any platform by policies, for relying parties that
+know no evidence: brokers and clients of other makes, key vaults, clouds. What it says, it signs;
+docs/attestation-service.md shows how to gate on it.`,
+	}, a.attestationServe(), a.attestationPolicy())
+}
+
+// The files of an attestation service's directory.
+const (
+	attestationState  = "state.db"
+	attestationSocket = "admin.sock"
+)
+
+type attestationFlags struct {
+	dir, listen, watch, issuer string
+	policies, gates            []string
+	signing, federation        string
+	endorsements               endorsementFlags
+	renew                      time.Duration
+	limits                     server.AttestationLimits
+	singleUse, allowSoftware   bool
+}
+
+func (a *app) attestationServe() *cobra.Command {
+	var f attestationFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve attesters and relying parties until told to stop",
+		Long: `Serves over HTTP. The first call makes the directory, with the keys that sign tokens; they
+change every 30 days by themselves. GET /openapi.json on the service describes all it does.
+
+Tokens name --issuer, the address by which clients reach the service, so it has to stay the
+same. Put TLS in front of it: relying parties fetch keys there, and clouds take https only.
+
+Officers' operations (policies) are on the socket admin.sock in the directory, for its owner
+alone; "strongroom attestation policy" uses it. Metrics are there too, and at --watch.
+
+Software made by others (clouds, vaults, clients of other services) gets tokens only for
+audiences named with --gate, judged by the policy named there.
+
+Endorsements are read again on SIGHUP and every --renew.`,
+		Example: `  strongroom attestation serve --dir attestation --issuer https://attest.example.org \
+      --endorsements vendors/ --policy rooms.yaml
+  strongroom attestation serve --dir attestation --issuer https://attest.example.org \
+      --gate federation:rooms=https://vault.example.org`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.serveAttestation(ctx, f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.dir, "dir", "", "`DIR` of the service; made by the first call")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
+	flags.StringVar(&f.watch, "watch", "", "`HOST:PORT` for metrics and health besides; none if not given")
+	flags.StringVar(&f.issuer, "issuer", "", "`URL` by which clients reach the service (default: http and the address listened on)")
+	flags.StringArrayVar(&f.policies, "policy", nil, "`FILE` of a policy to add and put in force, if its version is new; the first judges where a request names none (repeat)")
+	flags.StringArrayVar(&f.gates, "gate", nil, "an audience that others' software gates, as `SHAPE:POLICY=AUDIENCE`, SHAPE being federation, maa or ita (repeat)")
+	flags.StringVar(&f.signing, "signing", string(ear.ES256), "algorithm of EAR tokens: ES256 or ES384")
+	flags.StringVar(&f.federation, "federation-signing", "", "algorithm of federation tokens: ES256, ES384, or RS256 for clouds that take no other (default: as --signing)")
+	flags.DurationVar(&f.renew, "renew", time.Hour, "how often endorsements are read again; 0 for never")
+	flags.IntVar(&f.limits.PerClient, "client-rate", 50, "requests a second from one address, on the average; 0 for no limit, behind something that has one")
+	flags.IntVar(&f.limits.AtOnce, "at-once", 64, "requests worked on at the same time")
+	flags.BoolVar(&f.singleUse, "single-use", false, "have each challenge redeemed once only, in the service's store")
+	flags.BoolVar(&f.allowSoftware, "insecure-allow-software", false, "let software platforms pass, with a warning, where no policy judges")
+	f.endorsements.add(cmd)
+	mustHave(cmd, "dir")
+	return cmd
+}
+
+func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
+	gates, err := parseGates(f.gates)
+	if err != nil {
+		return err
+	}
+	policies, err := a.readPolicies(f.policies)
+	if err != nil {
+		return err
+	}
+	if f.limits.PerClient < 0 || f.limits.AtOnce < 1 || f.limits.AtOnce > 4096 {
+		return verdict.Misuse("--client-rate", "no less than 0, and --at-once from 1 to 4096", fmt.Sprintf("%d and %d", f.limits.PerClient, f.limits.AtOnce), "correct them")
+	}
+	set, err := a.endorsementSet(f.endorsements, a.now())
+	if err != nil {
+		return err
+	}
+	// Everything that can be wrong in the call is found before anything is made, a busy port too.
+	listeners, err := attestationListeners(f)
+	if err != nil {
+		return err
+	}
+	defer listeners.close()
+	base := f.issuer
+	if base == "" {
+		base = "http://" + listeners.public.Addr().String()
+	}
+	cfg := verifier.Config{Base: base, Table: examiners, Endorsements: set, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
+		EAR: ear.Algorithm(f.signing), Federation: ear.Algorithm(f.federation), Rotation: ear.Usual(), Build: "strongroom " + version.Version, Now: a.now}
+	if len(policies) > 0 {
+		cfg.Policy = policies[0].ID
+	}
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	if err := keepSecrets(); err != nil {
+		return err
+	}
+	store, err := openAttestation(f.dir)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	cfg.Store = store
+	s, err := verifier.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := putInForce(ctx, s, policies); err != nil {
+		return err
+	}
+	return a.runAttestation(ctx, f, s, listeners)
+}
+
+// openAttestation opens the directory's state, making both if need be.
+func openAttestation(dir string) (*attestation.Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, misfile(dir, "a directory for the attestation service", err.Error(), "name another with --dir")
+	}
+	return attestation.Open(filepath.Join(dir, attestationState), 2*time.Second)
+}
+
+// listeners are the sockets of a service: for everybody, and for watchers.
+type listeners struct{ public, watch net.Listener }
+
+func (l listeners) close() {
+	l.public.Close()
+	if l.watch != nil {
+		l.watch.Close()
+	}
+}
+
+func attestationListeners(f attestationFlags) (l listeners, err error) {
+	const fix = "choose another port; 0 finds one"
+	if l.public, err = net.Listen("tcp", f.listen); err != nil {
+		return l, verdict.Misuse("--listen", "a free address of this machine", err.Error(), fix)
+	}
+	if f.watch == "" {
+		return l, nil
+	}
+	if l.watch, err = net.Listen("tcp", f.watch); err != nil {
+		l.public.Close()
+		return l, verdict.Misuse("--watch", "a free address of this machine", err.Error(), fix)
+	}
+	return l, nil
+}
+
+// parseGates reads --gate.
+func parseGates(texts []string) ([]verifier.Gate, error) {
+	var gates []verifier.Gate
+	for _, text := range texts {
+		shape, rest, found := strings.Cut(text, ":")
+		policy, audience, found2 := strings.Cut(rest, "=")
+		g := verifier.Gate{Audience: audience, Policy: wire.ID(policy)}
+		for _, s := range ear.Shapes() {
+			if s.Name == shape && s.Name != ear.EAR().Name {
+				g.Shape = s
+			}
+		}
+		if !found || !found2 || g.Shape.Name == "" || !g.Policy.Valid() || audience == "" {
+			return nil, verdict.Misuse("--gate", "SHAPE:POLICY=AUDIENCE, such as federation:rooms=https://vault.example.org", verdict.Short(text), "SHAPE is federation, maa or ita")
+		}
+		gates = append(gates, g)
+	}
+	return gates, nil
+}
+
+// filePolicy is a policy read from a file, with its text.
+type filePolicy struct {
+	ID      wire.ID
+	Version int64
+	Digest  wire.Digest
+	path    string
+	text    []byte
+}
+
+func (a *app) readPolicies(paths []string) ([]filePolicy, error) {
+	var all []filePolicy
+	for _, path := range paths {
+		text, p, err := a.policyText(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, filePolicy{p.ID, p.Version, p.Digest(), path, text})
+	}
+	return all, nil
+}
+
+// putInForce adds what is new. What the service knows stays as its officers left it, in force or
+// not; a version that is older than the newest and was never there, or another text under a
+// version that was, is an error, since somebody means it to hold.
+func putInForce(ctx context.Context, s *verifier.Service, policies []filePolicy) error {
+	for _, p := range policies {
+		known, err := s.Policy(ctx, p.ID, p.Version)
+		if err == nil && known.Digest != p.Digest {
+			return verdict.Refuse("appraisal.version", "a new version for another text", fmt.Sprintf("version %d of policy %s is %s in the service, and %s in %s", p.Version, p.ID, known.Digest.Short(), p.Digest.Short(), p.path), "raise the version in the file")
+		}
+		if err == nil {
+			continue
+		}
+		if _, err = s.AddPolicy(ctx, p.ID, p.text); err != nil {
+			return inFile(p.path, err)
+		}
+		if _, err := s.Activate(ctx, p.ID, p.Version); err != nil {
+			return inFile(p.path, err)
+		}
+	}
+	return nil
+}
+
+// runAttestation serves until ctx ends. One listener without the others is no service.
+func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifier.Service, l listeners) error {
+	socket := filepath.Join(f.dir, attestationSocket)
+	officers, done, err := listenAdmin(socket)
+	if err != nil {
+		e := *verdict.As(err)
+		e.Check = "attestation.socket"
+		return &e
+	}
+	defer done()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	logger := slog.New(slog.NewTextHandler(a.err, nil))
+	api := server.NewAttestation(s, f.limits, logger)
+	parts := map[net.Listener]http.Handler{l.public: api.Handler(), officers: api.Admin()}
+	if l.watch != nil {
+		parts[l.watch] = api.Watch()
+	}
+	if err := a.attestationReady(s, f, l, socket); err != nil {
+		return err
+	}
+	ended := make(chan error, len(parts)+1)
+	for listener, handler := range parts {
+		go func() {
+			ended <- server.Serve(ctx, listener, handler, logger)
+			stop()
+		}()
+	}
+	go func() { ended <- a.upkeep(ctx, f, s) }()
+	var all error
+	for range len(parts) + 1 {
+		all = errors.Join(all, <-ended)
+	}
+	return all
+}
+
+func (a *app) attestationReady(s *verifier.Service, f attestationFlags, l listeners, socket string) error {
+	ready := map[string]any{"address": l.public.Addr().String(), "issuer": s.Base(), "admin": socket, "insecure_software": f.allowSoftware}
+	if l.watch != nil {
+		ready["watch"] = l.watch.Addr().String()
+	}
+	if f.issuer == "" {
+		a.say("attestation: tokens name %s, where nobody else reaches this service; give --issuer what clients use", s.Base())
+	}
+	if f.allowSoftware {
+		a.say("INSECURE: software platforms pass where no policy judges")
+	}
+	return a.print(ready, func(w io.Writer) {
+		fmt.Fprintf(w, "Attestation service %s listening on http://%s\n", s.Base(), l.public.Addr())
+		fmt.Fprintf(w, "Officers: %s\n", socket)
+	})
+}
+
+// upkeep renews keys and endorsements. What fails is said, and tried again.
+func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Service) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	renewed := a.now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			renewed = a.now()
+			a.renew(f, s)
+		case <-minute.C:
+			if err := s.Upkeep(ctx); err != nil {
+				a.say("attestation: %v", err)
+			}
+			if f.renew > 0 && a.now().Sub(renewed) >= f.renew {
+				renewed = a.now()
+				a.renew(f, s)
+			}
+		}
+	}
+}
+
+// renew reads the endorsements again. If that fails, the service goes on with what it has: it is
+// dated, and refuses by itself when it has expired.
+func (a *app) renew(f attestationFlags, s *verifier.Service) {
+	set, err := a.endorsementSet(f.endorsements, a.now())
+	if err != nil {
+		a.say("attestation: endorsements stay as they were: %v", err)
+		return
+	}
+	s.Renew(set)
+	a.say("attestation: %d endorsements read", set.Len())
+}
