@@ -28,19 +28,20 @@ func TestChecks(t *testing.T) {
 		check verdict.Check
 		ok    bool
 	}{
-		"nonce":           {nonceOf(nonce()), true},
-		"nonce of 16":     {nonceOf(nonce()[:16]), true},
-		"nonce of 8":      {nonceOf(nonce()[:8]), true},
-		"nonce of 7":      {nonceOf(nonce()[:7]), false},
-		"no nonce":        {nonceOf(nil), false},
-		"nonce of zeros":  {nonceOf(make([]byte, 64)), false},
-		"all PCRs":        {of(nil).CheckPCRs("x"), true},
-		"a PCR left out":  {gap.CheckPCRs("x"), false},
-		"SHA-1 alone":     {(&tpm2.Quoted{Weak: bank(measure.SHA1)}).CheckPCRs("x"), false},
-		"init data":       {held.CheckInitData("x", initData), true},
-		"other init data": {held.CheckInitData("x", bytes.Repeat([]byte{1}, 32)), false},
-		"no init data":    {held.CheckInitData("x", nil), false},
-		"SHA-1 init data": {(&tpm2.Quoted{Weak: tpm2.Bank{Bank: measure.SHA1, Values: map[int][]byte{8: measure.SHA1.Sum(make([]byte, 20), initData[:20])}}}).CheckInitData("x", initData[:20]), false},
+		"nonce":            {nonceOf(nonce()), true},
+		"nonce of 16":      {nonceOf(nonce()[:16]), true},
+		"nonce of 8":       {nonceOf(nonce()[:8]), true},
+		"nonce of 7":       {nonceOf(nonce()[:7]), false},
+		"no nonce":         {nonceOf(nil), false},
+		"nonce of zeros":   {nonceOf(make([]byte, 64)), false},
+		"all PCRs":         {of(nil).CheckPCRs("x"), true},
+		"a PCR left out":   {gap.CheckPCRs("x"), false},
+		"SHA-1 alone":      {(&tpm2.Quoted{Weak: bank(measure.SHA1)}).CheckPCRs("x"), false},
+		"init data":        {held.CheckInitData("x", initData), true},
+		"other init data":  {held.CheckInitData("x", bytes.Repeat([]byte{1}, 32)), false},
+		"no init data":     {held.CheckInitData("x", nil), false},
+		"in a weaker bank": {(&tpm2.Quoted{Banks: []tpm2.Bank{held.Banks[0], bank(measure.SHA384)}}).CheckInitData("x", initData), false},
+		"SHA-1 init data":  {(&tpm2.Quoted{Weak: tpm2.Bank{Bank: measure.SHA1, Values: map[int][]byte{8: measure.SHA1.Sum(make([]byte, 20), initData[:20])}}}).CheckInitData("x", initData[:20]), false},
 	} {
 		if c.check.OK != c.ok || c.check.ID != "x" || (c.check.Fix == "") != c.ok || c.check.Expected == "" || c.check.Got == "" {
 			t.Errorf("%s: %+v", name, c.check)

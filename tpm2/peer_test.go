@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	peer "github.com/google/go-tpm/tpm2"
@@ -81,6 +82,33 @@ func TestPublicArea(t *testing.T) {
 			if x, _ := coordinates(k); err != nil || !bytes.Equal(x, point.X.Buffer) {
 				t.Errorf("%s: another point", name)
 			}
+		}
+	}
+}
+
+// TestLacks says of every attribute what a key lacks that has it otherwise.
+func TestLacks(t *testing.T) {
+	good := peer.TPMAObject{FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, Restricted: true, SignEncrypt: true}
+	for word, change := range map[string]func(*peer.TPMAObject){
+		"":                    func(*peer.TPMAObject) {},
+		"restricted":          func(a *peer.TPMAObject) { a.Restricted = false },
+		"doesn't sign":        func(a *peer.TPMAObject) { a.SignEncrypt = false },
+		"fixedTPM":            func(a *peer.TPMAObject) { a.FixedTPM = false },
+		"fixedParent":         func(a *peer.TPMAObject) { a.FixedParent = false },
+		"sensitiveDataOrigin": func(a *peer.TPMAObject) { a.SensitiveDataOrigin = false },
+		"decrypts":            func(a *peer.TPMAObject) { a.Decrypt = true },
+	} {
+		attributes := good
+		change(&attributes)
+		area := peer.RSASRKTemplate
+		area.ObjectAttributes = attributes
+		area.Unique = peer.NewTPMUPublicID(peer.TPMAlgRSA, &peer.TPM2BPublicKeyRSA{Buffer: rsaKey().N.Bytes()})
+		p, err := tpm2.ParsePublic(peer.Marshal(area))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lack := p.Lacks(); (lack == "") != (word == "") || !strings.Contains(lack, word) {
+			t.Errorf("%q: %q", word, lack)
 		}
 	}
 }

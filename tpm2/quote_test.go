@@ -139,6 +139,10 @@ func TestQuotesTogether(t *testing.T) {
 	}
 	later := d.structure(nonce(), bank(measure.SHA384))
 	later.ClockInfo.ResetCount++
+	renamed := d.structure(nonce(), bank(measure.SHA384))
+	renamed.QualifiedSigner.Buffer = append([]byte{0, 0x0b}, bytes.Repeat([]byte{1}, 32)...)
+	resumed := d.structure(nonce(), bank(measure.SHA384))
+	resumed.ClockInfo.RestartCount++
 	if got, err := tpm2.VerifyQuotes([]tpm2.Quote{q(nonce(), measure.SHA384), q(nonce(), measure.SHA1), q(nonce(), measure.SHA256)}, d.key.Public()); err != nil ||
 		got.Best().Bank != measure.SHA384 || len(got.Banks) != 2 || got.Weak.Bank != measure.SHA1 || len(got.Best().Measurements()) != 24 || got.Best().Missing(23) != nil {
 		t.Errorf("%+v %v", got, err)
@@ -151,6 +155,8 @@ func TestQuotesTogether(t *testing.T) {
 		"too many":           make([]tpm2.Quote, tpm2.MaxQuotes+1),
 		"another nonce":      {q(nonce(), measure.SHA256), q(nonce()[1:], measure.SHA384)},
 		"another boot":       {q(nonce(), measure.SHA256), d.sign(peer.Marshal(later), bank(measure.SHA384))},
+		"another key's name": {q(nonce(), measure.SHA256), d.sign(peer.Marshal(renamed), bank(measure.SHA384))},
+		"after a resume":     {q(nonce(), measure.SHA256), d.sign(peer.Marshal(resumed), bank(measure.SHA384))},
 		"one bank twice":     {q(nonce(), measure.SHA256), q(nonce(), measure.SHA256)},
 		"SHA-1 twice":        {q(nonce(), measure.SHA1), q(nonce(), measure.SHA1)},
 		"the second altered": {q(nonce(), measure.SHA256), {Message: []byte{1}, Signature: []byte{2}}},

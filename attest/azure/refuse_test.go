@@ -131,6 +131,7 @@ func reportRules() []rule {
 		{name: "too long", err: "azure.hcl_report", change: func(_ *testing.T, e *azure.Evidence) {
 			e.HCLReport = append(e.HCLReport, make([]byte, azure.MaxReport)...)
 		}},
+		{name: "report data with more than the hash", tdx: true, err: "azure.binding", change: func(_ *testing.T, e *azure.Evidence) { e.HCLReport[32+128+40] = 1 }},
 		{name: "bytes behind a TDREPORT", tdx: true, err: "azure.hcl_report", change: func(_ *testing.T, e *azure.Evidence) { e.HCLReport[1215] = 1 }},
 		{name: "configuration altered", err: "azure.binding", change: func(t *testing.T, e *azure.Evidence) { rewrite(t, e, `"secure-boot":true`, `"secure-boot":null`) }},
 		{name: "key name altered", err: "azure.runtime_data", change: func(t *testing.T, e *azure.Evidence) { rewrite(t, e, "HCLAkPub", "HCLApPub") }},

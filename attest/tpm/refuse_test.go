@@ -57,6 +57,11 @@ func certificateRules() []rule {
 			w.evidence.Certificates = []wire.Bytes{w.middle.cert.Raw}
 			w.recertify(t)
 		}},
+		{name: "intermediate that may sign no certificates", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
+			w.middle = authority(t, "Maker's intermediate", &w.root, rsaSigner(2), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })
+			w.evidence.Certificates = []wire.Bytes{w.middle.cert.Raw}
+			w.recertify(t)
+		}},
 		{name: "path longer than allowed", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
 			w.root = authority(t, "Maker's root", nil, rsaSigner(1), func(c *x509.Certificate) { c.MaxPathLenZero = true })
 			w.set = [][]byte{w.root.cert.Raw}
