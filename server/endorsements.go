@@ -24,17 +24,35 @@ func Endorsements(cache *fetch.Cache, logger *slog.Logger) http.Handler {
 		if err != nil {
 			return withStatus{http.StatusNotFound, err}
 		}
-		a, err := cache.Get(r.Context(), d)
+		return serveDocument(w, r, cache, d, "application/octet-stream")
+	}))
+	mux.Handle("POST /{$}", answering(logger, func(w http.ResponseWriter, r *http.Request) error {
+		body, err := readBody(w, r, maxStatusRequest)
 		if err != nil {
-			return endorsementError(w, err)
+			return err
 		}
-		if name := d.ChainHeader(); name != "" && a.Chain != "" {
-			w.Header().Set(name, url.QueryEscape(a.Chain))
+		d, err := fetch.ParseStatus(body)
+		if err != nil {
+			return err
 		}
-		writeBody(w, http.StatusOK, "application/octet-stream", a.Body)
-		return nil
+		return serveDocument(w, r, cache, d, "application/ocsp-response")
 	}))
 	return mux
+}
+
+// maxStatusRequest is the most bytes of an OCSP request: ours have 150.
+const maxStatusRequest = 4096
+
+func serveDocument(w http.ResponseWriter, r *http.Request, cache *fetch.Cache, d fetch.Document, contentType string) error {
+	a, err := cache.Get(r.Context(), d)
+	if err != nil {
+		return endorsementError(w, err)
+	}
+	if name := d.ChainHeader(); name != "" && a.Chain != "" {
+		w.Header().Set(name, url.QueryEscape(a.Chain))
+	}
+	writeBody(w, http.StatusOK, contentType, a.Body)
+	return nil
 }
 
 // endorsementError gives the status that clients of the vendors' services know.

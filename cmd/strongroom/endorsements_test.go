@@ -130,3 +130,17 @@ func TestEndorsements(t *testing.T) {
 	now = time.Date(2025, 7, 25, 0, 0, 0, 0, time.UTC)
 	call(3, "endorsements", "pack", "dir", "-o", "late.json", "--key", "packer.key")
 }
+
+// TestEndorsementsOfDevices finds out what a GPU's evidence needs, without asking anybody.
+func TestEndorsementsOfDevices(t *testing.T) {
+	evidence := filepath.Join(vectors(t), "nvidia", "NVIDIA+attestation-sdk", "common-test-data", "serialized_test_evidence", "hopper_evidence.json")
+	var out, errs bytes.Buffer
+	a := &app{in: bytes.NewReader(nil), out: &out, err: &errs, now: time.Now}
+	t.Chdir(t.TempDir())
+	if code := a.run([]string{"endorsements", "fetch", evidence, "-o", "dir", "--dry-run"}); code != 0 {
+		t.Fatal(errs.String())
+	}
+	if text := out.String(); strings.Count(text, "nvidia/v1/rim/NV_GPU_") != 2 || strings.Count(text, "nvidia-status/ocsp/") < 2 {
+		t.Error(text)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"strongroom.dev/attest/nvidia"
 	"strongroom.dev/dcap"
 	"strongroom.dev/endorse"
 	"strongroom.dev/endorse/fetch"
@@ -45,6 +46,7 @@ func (f *vendorFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.Intel, "intel", "", "address of Intel's PCS, or of a mirror")
 	flags.StringVar(&f.IntelCertificates, "intel-certificates", "", "address of Intel's root CRL, or of a mirror")
 	flags.StringVar(&f.NVIDIA, "nvidia", "", "address of NVIDIA's RIM service, or of a mirror")
+	flags.StringVar(&f.NVIDIAStatus, "nvidia-status", "", "address of a mirror of NVIDIA's OCSP service")
 }
 
 func (a *app) endorsementsFetch() *cobra.Command {
@@ -65,7 +67,7 @@ ten seconds; the call waits as it asks.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			docs, err := a.needed(args, product)
+			docs, err := a.needed(args, product, nil)
 			if err != nil {
 				return err
 			}
@@ -76,7 +78,9 @@ ten seconds; the call waits as it asks.`,
 					}
 				})
 			}
-			return a.fetchAll(ctx, fetch.Config{Dir: dir, Vendors: vendors.Vendors, Now: a.now}, docs)
+			return a.fetchAll(ctx, fetch.Config{Dir: dir, Vendors: vendors.Vendors, Now: a.now}, docs, func(rims [][]byte) ([]fetch.Document, error) {
+				return a.needed(args, product, rims)
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&dir, "out", "o", "", "`DIR` to keep the documents in; made if absent")
@@ -87,8 +91,9 @@ ten seconds; the call waits as it asks.`,
 	return cmd
 }
 
-// needed lists the documents that the evidence needs, each once.
-func (a *app) needed(files []string, product string) ([]fetch.Document, error) {
+// needed lists the documents that the evidence needs, each once. RIMs that are there already
+// have certificates whose status is needed in turn.
+func (a *app) needed(files []string, product string, rims [][]byte) ([]fetch.Document, error) {
 	if product != "" && !slices.Contains([]string{"Milan", "Genoa", "Turin"}, product) {
 		return nil, verdict.Misuse("--product", "Milan, Genoa or Turin", verdict.Short(product), "correct it")
 	}
@@ -98,7 +103,7 @@ func (a *app) needed(files []string, product string) ([]fetch.Document, error) {
 		if err != nil {
 			return nil, err
 		}
-		more, err := neededFor(data, product)
+		more, err := neededFor(data, product, rims)
 		if err != nil {
 			return nil, inFile(file, err)
 		}
@@ -111,7 +116,7 @@ func (a *app) needed(files []string, product string) ([]fetch.Document, error) {
 	return docs, nil
 }
 
-func neededFor(data []byte, product string) ([]fetch.Document, error) {
+func neededFor(data []byte, product string, rims [][]byte) ([]fetch.Document, error) {
 	if e, err := sevsnp.Open(data); err == nil {
 		r, err := sevsnp.ParseReport(e.Report)
 		if err != nil {
@@ -129,7 +134,10 @@ func neededFor(data []byte, product string) ([]fetch.Document, error) {
 		}
 		return neededForQuote(q)
 	}
-	return nil, verdict.NotGenuine("evidence.form", "an AMD report or an Intel quote", "another form", "name the evidence itself; other platforms carry all they need, or take files that you have")
+	if nvidia.Detect(data) {
+		return neededForDevices(data, rims)
+	}
+	return nil, verdict.NotGenuine("evidence.form", "an AMD report, an Intel quote or reports of NVIDIA devices", "another form", "name the evidence itself; other platforms carry all they need, or take files that you have")
 }
 
 func neededForQuote(q *dcap.Quote) ([]fetch.Document, error) {
@@ -149,34 +157,78 @@ func neededForQuote(q *dcap.Quote) ([]fetch.Document, error) {
 	return nil, verdict.NotGenuine("evidence.chain", "a quote with its PCK certificate", "none in it", "ask the attester for certification data of type 5")
 }
 
-// fetchAll gets every document, waiting where a vendor asks for patience.
-func (a *app) fetchAll(ctx context.Context, cfg fetch.Config, docs []fetch.Document) error {
+func neededForDevices(data []byte, rims [][]byte) ([]fetch.Document, error) {
+	needs, err := nvidia.Needed(data, rims...)
+	if err != nil {
+		return nil, err
+	}
+	var docs []fetch.Document
+	for _, id := range needs.RIMs {
+		d, err := fetch.RIM(id)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	for _, c := range needs.Status {
+		d, err := fetch.Status(c.Certificate, c.Issuer)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	return docs, nil
+}
+
+// fetchAll gets every document, waiting where a vendor asks for patience; then what those
+// that came need in turn.
+func (a *app) fetchAll(ctx context.Context, cfg fetch.Config, docs []fetch.Document, more func(rims [][]byte) ([]fetch.Document, error)) error {
 	cache, err := fetch.Open(cfg)
 	if err != nil {
 		return err
 	}
-	for i, d := range docs {
-		a.say("%d of %d: %s", i+1, len(docs), d.Name())
-		if err := a.patiently(ctx, cache, d); err != nil {
+	var rims [][]byte
+	for i := 0; i < len(docs); i++ {
+		a.say("%d of %d: %s", i+1, len(docs), docs[i].Name())
+		answer, err := a.patiently(ctx, cache, docs[i])
+		if err != nil {
 			return err
 		}
+		for _, it := range answer.Items() {
+			if it.Kind == endorse.NVIDIARIM {
+				rims = append(rims, it.Data)
+			}
+		}
+		if i+1 < len(docs) || len(rims) == 0 {
+			continue
+		}
+		again, err := more(rims)
+		if err != nil {
+			return err
+		}
+		for _, d := range again {
+			if !slices.Contains(docs, d) {
+				docs = append(docs, d)
+			}
+		}
+		rims = nil
 	}
 	return a.print(map[string]any{"dir": cfg.Dir, "documents": docs}, func(w io.Writer) {
 		fmt.Fprintf(w, "%d documents in %s\n", len(docs), cfg.Dir)
 	})
 }
 
-func (a *app) patiently(ctx context.Context, cache *fetch.Cache, d fetch.Document) error {
+func (a *app) patiently(ctx context.Context, cache *fetch.Cache, d fetch.Document) (fetch.Answer, error) {
 	for try := 0; ; try++ {
-		_, err := cache.Get(ctx, d)
+		answer, err := cache.Get(ctx, d)
 		wait, ok := fetch.Wait(err)
 		if !ok || try == 10 {
-			return err
+			return answer, err
 		}
 		a.say("  waiting %s, as %s asks", wait.Round(time.Second), d.Vendor)
 		select {
 		case <-ctx.Done():
-			return verdict.Refuse("endorsements.fetch", "all documents", "interrupted", "the same call goes on where this one stopped")
+			return fetch.Answer{}, verdict.Refuse("endorsements.fetch", "all documents", "interrupted", "the same call goes on where this one stopped")
 		case <-time.After(wait + time.Second):
 		}
 	}

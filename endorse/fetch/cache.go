@@ -69,7 +69,7 @@ func (c *Cache) Get(ctx context.Context, d Document) (Answer, error) {
 	if have != nil && fresh(*have, now) {
 		return *have, nil
 	}
-	got, err, _ := c.flight.Do(d.Name(), func() (any, error) { return c.renew(context.WithoutCancel(ctx), d, have, now) })
+	got, err, _ := c.flight.Do(d.key(), func() (any, error) { return c.renew(context.WithoutCancel(ctx), d, have, now) })
 	if err == nil {
 		return got.(Answer), nil
 	}
@@ -193,7 +193,7 @@ func busy(d Document, wait time.Duration) error {
 
 // file is where a document is kept.
 func (c *Cache) file(d Document) string {
-	id := wire.HashOf([]byte(d.Name()))
+	id := wire.HashOf([]byte(d.key()))
 	return filepath.Join(c.cfg.Dir, hex.EncodeToString(id[:])+".json")
 }
 

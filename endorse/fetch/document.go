@@ -1,12 +1,16 @@
 package fetch
 
 import (
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
 
+	"golang.org/x/crypto/ocsp"
 	"strongroom.dev/dcap"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/verdict"
@@ -21,6 +25,8 @@ const (
 	Intel     Vendor = "intel"
 	IntelRoot Vendor = "intel-root"
 	NVIDIA    Vendor = "nvidia"
+	// NVIDIAStatus answers OCSP requests (RFC 6960).
+	NVIDIAStatus Vendor = "nvidia-status"
 )
 
 // Document is one document of a vendor's service. Path, with its query, is of a shape that
@@ -31,7 +37,9 @@ type Document struct {
 }
 
 // Name says what the document is, for people.
-func (d Document) Name() string { return string(d.Vendor) + d.Path }
+func (d Document) Name() string { return verdict.Short(d.key()) }
+
+func (d Document) key() string { return string(d.Vendor) + d.Path }
 
 // ChainHeader names the HTTP header in which the certificate chain of the document comes, ""
 // for documents that have none.
@@ -70,6 +78,7 @@ func shapes() []shape {
 		{Intel, regexp.MustCompile(`^/sgx/certification/v4/pckcrl\?ca=(processor|platform)&encoding=der$`)},
 		{IntelRoot, regexp.MustCompile(`^/IntelSGXRootCA\.der$`)},
 		{NVIDIA, regexp.MustCompile(`^/v1/rim/NV_(GPU|SWITCH)_[0-9A-Za-z_.-]{1,96}$`)},
+		{NVIDIAStatus, regexp.MustCompile(`^` + ocspPath + `[0-9A-Za-z_-]{100,400}$`)},
 	}
 }
 
@@ -167,6 +176,45 @@ func ForQuote(tee dcap.TEE, p dcap.PCK) []Document {
 		{Intel, "/sgx/certification/v4/pckcrl?ca=" + ca + "&encoding=der"},
 		{IntelRoot, "/IntelSGXRootCA.der"},
 	}
+}
+
+// Status is the OCSP response about a certificate. Its path holds the request, without a
+// nonce, so that the response can be kept until its next update.
+func Status(certificate, issuer *x509.Certificate) (Document, error) {
+	request, err := ocsp.CreateRequest(certificate, issuer, &ocsp.RequestOptions{Hash: crypto.SHA384})
+	if err != nil {
+		return Document{}, verdict.NotGenuine("endorsements.status", "a certificate and its issuer's", verdict.Short(err.Error()), "send the evidence with its whole chain")
+	}
+	return Parse(ocspPath+base64.RawURLEncoding.EncodeToString(request), "")
+}
+
+// ParseStatus finds the document behind an OCSP request that somebody posted. A nonce in it is
+// left out: the response is one that may be kept.
+func ParseStatus(request []byte) (Document, error) {
+	r, err := ocsp.ParseRequest(request)
+	if err == nil {
+		request, err = r.Marshal()
+	}
+	if err != nil {
+		return Document{}, verdict.Misuse("endorsements.status", "an OCSP request (RFC 6960)", verdict.Short(err.Error()), "see docs/verifying.md")
+	}
+	return Parse(ocspPath+base64.RawURLEncoding.EncodeToString(request), "")
+}
+
+// ocspPath is below what an OCSP request stands in a path.
+const ocspPath = "/ocsp/"
+
+// request gives the OCSP request that the path holds, nil for documents that are no status.
+func (d Document) request() []byte {
+	text, is := strings.CutPrefix(d.Path, ocspPath)
+	if d.Vendor != NVIDIAStatus || !is {
+		return nil
+	}
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return data
 }
 
 // RIM is the document of a RIM by its id.

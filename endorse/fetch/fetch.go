@@ -1,5 +1,5 @@
 // Package fetch gets endorsements from vendors' services: AMD's key server (KDS), Intel's
-// provisioning certification service (PCS), NVIDIA's RIM service; and keeps them in a [Cache].
+// provisioning certification service (PCS), NVIDIA's RIM and OCSP services; and keeps them in a [Cache].
 //
 // It asks for nothing but documents of known shape ([Document]), once for all who wait, and
 // not faster than a vendor allows. It never hands out what is outside its dates, and never
@@ -8,6 +8,8 @@
 package fetch
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +27,7 @@ import (
 // Vendors says where vendors' services are, and how to reach them. Empty addresses are the
 // vendors' own; another one is a mirror of the same shape, such as an own cache.
 type Vendors struct {
-	AMD, Intel, IntelCertificates, NVIDIA string
+	AMD, Intel, IntelCertificates, NVIDIA, NVIDIAStatus string
 	// Client is used for all requests; nil is one with [Patience] as its limit.
 	Client *http.Client
 }
@@ -36,6 +38,7 @@ const (
 	intelPCS          = "https://api.trustedservices.intel.com"
 	intelCertificates = "https://certificates.trustedservices.intel.com"
 	nvidiaRIM         = "https://rim.attestation.nvidia.com"
+	nvidiaOCSP        = "https://ocsp.ndis.nvidia.com"
 )
 
 // Answer is a document as its vendor served it.
@@ -89,7 +92,7 @@ func (v Vendors) Get(ctx context.Context, d Document, now time.Time) (Answer, er
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	address := v.address(d)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	req, err := ask(ctx, d, address)
 	if err != nil {
 		return Answer{}, unreachable(d, address, err)
 	}
@@ -121,6 +124,19 @@ func (v Vendors) Get(ctx context.Context, d Document, now time.Time) (Answer, er
 	return Answer{Document: d, Body: body, Chain: chainHeader(d, resp.Header), Fetched: now}, nil
 }
 
+// ask makes the request: a GET, but for OCSP a POST (RFC 6960, appendix A.1).
+func ask(ctx context.Context, d Document, address string) (*http.Request, error) {
+	request := d.request()
+	if request == nil {
+		return http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(request))
+	if err == nil {
+		req.Header.Set("Content-Type", "application/ocsp-request")
+	}
+	return req, err
+}
+
 // chainHeader gives the chain that signs Intel's document, which it sends percent-encoded
 // (Intel PCS API version 4).
 func chainHeader(d Document, h http.Header) string {
@@ -146,11 +162,10 @@ func (v Vendors) address(d Document) string {
 		base, own = v.IntelCertificates, intelCertificates
 	case NVIDIA:
 		base, own = v.NVIDIA, nvidiaRIM
+	case NVIDIAStatus: // the request is posted, see ask
+		return strings.TrimSuffix(cmp.Or(v.NVIDIAStatus, nvidiaOCSP), "/") + "/"
 	}
-	if base == "" {
-		base = own
-	}
-	return strings.TrimSuffix(base, "/") + d.Path
+	return strings.TrimSuffix(cmp.Or(base, own), "/") + d.Path
 }
 
 func unreachable(d Document, address string, err error) error {

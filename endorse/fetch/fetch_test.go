@@ -2,12 +2,14 @@ package fetch_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -20,7 +22,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
 	"strongroom.dev/dcap"
+	"strongroom.dev/endorse"
 	"strongroom.dev/endorse/fetch"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/verdict"
@@ -293,7 +297,7 @@ func TestParse(t *testing.T) {
 	} {
 		path, query, _ := strings.Cut(asked, "?")
 		d, err := fetch.Parse(path, query)
-		if got := d.Name(); (err != nil) != (want == "") || got != want {
+		if got := string(d.Vendor) + d.Path; (err != nil) != (want == "") || got != want {
 			t.Errorf("%s: %s, %v", asked, got, err)
 		}
 	}
@@ -331,4 +335,73 @@ func FuzzParse(f *testing.F) {
 			t.Error(d.Path)
 		}
 	})
+}
+
+// TestStatus asks an OCSP responder as RFC 6960 has it, and keeps what it said.
+func TestStatus(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "ca"}, NotBefore: start, NotAfter: start.Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	responder := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Method != http.MethodPost || r.URL.Path != "/" || r.Header.Get("Content-Type") != "application/ocsp-request" {
+			t.Errorf("%s %s, %v", r.Method, r.URL.Path, err)
+		}
+		q, err := ocsp.ParseRequest(body)
+		if err != nil || q.SerialNumber.Int64() != 7 || q.HashAlgorithm != crypto.SHA384 {
+			t.Errorf("%v, %v", q, err)
+		}
+		answer, err := ocsp.CreateResponse(ca, ca, ocsp.Response{Status: ocsp.Good, SerialNumber: ca.SerialNumber, ThisUpdate: start.Add(-time.Hour), NextUpdate: start.Add(10 * time.Hour), IssuerHash: crypto.SHA384}, key)
+		if err != nil {
+			t.Error(err)
+		}
+		w.Write(answer)
+	}))
+	defer responder.Close()
+	now := start
+	c, err := fetch.Open(fetch.Config{Dir: t.TempDir(), Vendors: fetch.Vendors{NVIDIAStatus: responder.URL}, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := fetch.Status(ca, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		a, err := c.Get(context.Background(), d)
+		if err != nil || len(a.Items()) != 1 || a.Items()[0].Kind != endorse.OCSPResponse {
+			t.Fatalf("%v, %v", a.Items(), err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	now = start.Add(11 * time.Hour) // the responder goes on saying the same
+	if _, err := c.Get(context.Background(), d); verdict.As(err).Check != "endorsements.dates" {
+		t.Error(err)
+	}
+
+	// A request that another tool posts is for the same document, its nonce left out.
+	posted, err := ocsp.CreateRequest(ca, ca, &ocsp.RequestOptions{Hash: crypto.SHA384})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := fetch.ParseStatus(posted); err != nil || same != d {
+		t.Errorf("%v, %v", same, err)
+	}
+	if _, err := fetch.ParseStatus([]byte("junk")); verdict.As(err).Check != "endorsements.status" {
+		t.Error(err)
+	}
 }
