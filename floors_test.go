@@ -25,7 +25,7 @@ var floors = [][]string{
 	0:  {"wire", "verdict", "cbor", "scale", "tcbinfo", "internal/durable", "internal/version"},
 	1:  {"keys", "cose", "measure", "oblivious", "plainyaml"},
 	2:  {"agreement", "endorse", "ledger", "seal"},
-	3:  {"attest", "unwrap", "agreement/draft", "arm", "dcap", "sevsnp", "tpm2"},
+	3:  {"attest", "unwrap", "reference", "agreement/draft", "arm", "dcap", "sevsnp", "tpm2"},
 	4:  {"attest/*"},
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear"},
