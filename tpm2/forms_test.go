@@ -127,6 +127,7 @@ func TestJSONRefused(t *testing.T) {
 		"number for bytes":               strings.Replace(good, `"00"`, "7", 1),
 		"object for bytes":               strings.Replace(good, `"00"`, "{}", 1),
 		"object as array":                `["00","00",[` + list(24) + `]]`,
+		"an unknown member too deep":     strings.Replace(good, "{", `{"x":`+strings.Repeat("[", 20)+strings.Repeat("]", 20)+",", 1),
 		"nested too deep":                strings.Replace(good, `"00"`, strings.Repeat("[", 20)+strings.Repeat("]", 20), 1),
 		"text behind it":                 good + "{}",
 		"padded hex":                     strings.Replace(good, `"00"`, `"00="`, 1),

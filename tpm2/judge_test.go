@@ -59,6 +59,11 @@ func TestCheckLog(t *testing.T) {
 	if c, boot, err := good.CheckLog("x", read(t, logs+"cos-93-amd-sev.bin")); c.OK || boot == nil || err != nil || c.Fix == "" {
 		t.Errorf("of another machine: %+v %v", c, err)
 	}
+	part := after(t, log, measure.SHA256)
+	delete(part.Values, 4)
+	if c, _, err := quoted(t, part).CheckLog("x", log); c.OK || err != nil {
+		t.Errorf("with events of a PCR that is not quoted: %+v %v", c, err)
+	}
 	if c, boot, err := quoted(t, bank(measure.SHA512)).CheckLog("x", log); c.OK || boot != nil || err != nil {
 		t.Errorf("without the bank: %+v %v", c, err)
 	}

@@ -124,8 +124,11 @@ func TestPublicAreaRefused(t *testing.T) {
 	small := peer.RSASRKTemplate
 	small.Parameters = peer.NewTPMUPublicParms(peer.TPMAlgRSA, &peer.TPMSRSAParms{KeyBits: 1024, Symmetric: peer.TPMTSymDefObject{Algorithm: peer.TPMAlgNull}, Scheme: peer.TPMTRSAScheme{Scheme: peer.TPMAlgNull}})
 	small.Unique = peer.NewTPMUPublicID(peer.TPMAlgRSA, &peer.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 128)})
+	odd := peer.RSASRKTemplate
+	odd.Unique = peer.NewTPMUPublicID(peer.TPMAlgRSA, &peer.TPM2BPublicKeyRSA{Buffer: rsaKey().N.Bytes()[:255]})
 	for name, data := range map[string][]byte{
-		"nothing": nil, "cut short": good[:len(good)-1], "a byte behind it": append(bytes.Clone(good), 0), "too long": make([]byte, tpm2.MaxPublic+1),
+		"RSA with fewer bits than it says": peer.Marshal(odd),
+		"nothing":                          nil, "cut short": good[:len(good)-1], "a byte behind it": append(bytes.Clone(good), 0), "too long": make([]byte, tpm2.MaxPublic+1),
 		"a keyed hash": change(1, 8), "named by SHA-1": change(3, 4), "named by nothing": change(3, 0x10), "a point off its curve": change(len(good)-1, good[len(good)-1]^1),
 		"RSA of 1024 bits": peer.Marshal(small),
 	} {

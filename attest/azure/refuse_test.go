@@ -271,6 +271,7 @@ func TestJSONRefused(t *testing.T) {
 		"object as array":              "[" + data + "]",
 		"another type":                 first(`"type":"strongroom/azure-evidence/v2"`),
 		"platform unknown":             strings.Replace(wrapped, `"az-snp"`, `"az-cca"`, 1),
+		"TDX named SNP":                strings.Replace(string(read(t, rsTDX+"evidence-v1.json")), `"az-tdx"`, `"az-snp"`, 1),
 		"platform of another hardware": strings.Replace(wrapped, `"az-snp"`, `"az-tdx"`, 1),
 		"nothing":                      "",
 		"an empty object":              "{}",

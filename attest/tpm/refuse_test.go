@@ -2,6 +2,8 @@ package tpm_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -44,6 +46,9 @@ func certificateRules() []rule {
 				c.ExtraExtensions = []pkix.Extension{tpmNames(t, "id:00001014", "swtpm", "id:20191023")}
 			})
 		}},
+		{name: "swtpm by its model alone", class: "software", change: named("id:53544D20", "swtpm")},
+		{name: "the reference implementation by its maker alone", class: "software", change: named("id:00001014", "X")},
+		{name: "a simulator by its model", class: "software", change: named("id:4D534654", "TPM Simulator")},
 		{name: "intermediate missing", failed: "tpm.collateral", class: "software", change: func(_ *testing.T, w *world) { w.evidence.Certificates = nil }},
 		{name: "certificate of another key", err: "tpm.identity", change: func(t *testing.T, w *world) {
 			w.evidence.AKCertificate = leaf(t, w.middle, rsaSigner(4), purposeAK).cert.Raw
@@ -54,6 +59,30 @@ func certificateRules() []rule {
 		}},
 		{name: "intermediate that is no authority", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
 			w.middle = leaf(t, w.root, rsaSigner(2), purposeAK, func(c *x509.Certificate) { c.Subject.CommonName = "Maker's intermediate" })
+			w.evidence.Certificates = []wire.Bytes{w.middle.cert.Raw}
+			w.recertify(t)
+		}},
+		{name: "intermediate that is no authority, but may sign", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
+			w.intermediate(t, func(c *x509.Certificate) { c.IsCA = false })
+		}},
+		{name: "such an intermediate that the relying party gave", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
+			w.intermediate(t, func(c *x509.Certificate) { c.IsCA = false })
+			w.evidence.Certificates, w.set = nil, append(w.set, w.middle.cert.Raw)
+		}},
+		{name: "intermediate with an unknown critical extension", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
+			w.intermediate(t, func(c *x509.Certificate) {
+				c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+			})
+		}},
+		{name: "intermediate with name constraints", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
+			w.intermediate(t, func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"maker.example"} })
+		}},
+		{name: "intermediate with a weak key", failed: "tpm.collateral", class: "software", change: func(t *testing.T, w *world) {
+			weak, err := rsa.GenerateKey(rand.Reader, 1024)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.middle = authority(t, "Maker's intermediate", &w.root, weak)
 			w.evidence.Certificates = []wire.Bytes{w.middle.cert.Raw}
 			w.recertify(t)
 		}},
@@ -128,6 +157,23 @@ func certificateRules() []rule {
 
 func pointed(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://maker.example/crl"} }
 
+// intermediate has the intermediate certified again.
+func (w *world) intermediate(t *testing.T, change func(*x509.Certificate)) {
+	t.Helper()
+	w.middle = authority(t, "Maker's intermediate", &w.root, rsaSigner(2), change)
+	w.evidence.Certificates = []wire.Bytes{w.middle.cert.Raw}
+	w.recertify(t)
+}
+
+// named has the attestation key's TPM named by its certificate.
+func named(manufacturer, model string) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		w.recertify(t, func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{tpmNames(t, manufacturer, model, "id:1")}
+		})
+	}
+}
+
 // recertify has the attestation key certified again.
 func (w *world) recertify(t *testing.T, change ...func(*x509.Certificate)) {
 	t.Helper()
@@ -191,6 +237,19 @@ func quoteRules() []rule {
 		{name: "init data cut short", err: "tpm.init_data", change: func(_ *testing.T, w *world) {
 			w.quotes(quoteBy(rsaSigner(3), nonce(), with8(measure.SHA256.Sum(make([]byte, 32), initData))))
 			w.evidence.InitData = initData[:16]
+		}},
+		{name: "event log of another machine", failed: "tpm.event_log", change: func(t *testing.T, w *world) { w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin") }},
+		{name: "event log of this boot", change: func(t *testing.T, w *world) {
+			w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin")
+			w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, w.evidence.EventLog)))
+		}},
+		{name: "event log of the same machine's other boot", failed: "tpm.event_log", change: func(t *testing.T, w *world) {
+			w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin")
+			w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, read(t, eventLogs+"cos-85-amd-sev.bin"))))
+		}},
+		{name: "event log without digests of the quoted bank", failed: "tpm.event_log", change: func(t *testing.T, w *world) {
+			w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin")
+			w.quotes(quoteBy(rsaSigner(3), nonce(), bank(measure.SHA512)))
 		}},
 		{name: "no log but text", err: "tpm.event_log", change: func(_ *testing.T, w *world) { w.evidence.EventLog = []byte("boot") }},
 		{name: "no key known", failed: "tpm.identity", class: "software", change: func(_ *testing.T, w *world) { w.evidence.AKCertificate = nil }},

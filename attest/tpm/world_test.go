@@ -215,6 +215,28 @@ func bank(alg measure.Algorithm) tpm2.Bank {
 	return b
 }
 
+const eventLogs = "tpm/google+go-eventlog/testdata/eventlogs/tpm/"
+
+// booted gives the PCRs of a machine that booted as a log says.
+func booted(t testing.TB, data []byte) tpm2.Bank {
+	t.Helper()
+	log, err := measure.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registers, err := log.Replay(measure.PCRs, measure.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := tpm2.Bank{Bank: measure.SHA256, Values: map[int][]byte{}}
+	for i := range measure.NumPCRs {
+		if b.Values[i] = registers[uint32(i)]; b.Values[i] == nil {
+			b.Values[i] = make([]byte, 32)
+		}
+	}
+	return b
+}
+
 // quoteBy signs a quote with an RSA key, as a TPM would.
 func quoteBy(key *rsa.PrivateKey, nonce []byte, b tpm2.Bank, change ...func(*peer.TPMSAttest)) tpm2.Quote {
 	var bits [3]byte
