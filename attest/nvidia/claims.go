@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -138,7 +139,10 @@ func (d *device) claims() map[string]any {
 		}
 	}
 	if d.svn != nil {
-		m["svn"], m["dice_flags"] = int64(*d.svn), hex.EncodeToString(d.flags.Bytes)
+		m["svn"] = *d.svn
+	}
+	if d.flags != nil { // as in the certificate, bit 0 first
+		m["dice_flags"] = fmt.Sprintf("%08x", bits.Reverse32(uint32(d.flags.Set)))
 	}
 	if !d.isSwitch() {
 		m["mode"] = r.mode()

@@ -7,6 +7,8 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+
+	"strongroom.dev/tcbinfo"
 )
 
 // identity is what a leaf certificate says of the firmware that holds its key.
@@ -17,8 +19,8 @@ type identity struct {
 	// form.
 	device []byte
 	// svn and flags are of the later form only. A flag that is set names a way to look inside.
-	svn   *int
-	flags asn1.BitString
+	svn   *int64
+	flags *tcbinfo.Flags
 }
 
 // oidSHA384 is the only digest in use.
@@ -79,65 +81,36 @@ func parseComposite(der []byte) (identity, error) {
 	return identity{fwid: fwid, device: v.Device.FullBytes}, err
 }
 
-// parseTCBInfo reads a DiceTcbInfo: [0] vendor, [1] model, [2] version, [3] SVN, [4] layer,
-// [5] index, [6] FWIDs, [7] flags, [8] vendor's own, [9] type, each at most once and in that order. The
-// first FWID is the firmware's; others, if any, are of parts that may be absent (zeros).
+// parseTCBInfo reads a DiceTcbInfo. The first FWID is the firmware's; others, if any, are of
+// parts that may be absent (zeros).
 func parseTCBInfo(der []byte) (identity, error) {
-	var outer asn1.RawValue
-	rest, err := asn1.Unmarshal(der, &outer)
-	if err != nil || len(rest) > 0 || outer.Class != asn1.ClassUniversal || outer.Tag != asn1.TagSequence {
-		return identity{}, errors.New("no DiceTcbInfo")
+	info, err := tcbinfo.Parse(der)
+	if err != nil {
+		return identity{}, err
 	}
-	var id identity
-	last := -1
-	for data := outer.Bytes; len(data) > 0; {
-		var v asn1.RawValue
-		if data, err = asn1.Unmarshal(data, &v); err != nil || v.Class != asn1.ClassContextSpecific || v.Tag <= last || v.Tag > 10 {
-			return identity{}, errors.New("a DiceTcbInfo with fields out of order")
-		}
-		last = v.Tag
-		switch v.Tag {
-		case 3:
-			var n int
-			if _, err := asn1.UnmarshalWithParams(v.FullBytes, &n, "tag:3"); err != nil {
-				return identity{}, errors.New("an SVN that is no number")
-			}
-			id.svn = &n
-		case 6:
-			var all []firmware
-			if _, err := asn1.UnmarshalWithParams(v.FullBytes, &all, "tag:6"); err != nil || len(all) == 0 {
-				return identity{}, errors.New("no list of FWIDs")
-			}
-			if id.fwid, err = all[0].sha384(); err != nil {
-				return identity{}, err
-			}
-		case 7:
-			if _, err := asn1.UnmarshalWithParams(v.FullBytes, &id.flags, "tag:7"); err != nil || id.flags.BitLength > 64 {
-				return identity{}, errors.New("flags that are no bit string")
-			}
-		}
+	if len(info.FWIDs) == 0 {
+		return identity{}, errors.New("no FWID")
 	}
-	if id.fwid == nil || bytes.Equal(id.fwid, make([]byte, sha512.Size384)) {
+	first := firmware{info.FWIDs[0].Algorithm, info.FWIDs[0].Digest}
+	id := identity{svn: info.SVN, flags: info.Flags}
+	if id.fwid, err = first.sha384(); err != nil {
+		return identity{}, err
+	}
+	if bytes.Equal(id.fwid, make([]byte, sha512.Size384)) {
 		return identity{}, errors.New("no FWID")
 	}
 	return id, nil
 }
 
-// open names the flags of a DiceTcbInfo that are set and should not be. Two may be: bit 0,
-// not configured, and bit 31, fixed width; all Blackwell GPUs have both set. The others speak
-// of debugging, recovery and the like, or are reserved.
+// open names the flags of a DiceTcbInfo that are set and should not be. One may be: bit 0,
+// not configured, which all Blackwell GPUs have set. The others speak of debugging, recovery
+// and the like, or are reserved.
 func (id identity) open() []string {
-	names := map[int]string{1: "not secure", 2: "recovery", 3: "debug"}
 	var set []string
-	for i := 1; i < id.flags.BitLength; i++ {
-		if id.flags.At(i) == 0 || i == 31 {
-			continue
+	for _, bit := range id.flags.Bits() {
+		if bit != tcbinfo.NotConfigured {
+			set = append(set, tcbinfo.FlagName(bit))
 		}
-		name := names[i]
-		if name == "" {
-			name = fmt.Sprintf("flag %d", i)
-		}
-		set = append(set, name)
 	}
 	return set
 }
