@@ -41,6 +41,7 @@
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
 //	room              the agent: what happens inside
 //	proof             what anyone can check afterwards
+//	watch             a fleet of rooms attested again and again
 //	host              what starts a room, trusted with nothing
 //	store             state and logs on disk
 //	client, server    HTTP, both ends

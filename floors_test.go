@@ -30,7 +30,7 @@ var floors = [][]string{
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear"},
 	7:  {"broker", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
-	8:  {"room", "replica", "image", "workload/sql/guard"},
+	8:  {"room", "watch", "replica", "image", "workload/sql/guard"},
 	9:  {"host", "store/*", "edge", "workload/sql/engine", "internal/home"},
 	10: {"client", "server", "ui", "examples/*"},
 	11: {"demo", "internal/world"},
