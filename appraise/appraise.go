@@ -35,6 +35,8 @@ type Demand struct {
 	// software protects nothing do.
 	Policy    *Policy
 	Freshness Freshness
+	// References are what a policy may take measurements from.
+	References References
 	// InsecureAllowSoftware makes a software platform a warning where no policy names it.
 	InsecureAllowSoftware bool
 	Now                   time.Time
@@ -52,7 +54,7 @@ func (d Demand) Judge(f attest.Finding) Result {
 	r := Result{
 		Verdict: j.standing(), Platform: string(f.Facts.Platform), Class: f.Facts.Class, Excludes: f.Facts.Excludes, Trusts: f.Facts.Trusts,
 		Machine: f.Facts.Machine, Generation: f.Facts.Generation, Measurements: f.Facts.Measurements,
-		Claims: j.claims, Checks: j.checks, Warnings: j.warnings, At: wire.At(d.Now),
+		Claims: j.claims, Checks: j.checks, Warnings: j.warnings, At: wire.At(d.Now), Reference: j.used,
 	}
 	if !f.Facts.Root.IsZero() {
 		r.Root = f.Facts.Root.String()
@@ -69,6 +71,7 @@ type judgement struct {
 	claims   map[string]any
 	checks   []verdict.Check
 	warnings []string
+	used     *ReferenceUsed
 }
 
 func (j *judgement) standing() attest.Standing {
@@ -211,6 +214,8 @@ func (j *judgement) policy() {
 	for _, register := range slices.Sorted(maps.Keys(r.Measurements)) {
 		j.measurement(register, r.Measurements[register])
 	}
+	j.registers(r)
+	j.reference(r)
 	j.choice("machine", []string{f.Machine}, r.Machines)
 	j.choice("generation", []string{f.Generation}, r.Generations)
 	j.advisories(r.Advisories)

@@ -46,6 +46,12 @@ func (r Requirements) explain(l *letter) {
 	for _, register := range slices.Sorted(maps.Keys(r.Measurements)) {
 		l.line("  - %s is %s", register, strings.Join(r.Measurements[register], " or "))
 	}
+	if len(r.Registers) > 0 {
+		l.line("  - it measures %s", strings.Join(r.Registers, ", "))
+	}
+	if r.Reference != nil {
+		r.Reference.explain(l)
+	}
 	r.Machines.explain(l, "machine")
 	r.Generations.explain(l, "generation")
 	for _, root := range r.Roots {
@@ -86,7 +92,8 @@ func (p *Policy) Lint() []Advice {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Platforms)) {
 		r, at := p.Platforms[name], "platforms."+name
-		if len(r.Measurements) == 0 && !p.ruleMentions(name, "measurements") {
+		r.lintReference(at, add)
+		if len(r.Measurements) == 0 && r.Reference == nil && !p.ruleMentions(name, "measurements") {
 			add(at, "no measurements: any code on any genuine machine of this kind passes")
 		}
 		if len(r.Machines.Only) == 0 && !p.ruleMentions(name, "machine") {

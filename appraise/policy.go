@@ -26,6 +26,11 @@ type Document struct {
 type Requirements struct {
 	// Measurements, by register, list the values of which one must be there, in lower-case hex.
 	Measurements map[string][]string `json:"measurements"`
+	// Registers are those that evidence must have, and, with Reference, that the group of reference
+	// values it matches must name.
+	Registers []string `json:"registers,omitempty"`
+	// Reference takes measurements from signed sets. Beside Measurements, both must hold.
+	Reference *Reference `json:"reference,omitempty"`
 	// Machines are chip ids, PPIDs, EK digests, as claims print them. With Only, no other passes.
 	Machines Choice `json:"machines"`
 	// Generations are makes of hardware: product (SNP), FMSPC (TDX, SGX), architecture (NVIDIA).
@@ -70,6 +75,8 @@ type Test struct {
 	Evidence     string    `json:"evidence"`
 	At           wire.Time `json:"at"`
 	Endorsements []string  `json:"endorsements"`
+	// Reference are sets of reference values.
+	Reference []string `json:"reference,omitempty"`
 	// ReportData and Nonce are hex, as Freshness has them. Recorded evidence is as fresh as
 	// the test says: with neither, freshness is left out.
 	ReportData string `json:"report_data"`
@@ -154,6 +161,9 @@ func (p *Policy) checkRequirements(at string, r Requirements) error {
 				return p.bad(fmt.Sprintf("%s.measurements.%s[%d]", at, register, i), "lower-case hex", verdict.Short(v), "")
 			}
 		}
+	}
+	if err := p.checkReference(at, r); err != nil {
+		return err
 	}
 	for name, c := range map[string]Choice{"machines": r.Machines, "generations": r.Generations, "advisories": r.Advisories} {
 		if len(c.Only) > MaxValues || len(c.Never) > MaxValues {

@@ -29,6 +29,9 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Policy names the policy that judged; nil if it was none but the platform's own checks.
 	Policy *PolicyName `json:"policy,omitempty"`
+	// Reference names the set of reference values that was judged by; nil if the policy asks for
+	// none, or none verified.
+	Reference *ReferenceUsed `json:"reference,omitempty"`
 	// At is the time at which certificates and collateral were looked at.
 	At wire.Time `json:"at"`
 }
