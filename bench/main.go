@@ -29,6 +29,7 @@ func suites() []suite {
 			return sqlBench(sqlConfig{Match: match})
 		}},
 		{"a broker's releases", releaseBench},
+		{"attestation, against the peers and as a service", attestBench},
 		{"whole rooms", func(match func(string) bool) ([]row, error) {
 			return roomBench(roomConfig{Programs: "bin", Match: match})
 		}},
