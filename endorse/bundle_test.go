@@ -136,6 +136,8 @@ func bundleVectors() []vector {
 		bad("empty-item", "An item without data.", item(endorse.Item{Kind: endorse.COSESign1, Name: "n", Data: []byte{}})),
 		bad("not-a-certificate", "A certificate that does not parse.", item(endorse.Item{Kind: endorse.X509Certificate, Name: "n", Data: []byte("x")})),
 		bad("not-a-crl", "A CRL that does not parse.", item(endorse.Item{Kind: endorse.X509CRL, Name: "n", Data: testCertificate()})),
+		bad("not-a-request", "A request that does not parse.", item(endorse.Item{Kind: endorse.X509Request, Name: "n", Data: testCertificate()})),
+		bad("not-a-key", "A public key that does not parse.", item(endorse.Item{Kind: endorse.PublicKey, Name: "n", Data: testCertificate()})),
 		bad("long-name", "A name of 256 bytes.", item(endorse.Item{Kind: endorse.ContainerPolicy, Name: strings.Repeat("n", 256), Data: []byte("x")})),
 		bad("unknown-member", "A member that does not exist.", replaced(`{"created"`, `{"comment":"x","created"`)),
 	}

@@ -188,6 +188,11 @@ func TestCertificates(t *testing.T) {
 		if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != c.want {
 			t.Errorf("%s: got %q, expected %q", name, got, c.want)
 		}
+		// crypto/x509 agrees, but for rules that are the NSM's alone.
+		ours := map[string]bool{"signer is an authority": true, "signer may not sign": true, "signer without basics": true, "signed with SHA-256": true}
+		if theirs := standard(w); (theirs == nil) != (c.want == good || ours[name]) {
+			t.Errorf("%s: crypto/x509 says %v", name, theirs)
+		}
 	}
 	// A signer on another curve.
 	w := newWorld(t)
@@ -196,6 +201,17 @@ func TestCertificates(t *testing.T) {
 	if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != "invalid evidence nitro.chain" {
 		t.Errorf("P-256: %q", got)
 	}
+}
+
+// standard verifies the chain with crypto/x509.
+func standard(w *world) error {
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots.AddCert(w.chain[0])
+	for _, c := range w.chain[1:4] {
+		between.AddCert(c)
+	}
+	_, err := w.chain[4].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: w.now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err
 }
 
 func only(which int, change func(*x509.Certificate)) func(int, *x509.Certificate) {
