@@ -211,6 +211,10 @@ func (s Statement) ear() map[string]any {
 			label = fmt.Sprintf("%s-%d", r.Platform, n)
 		}
 		submods[label] = submodule(r, s.Nonce)
+		names, of := parts(r)
+		for _, part := range names {
+			submods[label+"/"+part] = submodule(of[part], nil)
+		}
 	}
 	id := map[string]any{"developer": "https://strongroom.dev", "build": cmp.Or(s.Verifier, "unknown")}
 	standing := string(s.standing())

@@ -331,6 +331,25 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestComposite: a machine and its devices have a submodule each, beside the whole.
+func TestComposite(t *testing.T) {
+	r := ring(t, ear.EAR(), ear.ES256)
+	s := statement(t)
+	s.Results[0].Platform, s.Results[0].Verdict, s.Results[0].Warnings = "composite", attest.Warning, []string{"composite.attachment", "device0.nvidia.rim"}
+	for _, id := range []string{"cpu.snp.chain", "device0.nvidia.rim", "device1.nvidia.rim", "composite.attachment"} {
+		s.Results[0].Checks = append(s.Results[0].Checks, verdict.Check{ID: id, OK: true})
+	}
+	submods := claimsOf(t, must(r.Sign(base, s, now)))["submods"].(map[string]any)
+	got := map[string]any{}
+	for name, m := range submods {
+		got[name] = m.(map[string]any)["ear_status"]
+	}
+	want := map[string]any{"composite": "warning", "composite/cpu": "affirming", "composite/device0": "warning", "composite/device1": "affirming"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMeasurementsAreFewOrNamed(t *testing.T) {
 	r := ring(t, ear.EAR(), ear.ES256)
 	s := statement(t)

@@ -48,6 +48,9 @@ func aspectOf(id string) string {
 	case strings.HasPrefix(id, "policy."):
 		return configuration
 	}
+	if part := partOf(id); part != "" {
+		id = strings.TrimPrefix(id, part+".")
+	}
 	_, name, _ := strings.Cut(id, ".")
 	if id == "debug" {
 		name = id
@@ -55,15 +58,57 @@ func aspectOf(id string) string {
 	switch first, _, _ := strings.Cut(name, "."); first {
 	case "debug":
 		return opaque
-	case "chip_id":
+	case "chip_id", "identity":
 		return identity
-	case "form", "chain", "signature", "signer", "product", "certificates", "collateral", "collateral_dates", "dates", "revocation", "revoked", "tcb",
-		"tcb_committed", "tcb_evaluation", "tcb_layout", "tcb_order", "module", "quote", "qe_binding", "qe_identity", "qe_report", "alias_check":
+	case "nonce":
+		return none
+	case "form", "chain", "signature", "signer", "product", "certificates", "collateral", "collateral_dates", "dates", "revocation", "revoked", "root", "tcb",
+		"tcb_committed", "tcb_evaluation", "tcb_layout", "tcb_order", "module", "quote", "qe_binding", "qe_identity", "qe_report", "alias_check", "hardware",
+		"hcl_report", "runtime_data", "activation", "activation_dates", "fwid", "key", "binding", "topology", "devices", "attachment", "realm_signature", "lifecycle":
 		return hardware
-	case "uvm", "uvm_signer", "container_policy", "dstack_config":
+	case "uvm", "uvm_signer", "container_policy", "dstack_config", "rim", "measurements", "log", "boot":
 		return executables
 	}
 	return configuration
+}
+
+// partOf names the part of a composite that a check is of: cpu, device0 and so on; "" if it is of
+// none.
+func partOf(id string) string {
+	part, rest, _ := strings.Cut(id, ".")
+	n, device := strings.CutPrefix(part, "device")
+	if strings.Contains(rest, ".") && (part == "cpu" || device && n != "" && strings.Trim(n, "0123456789") == "") {
+		return part
+	}
+	return ""
+}
+
+// parts gives what a result says of each part of a composite, in the order of its checks; none
+// if it is of one piece. The policy judges the whole.
+func parts(r appraise.Result) (names []string, of map[string]appraise.Result) {
+	of = map[string]appraise.Result{}
+	for _, c := range r.Checks {
+		part := partOf(c.ID)
+		if part == "" {
+			continue
+		}
+		p, known := of[part]
+		if !known {
+			names = append(names, part)
+			p = appraise.Result{Platform: part, Class: r.Class}
+		}
+		c.ID = strings.TrimPrefix(c.ID, part+".")
+		if slices.Contains(r.Warnings, part+"."+c.ID) {
+			p.Warnings = append(p.Warnings, c.ID)
+		}
+		p.Checks = append(p.Checks, c)
+		of[part] = p
+	}
+	for name, p := range of {
+		p.Verdict = attest.Finding{Checks: p.Checks, Warnings: p.Warnings}.Standing()
+		of[name] = p
+	}
+	return names, of
 }
 
 // VectorOf derives the vector from the checks that a result was made of, and from nothing else.

@@ -32,7 +32,9 @@ func TestVector(t *testing.T) {
 		{"a rule", appraise.Result{Checks: []verdict.Check{no("policy.rule.a")}}, ear.Vector{Configuration: 96}},
 		{"a check that the table does not know", appraise.Result{Checks: []verdict.Check{no("new.thing")}}, ear.Vector{Configuration: 96}},
 		{"a platform that hides no memory", appraise.Result{Class: agreement.IntegrityOnly, Checks: []verdict.Check{ok("tpm.debug")}}, ear.Vector{}},
-		{"about the asking, not the attester", appraise.Result{Checks: []verdict.Check{no("freshness"), no("class")}}, ear.Vector{}},
+		{"a part of a composite", appraise.Result{Checks: []verdict.Check{ok("cpu.snp.chain"), no("device0.nvidia.rim"), ok("device0.nvidia.chain"), ok("composite.binding")}}, ear.Vector{Executables: 96, Hardware: 2}},
+		{"a platform that is called like a part", appraise.Result{Checks: []verdict.Check{no("cpu.chain"), no("devices.a.b")}}, ear.Vector{Configuration: 96, Hardware: 96}},
+		{"about the asking, not the attester", appraise.Result{Checks: []verdict.Check{no("freshness"), no("class"), no("nvidia.nonce")}}, ear.Vector{}},
 	} {
 		if diff := cmp.Diff(c.want, ear.VectorOf(c.result)); diff != "" {
 			t.Errorf("%s: %s", c.what, diff)
