@@ -7,8 +7,8 @@
 // It promises that a finding with claims comes only from evidence whose parts belong together:
 // the hardware report's signatures up to AMD's or Intel's root as packages sevsnp and dcap
 // verify them, the runtime data hashed into it, the quotes by the key in the runtime data. The
-// hardware report is made once, at boot: freshness comes from the quotes alone, without which a
-// check fails. The virtual TPM runs in the paravisor, inside the machine's protected memory;
+// hardware report is made once, at boot: freshness comes from the quotes alone, and evidence
+// without any has no report data. The virtual TPM runs in the paravisor, inside the machine's protected memory;
 // which paravisor it is, is in the hardware report's measurement and must be compared.
 //
 // Sources: Azure confidential VM guest attestation design (HCL report); TPM 2.0 library

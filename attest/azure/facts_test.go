@@ -9,8 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
 	"strongroom.dev/attest/azure"
+	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // TestFactsSNP compares the facts of a SEV-SNP machine with what its evidence holds.
@@ -63,6 +67,36 @@ func TestNothingKnown(t *testing.T) {
 		f, err := (azure.Verifier{}).Examine(read(t, file), at("2025-06-20"))
 		if err != nil || len(f.Claims) != 0 || !f.Facts.Root.IsZero() || len(f.Facts.Measurements) != 0 || !f.Facts.Debug || failed(f) == "" {
 			t.Errorf("%s: %+v %v", name, f, err)
+		}
+	}
+}
+
+// TestClaims lets nothing but a quote over the very challenge make claims of evidence.
+func TestClaims(t *testing.T) {
+	signing, err := keys.GenerateSigningKey(keys.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hpke, err := keys.GenerateHPKEKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := []byte("{}")
+	want := attest.Expectation{Now: at("2025-06-01"), AgreementBody: body, Binding: attest.Binding{
+		Purpose: attest.ForRelease, Nonce: attest.NonceOf([]byte("token")), Signing: signing.Public(), HPKE: hpke.Public(), Agreement: wire.SHA384(agreement.AgreementType, body), Run: wire.DigestOf(body)}}
+	e, _, _, _ := base(t, false)
+	for name, c := range map[string]struct {
+		data  []byte
+		check string
+	}{
+		"a report alone":              {read(t, snp+"hcl-report.bin"), "evidence.binding"},
+		"a quote for somebody else's": {encode(t, e), "evidence.binding"},
+		"no report":                   {[]byte("HCLA"), "azure.hcl_report"},
+	} {
+		v := azure.New(setOf(t, snp+"vcek.pem", lists))
+		_, err := attest.Verify(attest.Evidence{Platform: azure.Name, Evidence: c.data}, []attest.Platform{v.Platform()}, want)
+		if err == nil || verdict.As(err).Check != c.check {
+			t.Errorf("%s: %v, expected %s", name, err, c.check)
 		}
 	}
 }
