@@ -149,7 +149,7 @@ func (s *Service) answer(ctx context.Context, a asking, f attest.Finding, digest
 		return Answer{}, err
 	}
 	if a.shape.Name != ear.EAR().Name {
-		if err := gated(f.Facts, a.policy); err != nil {
+		if err := gated(a.shape, f.Facts, a.policy); err != nil {
 			return Answer{}, err
 		}
 	}
@@ -183,17 +183,19 @@ func short(b []byte) string {
 }
 
 // gated refuses evidence without init data to audiences that look at nothing but the token
-// (R16). A platform that has no such field must run what the policy names.
-func gated(f attest.Facts, p *appraise.Policy) error {
+// (R16). In its place a policy that names what must run will do where the platform has no such
+// field, and in shapes whose tokens are bound to a key: enclaves seldom have any, and their
+// measurement covers all they are.
+func gated(shape ear.Shape, f attest.Facts, p *appraise.Policy) error {
+	if len(bytes.Trim(f.InitData, "\x00")) > 0 {
+		return nil
+	}
 	got := "init data of zeros"
-	if len(f.InitData) == 0 {
-		got = "a platform without init data, and a policy that names no measurement of it"
+	if len(f.InitData) == 0 || !shape.Bearer {
 		if len(p.Platforms[string(f.Platform)].Measurements) > 0 {
 			return nil
 		}
-	}
-	if len(bytes.Trim(f.InitData, "\x00")) > 0 {
-		return nil
+		got = "none, and a policy that names no measurement of this platform"
 	}
 	return verdict.Refuse("attestation.init-data", "evidence that says at launch what it is for (init data)", got, "start it with init data; this audience is given nothing without")
 }

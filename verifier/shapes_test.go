@@ -110,7 +110,6 @@ func TestMAARefuses(t *testing.T) {
 		"a failed check":          {bound("snp", runtimeData, func(t *tale) { t.Failed = "snp.debug" }), nil, refused, "snp.debug"},
 		"other runtime data":      {bound("snp", "other", nil), nil, refused, "freshness"},
 		"report data goes on":     {bound("snp", runtimeData, func(t *tale) { t.ReportData[40] = 1 }), nil, refused, "freshness"},
-		"no init data":            {bound("snp", runtimeData, func(t *tale) { t.InitData = make([]byte, 32) }), nil, refused, "attestation.init-data"},
 		"other init time data":    {bound("snp", runtimeData, nil), initTime("{}"), invalid, "evidence.init-data"},
 		"no runtime data":         {bound("snp", "", nil), func(d map[string]any) { delete(d, "runtimeData") }, usage, "token.key-binding"},
 		"no key in it":            {bound("snp", `{"keys":[]}`, nil), held(`{"keys":[]}`, "JSON"), usage, "token.key-binding"},
@@ -137,6 +136,16 @@ func TestMAARefuses(t *testing.T) {
 	fails(t, "two spellings", err, usage, "maa.request")
 	_, err = newWorld(t, nil).MAA(ctx, "SevSnpVm", "2022-08-01", good)
 	fails(t, "a service that gates nothing", err, refused, "attestation.audience")
+
+	// Without init data, the policy has to say what runs.
+	none := maaBody("report", wrapped(bound("snp", runtimeData, func(t *tale) { t.InitData = make([]byte, 32) })), nil)
+	if _, err := w.MAA(ctx, "SevSnpVm", "2022-08-01", none); err != nil {
+		t.Errorf("a measurement that the policy names: %v", err)
+	}
+	loose := newWorld(t, gates)
+	loose.inForce("id: rooms\nversion: 1\nplatforms:\n  snp: {}\n")
+	_, err = loose.MAA(ctx, "SevSnpVm", "2022-08-01", none)
+	fails(t, "neither init data nor measurement", err, refused, "attestation.init-data")
 
 	// Init time data whose hash is the init data passes, and is in the token.
 	hash := sha256.Sum256([]byte(`{"a":1}`))
@@ -235,7 +244,6 @@ func TestITA(t *testing.T) {
 		"another attester":   {func(r, _ map[string]any, _ *tale) { r["nvgpu"] = map[string]any{} }, usage, "ita.request"},
 		"forged":             {func(_, _ map[string]any, e *tale) { e.Forged = true }, invalid, "tdx.signature"},
 		"another platform's": {func(_, _ map[string]any, e *tale) { e.Told = "sgx" }, invalid, "tdx.signature"},
-		"no init data":       {func(_, _ map[string]any, e *tale) { clear(e.InitData) }, refused, "attestation.init-data"},
 	} {
 		_, err := ask(false, c.change)
 		fails(t, what, err, c.kind, c.check)
