@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -128,6 +129,12 @@ func TestJSONRefused(t *testing.T) {
 		"object for bytes":               strings.Replace(good, `"00"`, "{}", 1),
 		"object as array":                `["00","00",[` + list(24) + `]]`,
 		"an unknown member too deep":     strings.Replace(good, "{", `{"x":`+strings.Repeat("[", 20)+strings.Repeat("]", 20)+",", 1),
+		"too many members":               strings.Replace(good, "{", "{"+members(300), 1),
+		"too many values in others":      strings.Replace(good, "{", `{"x":[`+strings.Repeat("{},", 1100)+"1],", 1),
+		"duplicate in escapes":           strings.Replace(good, "{", `{"\u006dessage":"00",`, 1),
+		"duplicate deep inside":          strings.Replace(good, "{", `{"x":[1,{"a\\":1,"a\\":2}],`, 1),
+		"two texts":                      good + " " + good,
+		"a comma too many":               strings.Replace(good, `"00"`, `"00",`, 1),
 		"nested too deep":                strings.Replace(good, `"00"`, strings.Repeat("[", 20)+strings.Repeat("]", 20), 1),
 		"text behind it":                 good + "{}",
 		"padded hex":                     strings.Replace(good, `"00"`, `"00="`, 1),
@@ -147,6 +154,35 @@ func TestJSONRefused(t *testing.T) {
 	} {
 		if q, err := tpm2.ParseJSON([]byte(text)); err == nil {
 			t.Errorf("%s: read as %+v", name, q)
+		}
+	}
+}
+
+func members(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%q:%d,", fmt.Sprint("x", i), i)
+	}
+	return b.String()
+}
+
+// TestHostileJSON takes little time and memory for documents made to take much.
+func TestHostileJSON(t *testing.T) {
+	for name, text := range map[string]string{
+		"numbers": `{"message":[` + strings.Repeat("1,", 500_000) + `1]}`,
+		"objects": `{"x":[` + strings.Repeat("{},", 300_000) + `1]}`,
+		"members": "{" + members(80_000) + `"x":1}`,
+		"texts":   `{"x":["` + strings.Repeat(`\u0041`, 170_000) + `"]}`,
+		"nesting": strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000),
+	} {
+		start := time.Now()
+		allocated := testing.AllocsPerRun(1, func() {
+			if err := tpm2.Unique([]byte(text)); err == nil && (name == "objects" || name == "members" || name == "nesting") {
+				t.Errorf("%s: accepted", name)
+			}
+		})
+		if spent := time.Since(start); allocated > 2000 || spent > 2*time.Second {
+			t.Errorf("%s: %v allocations, %v", name, allocated, spent)
 		}
 	}
 }

@@ -3,7 +3,11 @@ package tpm2_test
 import (
 	"bytes"
 	"crypto"
+	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	peer "github.com/google/go-tpm/tpm2"
 
@@ -72,4 +76,48 @@ func FuzzVerify(f *testing.F) {
 			t.Error("forged")
 		}
 	})
+}
+
+// FuzzUnique compares with a walk through encoding/json's tokens.
+func FuzzUnique(f *testing.F) {
+	for _, text := range []string{`{"a":[1,{"b":"\"\\","B":null}],"c":-1.5e3}`, `{"a":1,"\u0041":2}`, `[[[[[[[[[[]]]]]]]]]]`, `"\ud800"`, " 1 ", "{} {}"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		err := tpm2.Unique(text)
+		if len(text) > 4096 { // below it, no limit but that of depth is met
+			return
+		}
+		dec := json.NewDecoder(bytes.NewReader(text))
+		dec.UseNumber()
+		want := utf8.Valid(text) && json.Valid(text) && once(dec, 0)
+		if (err == nil) != want && !strings.Contains(fmt.Sprint(err), "more than") {
+			t.Errorf("%q: %v, expected %v", text, err, want)
+		}
+	})
+}
+
+// once reads a value, and reports whether it is shallow and without duplicate members.
+func once(dec *json.Decoder, depth int) bool {
+	token, err := dec.Token()
+	delim, nested := token.(json.Delim)
+	if err != nil || !nested {
+		return err == nil
+	}
+	good := depth < 8
+	seen := map[string]bool{}
+	for dec.More() {
+		if delim == '{' {
+			name, err := dec.Token()
+			if err != nil {
+				return false
+			}
+			key := strings.ToLower(strings.ToUpper(name.(string)))
+			good = good && !seen[key]
+			seen[key] = true
+		}
+		good = once(dec, depth+1) && good
+	}
+	_, err = dec.Token()
+	return good && err == nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -22,56 +21,106 @@ func Decode(text []byte, v any) error {
 }
 
 // Unique checks that JSON has one reading: no duplicate members, in any spelling of upper and
-// lower case, no deep nesting, no bytes behind the text.
+// lower case, no deep nesting, no bytes behind the text. It bounds members and nested values.
 func Unique(text []byte) error {
-	if len(text) > MaxDocument {
+	switch {
+	case len(text) > MaxDocument:
 		return fmt.Errorf("document of %d bytes, at most %d", len(text), MaxDocument)
-	}
-	if !utf8.Valid(text) {
+	case !utf8.Valid(text):
 		return fmt.Errorf("not valid UTF-8")
+	case !json.Valid(text):
+		return fmt.Errorf("no JSON text")
 	}
-	scan := json.NewDecoder(bytes.NewReader(text))
-	scan.UseNumber()
-	if err := scanValue(scan, 0); err != nil {
-		return err
+	w := walker{text: text}
+	return w.value(0)
+}
+
+// walker walks through a valid JSON text.
+type walker struct {
+	text   []byte
+	at     int
+	nested int // objects and arrays so far
+}
+
+// next gives the next byte behind white space, without taking it.
+func (w *walker) next() byte {
+	for w.text[w.at] == ' ' || w.text[w.at] == '\t' || w.text[w.at] == '\n' || w.text[w.at] == '\r' {
+		w.at++
 	}
-	if _, err := scan.Token(); err != io.EOF {
-		return fmt.Errorf("bytes behind the document")
+	return w.text[w.at]
+}
+
+func (w *walker) value(depth int) error {
+	switch c := w.next(); c {
+	case '{', '[':
+		if w.nested++; depth == maxDepth || w.nested > maxNested {
+			return fmt.Errorf("nested deeper than %d, or more than %d values in others", maxDepth, maxNested)
+		}
+		w.at++
+		if c == '{' {
+			return w.object(depth)
+		}
+		return w.array(depth)
+	case '"':
+		w.quoted()
+	default: // a number or a word
+		for w.at < len(w.text) && !strings.ContainsRune(",]} \t\r\n", rune(w.text[w.at])) {
+			w.at++
+		}
 	}
 	return nil
 }
 
-func scanValue(dec *json.Decoder, depth int) error {
-	token, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	delim, ok := token.(json.Delim)
-	switch {
-	case !ok:
-		return nil
-	case depth == maxDepth:
-		return fmt.Errorf("nested deeper than %d", maxDepth)
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if delim == '{' {
-			name, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			key := strings.ToLower(strings.ToUpper(name.(string))) // both ways: ſ and s, K and k
-			if seen[key] {
-				return fmt.Errorf("duplicate member %.60q", name)
-			}
-			seen[key] = true
+// quoted takes a text, and gives it with its quotation marks.
+func (w *walker) quoted() []byte {
+	start := w.at
+	for w.at++; w.text[w.at] != '"'; w.at++ {
+		if w.text[w.at] == '\\' {
+			w.at++
 		}
-		if err := scanValue(dec, depth+1); err != nil {
+	}
+	w.at++
+	return w.text[start:w.at]
+}
+
+func (w *walker) array(depth int) error {
+	for w.next() != ']' {
+		if err := w.value(depth + 1); err != nil {
 			return err
 		}
+		if w.next() == ',' {
+			w.at++
+		}
 	}
-	_, err = dec.Token()
-	return err
+	w.at++
+	return nil
+}
+
+func (w *walker) object(depth int) error {
+	seen := map[string]bool{}
+	for w.next() != '}' {
+		var name string
+		if err := json.Unmarshal(w.quoted(), &name); err != nil {
+			return err
+		}
+		key := strings.ToLower(strings.ToUpper(name)) // both ways: ſ and s, K and k
+		if seen[key] {
+			return fmt.Errorf("duplicate member %.60q", name)
+		}
+		if seen[key] = true; len(seen) > maxMembers {
+			return fmt.Errorf("more than %d members", maxMembers)
+		}
+		w.next() // the colon
+		w.at++
+		if err := w.value(depth + 1); err != nil {
+			return err
+		}
+		if w.next() == ',' {
+			w.at++
+		}
+	}
+	w.at++
+	return nil
 }
 
 // AnyBytes are bytes as tools write them: an array of numbers, hex, or base64 of either

@@ -35,4 +35,7 @@ const (
 	maxCoordinate = 66
 	// maxDepth bounds nesting of JSON: the forms known have 4 levels.
 	maxDepth = 8
+	// maxNested and maxMembers bound the objects and lists of a JSON document, and the members of
+	// one object: the forms known have 30 and 20.
+	maxNested, maxMembers = 1024, 256
 )
