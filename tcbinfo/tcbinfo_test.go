@@ -116,6 +116,7 @@ func TestRefused(t *testing.T) {
 		"a register unnamed":        seq(list(11, seq(list(2, fwid(1, 32))))),
 		"a register unmeasured":     seq(list(11, seq(field(1, 3)))),
 		"a register out of order":   seq(list(11, seq(list(2, fwid(1, 32)), field(1, 3)))),
+		"a register named twice":    seq(list(11, seq(field(0, []byte("r")...), field(0, []byte("r")...), list(2, fwid(1, 32))))),
 		"no registers":              seq(list(11)),
 		"too long":                  seq(field(8, make([]byte, 17<<10)...)),
 	} {

@@ -93,7 +93,7 @@ func (p pins) has(k *key) bool {
 func (x *examination) namedPin(below *layer) (*key, error) {
 	id := below.cert.AuthorityKeyId
 	for _, k := range x.pins {
-		if len(id) == 0 || !k.named(id) {
+		if !k.named(id) {
 			continue
 		}
 		if err := k.verify(below.der); err != nil {

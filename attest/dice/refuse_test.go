@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"maps"
 	"slices"
 	"testing"
@@ -109,6 +110,8 @@ func TestChains(t *testing.T) {
 		"a certificate is no pin":          {d.chain(2), must(endorse.NewSet(endorse.Item{Kind: endorse.X509Certificate, Data: cert(1)})), "contraindicated -dice.root"},
 		"a root of its own":                {append(self.certificate(), d.chain(1)...), endorse.Set{}, "contraindicated -dice.root"},
 		"a root of its own, pinned":        {append(self.certificate(), d.chain(1)...), pin(d.keys[0]), "affirming"},
+		"the same, by names":               {append(self.certificate(), without(d).chain(1)...), pin(d.keys[0]), "affirming"},
+		"the same, by names, unpinned":     {append(self.certificate(), without(d).chain(1)...), pin(other.keys[0]), "contraindicated -dice.root"},
 		"a request":                        {append(request(d.keys[1], false), d.chain(2)...), endorse.Set{}, "contraindicated -dice.root"},
 		"a request, pinned":                {append(request(d.keys[1], false), d.chain(2)...), idevid, "affirming"},
 		"a request pins":                   {d.chain(2), must(endorse.NewSet(endorse.Item{Kind: endorse.X509Request, Data: request(d.keys[1], false)})), "affirming"},
@@ -120,6 +123,7 @@ func TestChains(t *testing.T) {
 		"too long":                         {make([]byte, 300<<10), idevid, "invalid evidence dice.form"},
 		"nothing":                          {nil, idevid, "invalid evidence dice.form"},
 		"a key":                            {d.keys[1].spki, idevid, "invalid evidence dice.form"},
+		"PEM of which one can't be read":   {append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert(2)}), "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"...), idevid, "invalid evidence dice.form"},
 		"PEM that can't be read":           {[]byte("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"), idevid, "invalid evidence dice.form"},
 	} {
 		f, err := dice.New(c.with).Examine(c.evidence, today)

@@ -194,6 +194,14 @@ func TestCertificates(t *testing.T) {
 			t.Errorf("%s: crypto/x509 says %v", name, theirs)
 		}
 	}
+	for i := 1; i < 5; i++ {
+		w := newWorld(t)
+		w.renamed = i
+		w.build()
+		if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != "invalid evidence nitro.chain" || standard(w) == nil {
+			t.Errorf("certificate %d names another issuer: %q", i, got)
+		}
+	}
 	// A signer on another curve.
 	w := newWorld(t)
 	w.keys[4] = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))

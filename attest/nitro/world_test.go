@@ -9,6 +9,7 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
 	"math/big"
@@ -30,6 +31,8 @@ type world struct {
 	keys   []*ecdsa.PrivateKey // root, region, zone, instance, enclave
 	chain  []*x509.Certificate
 	change func(i int, c *x509.Certificate) // of certificates before they are signed
+	// renamed is whose certificate names another issuer than the one that signs it; 0 for nobody's.
+	renamed int
 }
 
 func newWorld(t testing.TB) *world {
@@ -57,6 +60,11 @@ func (w *world) build() {
 		parent, by := c, w.keys[i]
 		if i > 0 {
 			parent, by = w.chain[i-1], w.keys[i-1]
+			if i == w.renamed {
+				named := *parent
+				named.RawSubject = must(asn1.Marshal(pkix.Name{CommonName: "somebody"}.ToRDNSequence()))
+				parent = &named
+			}
 		}
 		der := must(x509.CreateCertificate(rand.Reader, c, parent, w.keys[i].Public(), by))
 		w.chain = append(w.chain, must(x509.ParseCertificate(der)))
