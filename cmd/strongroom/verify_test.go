@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,9 +58,14 @@ func vectors(t *testing.T) string {
 func TestVerifyVectors(t *testing.T) {
 	dir := vectors(t)
 	const (
-		milan = "snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin"
-		phala = "tdx/Phala-Network+dcap-qvl/sample/"
-		asked = "9a9d48e7f6799642d3d1b34e1e5e1742d4bb02dd6ddd551862c1211d35c304f9eca3efdbb481601c163cf52493d6e44aed55d51ec39b7e518fadb92c2b523f20"
+		milan    = "snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin"
+		phala    = "tdx/Phala-Network+dcap-qvl/sample/"
+		nsm      = "nitro/Dstack-TEE+dstack/dstack/nsm-qvl/tests/nitro_attestation.bin"
+		nsmDebug = "nitro/Dstack-TEE+dstack/dstack/dstack-attest/tests/nitro_attestation_dbg.bin"
+		arm      = "arm-synthetic/confidential-containers+trustee/deps/verifier/test_data/cca/misc/"
+		realm    = "57e979ae2618de0c1ab73144c440d741cf9236dc9d52ed190053382a4d190252f9f0370403c35dcb155fb4362d73c66d5b0494bf939315d3dc52b8cdc8b85a96"
+		device   = "dice/chipsalliance+caliptra-sw/test/tests/caliptra_integration_tests/smoke_testdata/"
+		asked    = "9a9d48e7f6799642d3d1b34e1e5e1742d4bb02dd6ddd551862c1211d35c304f9eca3efdbb481601c163cf52493d6e44aed55d51ec39b7e518fadb92c2b523f20"
 	)
 	for _, c := range []struct {
 		name    string
@@ -75,6 +81,13 @@ func TestVerifyVectors(t *testing.T) {
 		{"TDX", []string{phala + "tdx_quote", "--at", "2025-07-01T00:00:00Z", "--endorsements", phala + "tdx_quote_collateral.json", "--report-data", asked}, 0, attest.Affirming, ""},
 		{"TDX, part of the report data", []string{phala + "tdx_quote", "--at", "2025-07-01T00:00:00Z", "--endorsements", phala + "tdx_quote_collateral.json", "--report-data", asked[:64]}, 3, attest.Contraindicated, "freshness"},
 		{"TDX with old collateral", []string{phala + "tdx_quote", "--at", "2025-08-01T00:00:00Z", "--endorsements", phala + "tdx_quote_collateral.json", "--report-data", asked}, 3, attest.Contraindicated, "tdx.collateral_dates"},
+		{"Nitro", []string{nsm, "--at", "2025-12-25T13:20:00Z", "--report-data", strings.Repeat("00", 64)}, 0, attest.Warning, ""},
+		{"Nitro, a day later", []string{nsm, "--at", "2025-12-26T13:20:00Z", "--insecure-any-nonce"}, 3, attest.Contraindicated, "nitro.dates"},
+		{"Nitro, debug", []string{nsmDebug, "--at", "2025-12-25T09:00:00Z", "--insecure-any-nonce"}, 3, attest.Contraindicated, "nitro.debug"},
+		{"CCA", []string{arm + "cca-example-token.cbor", "--endorsements", arm + "cpak-pub.json", "--report-data", realm}, 0, attest.Affirming, ""},
+		{"DICE, ECC", []string{device + "fmc_alias_cert_ecc.der", "--endorsements", "dice", "--insecure-any-nonce"}, 0, attest.Warning, ""},
+		{"DICE, ML-DSA", []string{device + "fmc_alias_cert_mldsa.der", "--endorsements", "dice", "--insecure-any-nonce"}, 0, attest.Warning, ""},
+		{"DICE without freshness", []string{device + "fmc_alias_cert_mldsa.der", "--endorsements", "dice"}, 3, attest.Contraindicated, "freshness"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Chdir(dir)
