@@ -3,6 +3,7 @@ package appraise
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -209,4 +210,18 @@ func (r Requirements) lintReference(at string, add func(where, says string, args
 	if len(r.Registers) == 0 {
 		add(at, "no registers beside it: a group may leave out a register, and anything passes there")
 	}
+}
+
+// Lines gives the release lines that the policy takes reference values by, sorted by platform.
+func (p *Policy) Lines() []reference.Line {
+	var lines []reference.Line
+	for _, name := range slices.Sorted(maps.Keys(p.Platforms)) {
+		if r := p.Platforms[name].Reference; r != nil {
+			line, err := r.line()
+			if err == nil { // Parse has looked
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
 }

@@ -24,16 +24,30 @@ type Published struct {
 	Receipt *ledger.Receipt
 }
 
-// recorded is what an entry says in public: which document, by digest, so that a log's reader
-// sees every set of a product, also one that was shown to a single victim.
-type recorded struct {
+// Recorded is what a log's entry says in public: which document, by digest, so that the log's
+// reader sees every set of a product, also one that was made for a single victim.
+type Recorded struct {
 	Digest  wire.Digest `json:"digest"`
 	Product wire.ID     `json:"product"`
 	Version int64       `json:"version"`
 }
 
-func (p *Published) recorded() recorded {
-	return recorded{p.Document.Digest(), p.Values.Product, p.Values.Version}
+func (p *Published) recorded() Recorded {
+	return Recorded{p.Document.Digest(), p.Values.Product, p.Values.Version}
+}
+
+// ReadEntry gives what a log's entry says of a set; false if it is an entry about something
+// else.
+func ReadEntry(e ledger.Entry) (Recorded, bool) {
+	var r Recorded
+	ok := e.Kind == EntryKind && wire.Unmarshal(e.Public, &r) == nil
+	return r, ok
+}
+
+// Name says which set it is.
+func (p *Published) Name() Name {
+	v := p.Values
+	return Name{v.Product, v.Version, v.SecurityVersion, p.Document.Digest()}
 }
 
 // Entry gives the log entry that records the set.

@@ -1,7 +1,6 @@
 package reference
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -135,7 +134,7 @@ func Verify(data []byte, line Line, known Name, now time.Time) (*Set, error) {
 		return nil, e
 	}
 	v := p.Values
-	s := &Set{values: v, name: Name{v.Product, v.Version, v.SecurityVersion, p.Document.Digest()}}
+	s := &Set{values: v, name: p.Name()}
 	for _, check := range []func() (verdict.Check, error){
 		func() (verdict.Check, error) { return line.product(v) },
 		func() (verdict.Check, error) { return line.signatures(p.Document) },
@@ -201,11 +200,7 @@ func (l Line) log(p *Published) (verdict.Check, error) {
 	if err != nil {
 		return c, err
 	}
-	want, err := wire.Marshal(p.recorded())
-	if err != nil {
-		return c, err
-	}
-	if entry.Kind != EntryKind || !bytes.Equal(entry.Public, want) {
+	if r, ok := ReadEntry(entry); !ok || r != p.recorded() {
 		return c, verdict.NotGenuine(c.ID, c.Expected, "proof of something else", "get the set anew, with its own proof")
 	}
 	c.Got = fmt.Sprintf("entry %d of %d, of %s", p.Receipt.Index, checkpoint.Size, wire.At(time.UnixMilli(entry.TimeMS)))

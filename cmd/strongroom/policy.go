@@ -132,6 +132,7 @@ type trial struct {
 func (a *app) policyTestCommand() *cobra.Command {
 	var against, at string
 	var endorsements endorsementFlags
+	var sets referenceFlags
 	cmd := &cobra.Command{
 		Use:   "test POLICY [EVIDENCE...]",
 		Short: "Try a policy on recorded evidence before it goes live",
@@ -149,9 +150,9 @@ evidence answers a nonce of its day.`,
 			}
 			var trials []trial
 			if len(args) > 1 {
-				trials, err = a.replay(p, args[1:], against, at, endorsements)
+				trials, err = a.replay(p, args[1:], against, at, endorsements, sets)
 			} else {
-				trials, err = a.policyTests(p, args[0], endorsements)
+				trials, err = a.policyTests(p, args[0], endorsements, sets)
 			}
 			if err != nil {
 				return err
@@ -162,11 +163,12 @@ evidence answers a nonce of its day.`,
 	cmd.Flags().StringVar(&against, "against", "", "a policy to compare with, such as the one that is live")
 	cmd.Flags().StringVar(&at, "at", "", "judge EVIDENCE as of this time (default: now)")
 	endorsements.add(cmd)
+	sets.add(cmd)
 	return cmd
 }
 
 // policyTests runs the tests that the policy lists.
-func (a *app) policyTests(p *appraise.Policy, file string, also endorsementFlags) ([]trial, error) {
+func (a *app) policyTests(p *appraise.Policy, file string, also endorsementFlags, sets referenceFlags) ([]trial, error) {
 	if len(p.Tests) == 0 {
 		return nil, verdict.Misuse("policy.tests", "tests in the policy, or evidence to try it on", "neither", "list tests in "+file+", or name files")
 	}
@@ -184,6 +186,13 @@ func (a *app) policyTests(p *appraise.Policy, file string, also endorsementFlags
 		nonce, _ := hex.DecodeString(t.Nonce)
 		reportData, _ := hex.DecodeString(t.ReportData)
 		d := appraise.Demand{Policy: p, Now: t.At.Time(), Freshness: appraise.Freshness{Nonce: nonce, ReportData: reportData, InsecureAnyNonce: len(nonce)+len(reportData) == 0}}
+		here := slices.Clone(sets.paths)
+		for _, path := range t.Reference {
+			here = append(here, besidePolicy(file, path))
+		}
+		if d.References, err = a.recordedReferences(here); err != nil {
+			return nil, err
+		}
 		r, err := a.tryOne(d, t.Evidence, data, flags)
 		if err != nil {
 			return nil, err
@@ -240,13 +249,16 @@ func failedIDs(r appraised) []string {
 }
 
 // replay judges recorded evidence by the policy, and by an older one.
-func (a *app) replay(p *appraise.Policy, files []string, against, at string, flags endorsementFlags) ([]trial, error) {
+func (a *app) replay(p *appraise.Policy, files []string, against, at string, flags endorsementFlags, sets referenceFlags) ([]trial, error) {
 	d := appraise.Demand{Policy: p, Now: a.now(), Freshness: appraise.Freshness{InsecureAnyNonce: true}}
 	var err error
 	if at != "" {
 		if d.Now, err = timeFlag("--at", at); err != nil {
 			return nil, err
 		}
+	}
+	if d.References, err = a.recordedReferences(sets.paths); err != nil {
+		return nil, err
 	}
 	older := d
 	if against != "" {

@@ -25,6 +25,7 @@ func (a *app) rootCommand() *cobra.Command {
   verify, policy     evidence of any hardware: what it proves, and what not
   attestation        a service that judges evidence for others
   endorsements       what vendors sign about their hardware
+  reference          what makers of code sign about its measurements
 
 Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
 		Example: `  strongroom demo hospitals      # see all of it happen
@@ -81,6 +82,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.verifyCommand(),
 		a.policyCommand(),
 		a.endorsementsCommand(),
+		a.referenceCommand(),
 		a.attestationCommand(),
 		a.inspectCommand(),
 		a.imageCommand(),

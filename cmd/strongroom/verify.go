@@ -21,6 +21,7 @@ type verifyFlags struct {
 	anyNonce, allowSoftware       bool
 	explain                       bool
 	endorsements                  endorsementFlags
+	reference                     referenceFlags
 }
 
 // appraised is one file's result.
@@ -63,6 +64,7 @@ or outdated collateral). 4: not genuine, or no evidence at all.`,
 	flags.BoolVar(&f.anyNonce, "insecure-any-nonce", false, "make missing freshness a warning: for looking at recorded evidence")
 	flags.BoolVar(&f.allowSoftware, "insecure-allow-software", false, "make evidence of a software platform a warning")
 	f.endorsements.add(cmd)
+	f.reference.add(cmd)
 	return cmd
 }
 
@@ -85,6 +87,11 @@ func (a *app) verify(f verifyFlags, files []string) error {
 	results := make([]appraised, len(files))
 	for i, file := range files {
 		results[i] = examineOne(table, demand, file, data[i])
+	}
+	if f.at == "" {
+		if err := a.sawReferences(results); err != nil {
+			return err
+		}
 	}
 	if err := a.print(oneOrAll(results), func(w io.Writer) { showResults(w, results, f.explain) }); err != nil {
 		return err
@@ -110,8 +117,11 @@ func (a *app) demand(f verifyFlags) (appraise.Demand, error) {
 		}
 	}
 	if f.policy != "" {
-		d.Policy, err = a.readPolicy(f.policy)
+		if d.Policy, err = a.readPolicy(f.policy); err != nil {
+			return d, err
+		}
 	}
+	d.References, err = a.references(f.reference, d.Policy, f.at == "")
 	return d, err
 }
 

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/appraise"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/keys"
+	"strongroom.dev/reference"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+func (a *app) referenceCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "reference",
+		Short: "Reference values: what good code measures, signed and logged",
+		Long: `Reference values say which measurements good code gives. A set of them lists groups that
+count as a whole, is signed by several release keys, recorded in a log, and expires within
+180 days; verifiers never go back to an older one (spec/reference-values.md).
+
+Who makes code: init or import a draft, sign it, have the others sign, publish it.
+Who verifies:   name product, keys and log in an appraisal policy, check or add the set.`,
+	}, a.referenceInit(), a.referenceSign(), a.referencePublish(), a.referenceShow(), a.referenceCheck(), a.referenceAdd())
+}
+
+// maxSets is the most sets that one call looks at: every one costs some signatures.
+const maxSets = 256
+
+// referenceFlags say where sets of reference values come from.
+type referenceFlags struct{ paths []string }
+
+func (f *referenceFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.paths, "reference", nil, "`PATH` of signed reference values that the policy asks for: a file or directory (repeatable)")
+}
+
+// referenceSets reads every set that the paths name. Directories may hold other things too,
+// which are ignored; a damaged set is an error wherever it lies: somebody meant it to be used.
+func (a *app) referenceSets(paths []string) ([][]byte, error) {
+	var sets [][]byte
+	read := func(path string, named bool) error {
+		data, err := a.readLarge(path, "a set of reference values", wire.MaxDocument)
+		if err != nil || !named && !reference.Is(data) {
+			return err
+		}
+		if _, err := reference.Parse(data); err != nil {
+			return inFile(path, err)
+		}
+		if sets = append(sets, data); len(sets) > maxSets {
+			return misfile(path, "at most 256 sets of reference values", "more", "name fewer")
+		}
+		return nil
+	}
+	for _, path := range paths {
+		if !isDirectory(path) {
+			if err := read(path, true); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return fileError(name, "a directory of reference values", err)
+			}
+			info, err := d.Info()
+			if err != nil || !info.Mode().IsRegular() || info.Size() > wire.MaxDocument {
+				return nil
+			}
+			return read(name, false)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sets, nil
+}
+
+// references gives what a policy may take measurements from: the sets named, those kept at
+// home, and what home remembers. At another time than now nothing is remembered, since what
+// was used lately says nothing about then.
+func (a *app) references(f referenceFlags, p *appraise.Policy, now bool) (appraise.References, error) {
+	var r appraise.References
+	if p == nil || len(p.Lines()) == 0 {
+		if len(f.paths) > 0 {
+			return r, verdict.Misuse("--reference", "a policy that asks for reference values", "none", "give --policy with a member reference for the platform")
+		}
+		return r, nil
+	}
+	sets, err := a.referenceSets(f.paths)
+	if err != nil {
+		return r, err
+	}
+	r.Sets = sets
+	h, err := a.homeIfThere()
+	if err != nil || h == nil {
+		if now {
+			r.Seen = map[wire.ID]reference.Name{}
+		}
+		return r, err
+	}
+	kept, err := h.References()
+	if err != nil {
+		return r, err
+	}
+	r.Sets = append(r.Sets, kept...)
+	if now {
+		r.Seen, err = h.SeenReferences()
+	}
+	return r, err
+}
+
+// recordedReferences gives sets for trying policies on recorded evidence: what was used since
+// says nothing about that time.
+func (a *app) recordedReferences(paths []string) (appraise.References, error) {
+	sets, err := a.referenceSets(paths)
+	return appraise.References{Sets: sets, Seen: map[wire.ID]reference.Name{}}, err
+}
+
+// homeIfThere opens the home; nil if there is none.
+func (a *app) homeIfThere() (*home.Home, error) {
+	if _, err := os.Stat(a.homeDir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return a.openHome()
+}
+
+// sawReferences remembers the sets that results were judged by. Making the home is worth it:
+// without a memory anybody can show an older set.
+func (a *app) sawReferences(results []appraised) error {
+	for _, r := range results {
+		if r.Reference == nil {
+			continue
+		}
+		h, err := home.Create(a.homeDir)
+		if err != nil {
+			return err
+		}
+		if err := h.SawReference(r.Reference.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lineFlags say by which release line a set is looked at: one of a policy, or one that is
+// spelled out.
+type lineFlags struct {
+	policy, product, log string
+	keys                 []string
+	threshold            int
+	least                int64
+	unlogged             bool
+}
+
+func (f *lineFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.policy, "policy", "", "take product, keys and log from this appraisal policy")
+	flags.StringVar(&f.product, "product", "", "product that the set must be of")
+	flags.StringArrayVar(&f.keys, "key", nil, "release key that may have signed: its text, or its file (repeatable)")
+	flags.IntVar(&f.threshold, "threshold", 0, "how many of the keys must have signed (default: all)")
+	flags.Int64Var(&f.least, "least-security-version", 1, "refuse a lower security version")
+	flags.StringVar(&f.log, "log", "", "verifier key of the log that must have recorded the set")
+	flags.BoolVar(&f.unlogged, "insecure-unlogged", false, "do without a log: the set may have been made for you alone")
+	for _, name := range []string{"product", "key", "threshold", "least-security-version", "log", "insecure-unlogged"} {
+		cmd.MarkFlagsMutuallyExclusive("policy", name)
+	}
+}
+
+// lines gives the release lines for sets of a product.
+func (a *app) lines(f lineFlags, product wire.ID) ([]reference.Line, error) {
+	if f.policy != "" {
+		p, err := a.readPolicy(f.policy)
+		if err != nil {
+			return nil, err
+		}
+		var lines []reference.Line
+		for _, l := range p.Lines() {
+			if l.Product == product {
+				lines = append(lines, l)
+			}
+		}
+		if len(lines) == 0 {
+			return nil, verdict.Refuse("reference.product", "a product that "+f.policy+" asks for", string(product), "name it in the policy, or give the right set")
+		}
+		return lines, nil
+	}
+	trusted, err := a.releaseKeys(f.keys)
+	if err != nil {
+		return nil, err
+	}
+	l := reference.Line{Product: wire.ID(f.product), Keys: trusted, Threshold: f.threshold, LeastSecurityVersion: f.least, Log: f.log, InsecureUnlogged: f.unlogged}
+	if l.Threshold == 0 {
+		l.Threshold = len(trusted)
+	}
+	if err := l.Check(); err != nil {
+		e := *verdict.As(err)
+		e.Where, e.Fix = "", e.Fix+"; --policy takes all of it from a policy"
+		return nil, &e
+	}
+	return []reference.Line{l}, nil
+}
+
+func (a *app) releaseKeys(given []string) ([]keys.PublicKey, error) {
+	all, err := a.publicKeys(given)
+	if err != nil {
+		e := *verdict.As(err)
+		if e.Check == "--endorsements-key" {
+			e.Check = "--key"
+		}
+		return nil, &e
+	}
+	return all, nil
+}
