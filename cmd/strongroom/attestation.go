@@ -17,9 +17,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/ear"
+	"strongroom.dev/internal/durable"
 	"strongroom.dev/internal/version"
 	"strongroom.dev/server"
 	"strongroom.dev/store/attestation"
+	"strongroom.dev/store/postgres"
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
 	"strongroom.dev/wire"
@@ -43,6 +45,7 @@ const (
 
 type attestationFlags struct {
 	dir, listen, watch, issuer string
+	database                   string
 	policies, gates            []string
 	signing, federation        string
 	endorsements               endorsementFlags
@@ -68,6 +71,10 @@ alone; "strongroom attestation policy" uses it. Metrics are there too, and at --
 Software made by others (clouds, vaults, clients of other services) gets tokens only for
 audiences named with --gate, judged by the policy named there.
 
+Several instances behind one address share a database, --database, without its password (see
+~/.pgpass, PGPASSFILE); each has a directory of its own for its socket. Whoever reads the
+database's table can sign tokens.
+
 Endorsements are read again on SIGHUP and every --renew.`,
 		Example: `  strongroom attestation serve --dir attestation --issuer https://attest.example.org \
       --endorsements vendors/ --policy rooms.yaml
@@ -84,6 +91,7 @@ Endorsements are read again on SIGHUP and every --renew.`,
 	flags.StringVar(&f.dir, "dir", "", "`DIR` of the service; made by the first call")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
 	flags.StringVar(&f.watch, "watch", "", "`HOST:PORT` for metrics and health besides; none if not given")
+	flags.StringVar(&f.database, "database", "", "`URL` of a PostgreSQL database for the state that several instances share (default: a file in --dir)")
 	flags.StringVar(&f.issuer, "issuer", "", "`URL` by which clients reach the service (default: http and the address listened on)")
 	flags.StringArrayVar(&f.policies, "policy", nil, "`FILE` of a policy to add and put in force, if its version is new; the first judges where a request names none (repeat)")
 	flags.StringArrayVar(&f.gates, "gate", nil, "an audience that others' software gates, as `SHAPE:POLICY=AUDIENCE`, SHAPE being federation, maa or ita (repeat)")
@@ -133,10 +141,15 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
+	if f.database != "" {
+		if err := postgres.Check(f.database); err != nil {
+			return err
+		}
+	}
 	if err := keepSecrets(); err != nil {
 		return err
 	}
-	store, err := openAttestation(f.dir)
+	store, err := openAttestation(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -152,12 +165,46 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	return a.runAttestation(ctx, f, s, listeners)
 }
 
-// openAttestation opens the directory's state, making both if need be.
-func openAttestation(dir string) (*attestation.Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, misfile(dir, "a directory for the attestation service", err.Error(), "name another with --dir")
+// attestationStore is a store that can be let go of.
+type attestationStore interface {
+	verifier.Store
+	Close() error
+}
+
+// openAttestation opens the state, in the directory or in a database, making what is not there.
+func openAttestation(ctx context.Context, f attestationFlags) (attestationStore, error) {
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return nil, misfile(f.dir, "a directory for the attestation service", err.Error(), "name another with --dir")
 	}
-	return attestation.Open(filepath.Join(dir, attestationState), 2*time.Second)
+	if f.database != "" {
+		return openDatabase(ctx, f)
+	}
+	return attestation.Open(filepath.Join(f.dir, attestationState), 2*time.Second)
+}
+
+// lockedStore is a store in a database, with the lock of the directory that its process serves
+// officers in: a file would have one of its own.
+type lockedStore struct {
+	*postgres.Store
+	unlock func()
+}
+
+func (s lockedStore) Close() error { s.unlock(); return s.Store.Close() }
+
+func openDatabase(ctx context.Context, f attestationFlags) (attestationStore, error) {
+	unlock, err := durable.Lock(filepath.Join(f.dir, "lock"), 0)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, &verdict.Error{Kind: verdict.Broken, Check: "attestation.state", Expected: "a directory for this instance alone", Got: "another process serves in " + f.dir, Fix: "give each instance a --dir of its own", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := postgres.Open(ctx, f.database)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return lockedStore{s, unlock}, nil
 }
 
 // listeners are the sockets of a service: for everybody, and for watchers.

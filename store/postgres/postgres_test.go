@@ -1,0 +1,220 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"strongroom.dev/attest"
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/ear"
+	"strongroom.dev/endorse"
+	"strongroom.dev/keys"
+	"strongroom.dev/store/postgres"
+	"strongroom.dev/verdict"
+	"strongroom.dev/verifier"
+	"strongroom.dev/wire"
+)
+
+// database starts a PostgreSQL of its own, and gives its address.
+func database(t *testing.T) string {
+	t.Helper()
+	bin := programs(t)
+	// Sockets' paths are short, and a server that must not be root can't look into root's directories.
+	dir, err := os.MkdirTemp("/tmp", "pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	user := asOther(t, dir)
+	run := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, name), args...)
+		cmd.SysProcAttr, cmd.Dir = user, dir
+		return cmd
+	}
+	data := filepath.Join(dir, "data")
+	if out, err := run("initdb", "-D", data, "-A", "trust", "-U", "strongroom", "--no-sync", "-E", "UTF8", "--locale=C").CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v: %s", err, out)
+	}
+	var log bytes.Buffer
+	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off")
+	server.Stderr = &log
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Process.Signal(os.Interrupt); server.Wait() })
+	address := "postgres://strongroom@/postgres?host=" + dir
+	for range 200 {
+		s, err := postgres.Open(context.Background(), address)
+		if err == nil {
+			s.Close()
+			return address
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("PostgreSQL does not answer: %s", log.String())
+	return ""
+}
+
+// programs finds PostgreSQL's own; under CI they must be there.
+func programs(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path)
+		}
+	}
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
+		return filepath.Dir(found[len(found)-1])
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no PostgreSQL: scripts/setup test installs it")
+	}
+	t.Skip("no PostgreSQL: scripts/setup test installs it")
+	return ""
+}
+
+func open(t *testing.T, address string) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(context.Background(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// TestStore runs everything against one server, which takes seconds to make.
+func TestStore(t *testing.T) {
+	address := database(t)
+	t.Run("keeps", func(t *testing.T) { keeps(t, address) })
+	t.Run("one wins", func(t *testing.T) { oneWins(t, address) })
+	t.Run("instances", func(t *testing.T) { instances(t, address) })
+}
+
+func keeps(t *testing.T, address string) {
+	ctx, s := context.Background(), open(t, address)
+	for _, c := range []struct {
+		key, old, value string
+		want            error
+	}{
+		{"a/1", "", "one", nil}, {"a/1", "", "two", verifier.ErrChanged}, {"a/1", "other", "two", verifier.ErrChanged}, {"a/1", "one", "two", nil},
+		{"a/2", "one", "two", verifier.ErrChanged}, {"a/2", "", "x", nil}, {"b/1", "", "y", nil}, {"A%", "", "z", nil}, {"a_", "", "v", nil},
+	} {
+		var old []byte
+		if c.old != "" {
+			old = []byte(c.old)
+		}
+		if err := s.Swap(ctx, verifier.TablePolicy, c.key, old, []byte(c.value)); !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if s.Swap(ctx, verifier.TablePolicy, "", nil, []byte("v")) == nil || s.Swap(ctx, verifier.TablePolicy, "k", nil, nil) == nil {
+		t.Error("took an empty key or value")
+	}
+	keysOf := func(prefix string) string {
+		entries, err := open(t, address).List(ctx, verifier.TablePolicy, prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, e := range entries {
+			all = append(all, e.Key)
+		}
+		return strings.Join(all, " ")
+	}
+	if keysOf("a/") != "a/1 a/2" || keysOf("") != "A% a/1 a/2 a_ b/1" || keysOf("a_") != "a_" || keysOf("%") != "" {
+		t.Errorf("%q %q %q %q", keysOf("a/"), keysOf(""), keysOf("a_"), keysOf("%"))
+	}
+	if got, err := s.Get(ctx, verifier.TablePolicy, "a/1"); err != nil || string(got) != "two" {
+		t.Errorf("%q %v", got, err)
+	}
+	if got, err := s.Get(ctx, verifier.TableHead, "a/1"); err != nil || got != nil {
+		t.Errorf("another table: %q %v", got, err)
+	}
+	if err := s.DeleteBelow(ctx, verifier.TablePolicy, "a/2"); err != nil || keysOf("") != "a/2 a_ b/1" {
+		t.Errorf("%q %v", keysOf(""), err)
+	}
+}
+
+func oneWins(t *testing.T, address string) {
+	ctx, stores := context.Background(), []*postgres.Store{open(t, address), open(t, address)}
+	var won atomic.Int32
+	var all sync.WaitGroup
+	for i := range 32 {
+		all.Go(func() {
+			if err := stores[i%2].Swap(ctx, verifier.TableRedeemed, "challenge", nil, []byte{1}); err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, verifier.ErrChanged) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d won", won.Load())
+	}
+}
+
+// instances are two services behind one address: challenges, keys, policies and what was
+// redeemed are one.
+func instances(t *testing.T, address string) {
+	ctx := context.Background()
+	root := must(keys.GenerateSigningKey(keys.Ed25519))
+	service := func() *verifier.Service {
+		return must(verifier.Open(ctx, verifier.Config{Base: "https://attest.example.org", Store: open(t, address), SingleUse: true, EAR: ear.ES256, Rotation: ear.Usual(), Build: "test",
+			Table: func(endorse.Set) []attest.Examiner { return []attest.Examiner{dev.Examiner()} }, Now: time.Now}))
+	}
+	a, b := service(), service()
+	must(a.AddPolicy(ctx, "dev", fmt.Appendf(nil, "id: dev\nversion: 1\nplatforms:\n  dev:\n    roots: ['%s']\n", root.Public().ID())))
+	must(a.Activate(ctx, "dev", 1))
+	c := must(a.Challenge(verifier.ChallengeRequest{}))
+	var report [64]byte
+	copy(report[:], c.Nonce)
+	e := must(dev.Sign(root, dev.Measurement{Agent: wire.DigestOf([]byte("agent"))}, attest.InitData([]byte("{}")), report))
+	request := verifier.Request{Evidence: must(wire.Marshal(e)), Challenge: c.Challenge, Policy: "dev"}
+	answer, err := b.Attest(ctx, request)
+	if err != nil || answer.Result.Verdict != attest.Warning {
+		t.Errorf("one's challenge, the other's judgement: %+v %v", answer.Result, err)
+	}
+	if _, err = a.Attest(ctx, request); verdict.As(err).Check != "challenge.used" {
+		t.Errorf("redeemed in both: %v", err)
+	}
+	if one, other := string(must(a.KeySet(ear.EAR()))), string(must(b.KeySet(ear.EAR()))); one != other {
+		t.Errorf("two key sets: %s and %s", one, other)
+	}
+	must(b.Retire(ctx, "dev"))
+	if must(a.Policies(ctx))[0].Active != 0 {
+		t.Error("one does not see what the other's officers did")
+	}
+}
+
+func TestRefusesAddresses(t *testing.T) {
+	for _, address := range []string{"", "host=/tmp user=x password=secret", "postgres://u:secret@h/db", "postgres://u@h/db?password=secret", "mysql://u@h/db", "postgres://u@h:port/db"} {
+		err := postgres.Check(address)
+		var e *verdict.Error
+		if !errors.As(err, &e) || e.Check != "--database" || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	_, err := postgres.Open(context.Background(), "postgres://u@/db?host=/nowhere")
+	if e := verdict.As(err); err == nil || e.Check != "attestation.database" || e.Fix == "" {
+		t.Errorf("a database that is not there: %v", err)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
