@@ -160,6 +160,10 @@ func (s Statement) flat() map[string]any {
 	if p := r.Policy; p != nil {
 		c["strongroom_policy"], c["strongroom_policy_version"], c["strongroom_policy_digest"] = string(p.ID), p.Version, p.Digest.String()
 	}
+	if used := r.Reference; used != nil {
+		c["strongroom_reference"], c["strongroom_reference_version"] = string(used.Product), used.Version
+		c["strongroom_reference_security_version"], c["strongroom_reference_digest"] = used.SecurityVersion, used.Digest.String()
+	}
 	if r.Class == agreement.Software {
 		c["strongroom_insecure"] = true
 	}

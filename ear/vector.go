@@ -39,7 +39,7 @@ func aspectOf(id string) string {
 	switch {
 	case id == "freshness", id == "class":
 		return none
-	case strings.HasPrefix(id, "policy.measurement."):
+	case strings.HasPrefix(id, "policy.measurement."), strings.HasPrefix(id, "policy.register."), strings.HasPrefix(id, "policy.reference."):
 		return executables
 	case id == "policy.machine":
 		return identity
@@ -138,7 +138,7 @@ func VectorOf(r appraise.Result) Vector {
 	if v.InstanceIdentity == 2 && !passed(r, "policy.machine") {
 		v.InstanceIdentity = 0 // a genuine identity that nobody has named is not a recognised one
 	}
-	if v.Executables == 3 && !passed(r, "policy.measurement.") {
+	if v.Executables == 3 && !passed(r, "policy.measurement.") && !passed(r, "policy.reference.group") {
 		v.Executables = 0
 	}
 	if v.Configuration == 3 && (passed(r, "policy.claim.") || passed(r, "policy.rule.")) {

@@ -28,6 +28,8 @@ func TestVector(t *testing.T) {
 		{"debug", appraise.Result{Class: agreement.Confidential, Checks: []verdict.Check{no("snp.debug")}}, ear.Vector{RuntimeOpaque: 96}},
 		{"debug, found by appraisal", appraise.Result{Class: agreement.Confidential, Checks: []verdict.Check{no("debug")}}, ear.Vector{RuntimeOpaque: 96}},
 		{"another image", appraise.Result{Checks: []verdict.Check{no("policy.measurement.mrtd")}}, ear.Vector{Executables: 96}},
+		{"a group of reference values", appraise.Result{Checks: []verdict.Check{ok("policy.reference.signatures"), ok("policy.reference.group")}}, ear.Vector{Executables: 3}},
+		{"reference values that are old", appraise.Result{Checks: []verdict.Check{no("policy.reference.dates")}}, ear.Vector{Executables: 96}},
 		{"another machine", appraise.Result{Checks: []verdict.Check{no("policy.machine"), ok("snp.chip_id")}}, ear.Vector{InstanceIdentity: 97}},
 		{"a rule", appraise.Result{Checks: []verdict.Check{no("policy.rule.a")}}, ear.Vector{Configuration: 96}},
 		{"a check that the table does not know", appraise.Result{Checks: []verdict.Check{no("new.thing")}}, ear.Vector{Configuration: 96}},

@@ -37,7 +37,9 @@ func maaKinds() map[string]maaKind {
 }
 
 // MAAKinds lists the operations, by the last element of their path.
-func MAAKinds() []string { return []string{"SevSnpVm", "SgxEnclave", "OpenEnclave", "TdxVm"} }
+func MAAKinds() []string {
+	return []string{"SevSnpVm", "SgxEnclave", "OpenEnclave", "TdxVm", azureGuest}
+}
 
 // MAAAnswer is what clients of Microsoft Azure Attestation get.
 type MAAAnswer struct {
@@ -59,7 +61,7 @@ type maaRequest struct {
 // shape, and carries the key that the runtime data holds.
 func (s *Service) MAA(ctx context.Context, operation, version string, body []byte) (MAAAnswer, error) {
 	kind, found := maaKinds()[operation]
-	if !found {
+	if !found && operation != azureGuest {
 		return MAAAnswer{}, verdict.Misuse("maa.operation", fmt.Sprintf("one of %v", MAAKinds()), verdict.Short(operation), "use one of these")
 	}
 	if ok, _ := regexp.MatchString(`^20[0-9]{2}-[0-9]{2}-[0-9]{2}(-preview)?$`, version); !ok {
@@ -68,6 +70,9 @@ func (s *Service) MAA(ctx context.Context, operation, version string, body []byt
 	g, err := s.gate(ear.MAA(), "")
 	if err != nil {
 		return MAAAnswer{}, err
+	}
+	if operation == azureGuest {
+		return s.azureGuestToken(ctx, g, body)
 	}
 	r, err := parseMAA(kind, body)
 	if err != nil {
