@@ -25,7 +25,7 @@ count as a whole, is signed by several release keys, recorded in a log, and expi
 
 Who makes code: init or import a draft, sign it, have the others sign, publish it.
 Who verifies:   name product, keys and log in an appraisal policy, check or add the set.`,
-	}, a.referenceInit(), a.referenceSign(), a.referencePublish(), a.referenceShow(), a.referenceCheck(), a.referenceAdd())
+	}, a.referenceInit(), a.referenceImport(), a.referenceSign(), a.referencePublish(), a.referenceShow(), a.referenceCheck(), a.referenceAdd())
 }
 
 // maxSets is the most sets that one call looks at: every one costs some signatures.

@@ -120,25 +120,7 @@ func (a *app) measuredGroup(table []attest.Examiner, file string) (reference.Gro
 			a.say("%s: %s fails: the values are taken all the same", verdict.Printable(file), c.ID)
 		}
 	}
-	return reference.Group{Name: groupName(file), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements}, nil
-}
-
-// groupName makes a file's name a name.
-func groupName(file string) wire.ID {
-	base, _, _ := strings.Cut(strings.ToLower(filepath.Base(file)), ".")
-	name := strings.Trim(strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '-'
-	}, base), "-")
-	if id := wire.ID(name); id.Valid() {
-		return id
-	}
-	if id := wire.ID("image-" + name); id.Valid() {
-		return id
-	}
-	return "image"
+	return reference.Group{Name: reference.NameOf(stem(file)), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements}, nil
 }
 
 func (a *app) referenceSign() *cobra.Command {
@@ -364,4 +346,10 @@ func appendSet(ctx context.Context, log *tilelog.Log, p *reference.Published, no
 		return 0, err
 	}
 	return log.Append(ctx, [][]byte{data})
+}
+
+// stem gives a file's name without its directory and what stands behind its first dot.
+func stem(file string) string {
+	base, _, _ := strings.Cut(filepath.Base(file), ".")
+	return base
 }
