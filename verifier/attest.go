@@ -139,7 +139,14 @@ func (s *Service) answer(ctx context.Context, a asking, f attest.Finding, digest
 	if err := a.checkInitData(f.Facts.InitData); err != nil {
 		return Answer{}, err
 	}
-	result := appraise.Demand{Policy: a.policy, Freshness: a.fresh, InsecureAllowSoftware: s.cfg.InsecureAllowSoftware, Now: a.now}.Judge(f)
+	references, err := s.references(ctx, a.policy)
+	if err != nil {
+		return Answer{}, err
+	}
+	result := appraise.Demand{Policy: a.policy, Freshness: a.fresh, InsecureAllowSoftware: s.cfg.InsecureAllowSoftware, References: references, Now: a.now}.Judge(f)
+	if err := s.saw(ctx, result.Reference); err != nil {
+		return Answer{}, err
+	}
 	s.stats.judged(f.Facts.Platform, string(result.Verdict))
 	answer := Answer{Result: result, Vector: ear.VectorOf(result), Evidence: digest}
 	if a.audience == "" {
@@ -192,7 +199,7 @@ func gated(shape ear.Shape, f attest.Facts, p *appraise.Policy) error {
 	}
 	got := "init data of zeros"
 	if len(f.InitData) == 0 || !shape.Bearer {
-		if len(p.Platforms[string(f.Platform)].Measurements) > 0 {
+		if r := p.Platforms[string(f.Platform)]; len(r.Measurements) > 0 || r.Reference != nil {
 			return nil
 		}
 		got = "none, and a policy that names no measurement of this platform"

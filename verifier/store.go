@@ -18,10 +18,13 @@ const (
 	TableSecret Table = "secret"
 	// TableRedeemed holds redeemed challenges until they expire, by time (16 hex digits) and id.
 	TableRedeemed Table = "redeemed"
+	// TableSeen holds the set of reference values of each product that was used last, by product:
+	// older ones are refused from then on.
+	TableSeen Table = "seen"
 )
 
 // Tables lists every table.
-func Tables() []Table { return []Table{TablePolicy, TableHead, TableSecret, TableRedeemed} }
+func Tables() []Table { return []Table{TablePolicy, TableHead, TableSecret, TableRedeemed, TableSeen} }
 
 // ErrChanged is what [Store.Swap] gives when the value is not what the caller thought.
 var ErrChanged = errors.New("the value has changed")

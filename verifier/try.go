@@ -7,6 +7,7 @@ import (
 
 	"strongroom.dev/appraise"
 	"strongroom.dev/attest"
+	"strongroom.dev/reference"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -120,26 +121,27 @@ func (s *Service) tryOne(draft, active *appraise.Policy, r Recorded) TriedOne {
 		}
 		return one
 	}
-	res := judgeRecorded(draft, f, r, now)
+	res := s.judgeRecorded(draft, f, r, now)
 	one := TriedOne{Platform: res.Platform, Verdict: string(res.Verdict), Failed: res.Failed(), Mended: []string{}}
 	if one.Failed == nil {
 		one.Failed = []verdict.Check{}
 	}
 	if active != nil {
-		today := judgeRecorded(active, f, r, now)
+		today := s.judgeRecorded(active, f, r, now)
 		one.Today, one.Mended = string(today.Verdict), mended(today.Failed(), one.Failed)
 	}
 	return one
 }
 
 // judgeRecorded leaves freshness out where the caller says nothing of it: the evidence then
-// answers for itself.
-func judgeRecorded(p *appraise.Policy, f attest.Finding, r Recorded, now time.Time) appraise.Result {
+// answers for itself. What reference values were used since says nothing about that time.
+func (s *Service) judgeRecorded(p *appraise.Policy, f attest.Finding, r Recorded, now time.Time) appraise.Result {
 	fresh := appraise.Freshness{Nonce: r.Nonce, ReportData: r.ReportData}
 	if len(r.Nonce) == 0 && len(r.ReportData) == 0 {
 		fresh.ReportData = f.Facts.ReportData
 	}
-	return appraise.Demand{Policy: p, Freshness: fresh, Now: now}.Judge(f)
+	references := appraise.References{Sets: s.table.Load().references, Seen: map[wire.ID]reference.Name{}}
+	return appraise.Demand{Policy: p, Freshness: fresh, References: references, Now: now}.Judge(f)
 }
 
 // mended lists what fails in one list and not in the other.

@@ -26,8 +26,10 @@ type Config struct {
 	Store Store
 	// Table gives the examiners of all platforms over a set of endorsements.
 	Table func(endorse.Set) []attest.Examiner
-	// Endorsements are what the service itself has; [Service.Renew] replaces them.
+	// Endorsements are what the service itself has, and References its sets of reference values, as
+	// they were published; [Service.Renew] replaces them.
 	Endorsements endorse.Set
+	References   [][]byte
 	// Gates are the audiences that shapes other than EAR serve; none are off.
 	Gates []Gate
 	// Policy is the id of the policy that judges where a request names none; "" for only the
@@ -66,10 +68,11 @@ type Service struct {
 	active map[wire.ID]inForce
 }
 
-// table is the examiners over the endorsements of a moment.
+// table is the examiners over the endorsements of a moment, and the reference values.
 type table struct {
-	set       endorse.Set
-	examiners []attest.Examiner
+	set        endorse.Set
+	examiners  []attest.Examiner
+	references [][]byte
 }
 
 // Open makes a service over a store, with keys and secrets made if the store has none yet.
@@ -84,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	if err := s.loadSecret(ctx); err != nil {
 		return nil, err
 	}
-	s.Renew(cfg.Endorsements)
+	s.Renew(cfg.Endorsements, cfg.References)
 	if err := s.Upkeep(ctx); err != nil {
 		return nil, err
 	}
@@ -143,9 +146,10 @@ func (s *Service) gate(shape ear.Shape, audience string) (Gate, error) {
 	return Gate{}, verdict.Refuse("attestation.audience", "an audience that this service gates, with the policy for it", got, "whoever runs the service names both; nothing is gated by default")
 }
 
-// Renew replaces the endorsements. Checks under way end with those they began with.
-func (s *Service) Renew(set endorse.Set) {
-	s.table.Store(&table{set, s.cfg.Table(set)})
+// Renew replaces endorsements and reference values. Checks under way end with those they began
+// with. Nothing in a set of reference values is believed before a policy asks for it.
+func (s *Service) Renew(set endorse.Set, references [][]byte) {
+	s.table.Store(&table{set, s.cfg.Table(set), references})
 }
 
 // Upkeep renews keys when they are due, and forgets challenges that have expired. Call it every

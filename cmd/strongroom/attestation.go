@@ -49,6 +49,7 @@ type attestationFlags struct {
 	policies, gates            []string
 	signing, federation        string
 	endorsements               endorsementFlags
+	references                 referenceFlags
 	renew                      time.Duration
 	limits                     server.AttestationLimits
 	singleUse, allowSoftware   bool
@@ -75,7 +76,7 @@ Several instances behind one address share a database, --database, without its p
 ~/.pgpass, PGPASSFILE); each has a directory of its own for its socket. Whoever reads the
 database's table can sign tokens.
 
-Endorsements are read again on SIGHUP and every --renew.`,
+Endorsements and reference values are read again on SIGHUP and every --renew.`,
 		Example: `  strongroom attestation serve --dir attestation --issuer https://attest.example.org \
       --endorsements vendors/ --policy rooms.yaml
   strongroom attestation serve --dir attestation --issuer https://attest.example.org \
@@ -97,12 +98,13 @@ Endorsements are read again on SIGHUP and every --renew.`,
 	flags.StringArrayVar(&f.gates, "gate", nil, "an audience that others' software gates, as `SHAPE:POLICY=AUDIENCE`, SHAPE being federation, maa or ita (repeat)")
 	flags.StringVar(&f.signing, "signing", string(ear.ES256), "algorithm of EAR tokens: ES256 or ES384")
 	flags.StringVar(&f.federation, "federation-signing", "", "algorithm of federation tokens: ES256, ES384, or RS256 for clouds that take no other (default: as --signing)")
-	flags.DurationVar(&f.renew, "renew", time.Hour, "how often endorsements are read again; 0 for never")
+	flags.DurationVar(&f.renew, "renew", time.Hour, "how often endorsements and reference values are read again; 0 for never")
 	flags.IntVar(&f.limits.PerClient, "client-rate", 50, "requests a second from one address, on the average; 0 for no limit, behind something that has one")
 	flags.IntVar(&f.limits.AtOnce, "at-once", 64, "requests worked on at the same time")
 	flags.BoolVar(&f.singleUse, "single-use", false, "have each challenge redeemed once only, in the service's store")
 	flags.BoolVar(&f.allowSoftware, "insecure-allow-software", false, "let software platforms pass, with a warning, where no policy judges")
 	f.endorsements.add(cmd)
+	f.references.add(cmd)
 	mustHave(cmd, "dir")
 	return cmd
 }
@@ -123,6 +125,10 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if err != nil {
 		return err
 	}
+	references, err := a.referenceSets(f.references.paths)
+	if err != nil {
+		return err
+	}
 	// Everything that can be wrong in the call is found before anything is made, a busy port too.
 	listeners, err := attestationListeners(f)
 	if err != nil {
@@ -133,7 +139,7 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if base == "" {
 		base = "http://" + listeners.public.Addr().String()
 	}
-	cfg := verifier.Config{Base: base, Table: examiners, Endorsements: set, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
+	cfg := verifier.Config{Base: base, Table: examiners, Endorsements: set, References: references, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
 		EAR: ear.Algorithm(f.signing), Federation: ear.Algorithm(f.federation), Rotation: ear.Usual(), Build: "strongroom " + version.Version, Now: a.now}
 	if len(policies) > 0 {
 		cfg.Policy = policies[0].ID
@@ -348,7 +354,7 @@ func (a *app) attestationReady(s *verifier.Service, f attestationFlags, l listen
 	})
 }
 
-// upkeep renews keys and endorsements. What fails is said, and tried again.
+// upkeep renews keys, endorsements and reference values. What fails is said, and tried again.
 func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Service) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -375,14 +381,18 @@ func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Servic
 	}
 }
 
-// renew reads the endorsements again. If that fails, the service goes on with what it has: it is
+// renew reads endorsements and reference values again. If that fails, the service goes on with what it has: it is
 // dated, and refuses by itself when it has expired.
 func (a *app) renew(f attestationFlags, s *verifier.Service) {
 	set, err := a.endorsementSet(f.endorsements, a.now())
+	var references [][]byte
+	if err == nil {
+		references, err = a.referenceSets(f.references.paths)
+	}
 	if err != nil {
-		a.say("attestation: endorsements stay as they were: %v", err)
+		a.say("attestation: endorsements and reference values stay as they were: %v", err)
 		return
 	}
-	s.Renew(set)
-	a.say("attestation: %d endorsements read", set.Len())
+	s.Renew(set, references)
+	a.say("attestation: %d endorsements read, and %d sets of reference values", set.Len(), len(references))
 }
