@@ -69,8 +69,8 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Say what a file of ours is, and what about it is not verified",
 		Long: `Shows any file of ours: party, agreement (signed or YAML), dataset statement, run request,
-evidence, proof, receipt, checkpoint, sealed file, key file, or the directory of a log or a
-party. It never shows a secret.
+evidence, proof, reference values, receipt, checkpoint, sealed file, key file, or the directory
+of a log or a party. It never shows a secret.
 
 It is for looking: it exits 0 for any file of ours, genuine or not, and 2 for one that is not
 ours. What must be relied on is verified by "agreement check", "receipt verify",

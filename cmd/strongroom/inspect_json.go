@@ -12,6 +12,7 @@ import (
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
+	"strongroom.dev/reference"
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -27,11 +28,14 @@ func (a *app) inspectJSON(i *inspection, data []byte) error {
 		Kind       *string         `json:"kind"`
 		TimeMS     *int64          `json:"time_ms"`
 		Descriptor json.RawMessage `json:"descriptor"`
+		Document   json.RawMessage `json:"document"`
 	}
 	if err := json.Unmarshal(data, &shape); err != nil {
 		return verdict.Misuse("inspect", "JSON of ours", verdict.Short(err.Error()), "take the file as it was written")
 	}
 	switch {
+	case shape.Document != nil && reference.Is(data):
+		return a.inspectReference(i, data)
 	case shape.Type != nil:
 		return a.inspectTyped(i, *shape.Type, data)
 	case shape.Entry != nil && shape.Checkpoint != nil:
@@ -63,6 +67,8 @@ func (a *app) inspectTyped(i *inspection, docType string, data []byte) error {
 		return a.inspectRun(i, data)
 	case proof.BundleType:
 		return a.inspectProof(i, data)
+	case reference.Type:
+		return a.inspectReference(i, data)
 	}
 	kind, found := map[string]string{
 		release.RequestType:     "a room's request for keys",
@@ -83,6 +89,24 @@ func (a *app) inspectTyped(i *inspection, docType string, data []byte) error {
 	i.Kind = kind
 	a.document(i, doc)
 	i.notVerified("what it says: it belongs to a run, and is verified as part of a proof")
+	return nil
+}
+
+func (a *app) inspectReference(i *inspection, data []byte) error {
+	p, err := reference.Parse(data)
+	if err != nil {
+		e := *verdict.As(err)
+		e.Kind = verdict.Usage // inspect judges nothing
+		return &e
+	}
+	i.Kind = "reference values"
+	i.fact("product", "%s, version %d, security version %d", p.Values.Product, p.Values.Version, p.Values.SecurityVersion)
+	i.fact("dates", "%s to %s", p.Values.Created, p.Values.Expires)
+	a.document(i, p.Document)
+	if p.Receipt == nil {
+		i.fact("log", "no proof that a log has recorded them")
+	}
+	i.notVerified("signatures, log and dates: strongroom reference check does it")
 	return nil
 }
 
