@@ -193,18 +193,27 @@ func (p *Policy) checkRequirements(at string, r Requirements) error {
 	return nil
 }
 
-// checkAccepted refuses policies under which evidence would prove nothing at all.
+// checkAccepted refuses policies under which evidence would prove nothing at all. The check's
+// own name is what stands last: parts of a composite have theirs before it.
 func (p *Policy) checkAccepted(at, id string) error {
-	_, name, found := strings.Cut(id, ".")
-	switch {
-	case !found:
+	parts := strings.Split(id, ".")
+	if len(parts) < 2 || slices.Contains(parts, "") {
 		return p.bad(at, "the id of a platform's check, such as tdx.tcb", verdict.Short(id), "")
-	case slices.Contains([]string{"revocation", "revoked", "chain", "signature", "form", "binding", "qe_binding"}, name):
+	}
+	if slices.ContainsFunc(parts, essential) {
 		e := p.bad(at, "a check that can be done without", id, "remove it: without this check the evidence proves nothing")
 		e.Kind = verdict.Refused
 		return e
 	}
 	return nil
+}
+
+// essential reports whether a check with this name says that evidence is anybody's in
+// particular: who signed it, for whom, and whether that signer is still to be believed.
+func essential(name string) bool {
+	return slices.Contains([]string{
+		"form", "signature", "chain", "root", "key", "identity", "activation", "binding", "qe_binding", "fwid", "revocation", "revoked",
+	}, name)
 }
 
 func (p *Policy) checkTests() error {

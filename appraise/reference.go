@@ -36,6 +36,9 @@ type References struct {
 	// Seen is the set of each product that was used last; a product that is not in it was never
 	// seen. With nil the verifier has no memory, so that an older set is not noticed: a warning.
 	Seen map[wire.ID]reference.Name
+	// ready is what [Policy.References] found out for one policy, by platform.
+	policy *Policy
+	ready  map[wire.ID]offered
 }
 
 // ReferenceUsed says which set of reference values was judged by.
@@ -140,43 +143,75 @@ func (j *judgement) take(checks []verdict.Check, warnings []string) {
 // set gives the newest set that is good by the release line. If none is, the error is the
 // newest one's.
 func (j *judgement) set(r Reference) (*reference.Set, error) {
-	line, err := r.line()
-	if err != nil {
-		return nil, err // Parse has looked, and the zero Policy names no platform
+	refs := j.demand.References
+	offered, ready := refs.ready[j.finding.Facts.Platform]
+	if !ready || refs.policy != j.demand.Policy {
+		line, err := r.line()
+		if err != nil {
+			return nil, err // Parse has looked, and the zero Policy names no platform
+		}
+		offered = offer(line, refs.Sets)
 	}
-	type candidate struct {
-		version int64
-		data    []byte
-	}
-	var all []candidate
 	var first error
-	for _, data := range j.demand.References.Sets {
+	for _, o := range offered.sets {
+		err := o.err
+		if err == nil {
+			var set *reference.Set
+			if set, err = o.candidate.At(refs.Seen[r.Product], j.demand.Now); err == nil {
+				return set, nil
+			}
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, cmp.Or(first, offered.none)
+}
+
+// offered are the sets of a release line's product, the highest version first, each with what
+// can be said of it at any time; none is the error if there are none.
+type offered struct {
+	sets []offeredSet
+	none error
+}
+
+type offeredSet struct {
+	version   int64
+	candidate *reference.Candidate
+	err       error
+}
+
+func offer(line reference.Line, sets [][]byte) offered {
+	var out offered
+	got := fmt.Sprintf("none among the %d given", len(sets))
+	damaged := ""
+	for _, data := range sets {
 		p, err := reference.Parse(data)
 		switch {
 		case err != nil:
-			first = cmp.Or(first, err)
+			damaged = "; one of them is none: " + verdict.As(err).Got
 		case p.Values.Product == line.Product:
-			all = append(all, candidate{p.Values.Version, data})
+			c, err := reference.Accept(data, line)
+			out.sets = append(out.sets, offeredSet{p.Values.Version, c, err})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.version, a.version) })
-	for i, c := range all {
-		set, err := reference.Verify(c.data, line, j.demand.References.Seen[line.Product], j.demand.Now)
-		if err == nil {
-			return set, nil
+	slices.SortStableFunc(out.sets, func(a, b offeredSet) int { return cmp.Compare(b.version, a.version) })
+	out.none = verdict.Refuse("reference.product", "a set of reference values of "+string(line.Product), got+damaged, "give it with --reference")
+	return out
+}
+
+// References checks sets once, for whoever judges by the policy many times: signatures, logs
+// and floors, on every platform that asks for them. The result never changes; Seen is set on
+// a copy. Judging by another policy takes Sets as they are.
+func (p *Policy) References(sets [][]byte) References {
+	r := References{Sets: sets, policy: p, ready: make(map[wire.ID]offered)}
+	for name, requirements := range p.Platforms {
+		if requirements.Reference == nil {
+			continue
 		}
-		if i == 0 {
-			first = err
+		if line, err := requirements.Reference.line(); err == nil { // Parse has looked
+			r.ready[wire.ID(name)] = offer(line, sets)
 		}
 	}
-	if len(all) == 0 {
-		got := fmt.Sprintf("none among the %d given", len(j.demand.References.Sets))
-		if first != nil {
-			got += "; one of them is none: " + verdict.As(first).Got
-		}
-		return nil, verdict.Refuse("reference.product", "a set of reference values of "+string(line.Product), got, "give it with --reference")
-	}
-	return nil, first
+	return r
 }
 
 // explain says what the reference values must be.

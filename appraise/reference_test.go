@@ -1,11 +1,13 @@
 package appraise_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/tlog"
 	"strongroom.dev/appraise"
 	"strongroom.dev/attest"
@@ -105,10 +107,28 @@ func TestReference(t *testing.T) {
 			if got := failed(r); got != c.want {
 				t.Errorf("got %q, expected %q", got, c.want)
 			}
+			// Checking the sets once and for all changes nothing of what is said.
+			seen := d.References.Seen
+			d.References = d.Policy.References(c.sets)
+			d.References.Seen = seen
+			if diff := cmp.Diff(string(must(json.Marshal(r))), string(must(json.Marshal(d.Judge(found()))))); diff != "" {
+				t.Errorf("prepared: %s", diff)
+			}
 			if (r.Reference == nil) != (c.used == 0) || c.used != 0 && (r.Reference.Version != c.used || r.Reference.Digest.IsZero()) {
 				t.Errorf("used %+v, expected version %d", r.Reference, c.used)
 			}
 		})
+	}
+}
+
+// TestReferencesOfAnotherPolicy: what was found out for one policy says nothing about another.
+func TestReferencesOfAnotherPolicy(t *testing.T) {
+	m, other := newMakers("releases.example"), newMakers("releases.example")
+	prepared := m.policy(t, "").References([][]byte{m.publish(values(7))})
+	prepared.Seen = map[wire.ID]reference.Name{}
+	d := appraise.Demand{Policy: other.policy(t, ""), Freshness: fresh(), References: prepared, Now: now}
+	if got := failed(d.Judge(found())); got != "policy.reference.signatures" {
+		t.Error(got)
 	}
 }
 
@@ -195,5 +215,21 @@ func TestUnloggedWarns(t *testing.T) {
 	d := appraise.Demand{Policy: p, Freshness: fresh(), References: appraise.References{Sets: [][]byte{m.publish(values(7))}, Seen: map[wire.ID]reference.Name{}}, Now: now}
 	if got := failed(d.Judge(found())); got != "warn policy.reference.log" {
 		t.Error(got)
+	}
+}
+
+func BenchmarkReference(b *testing.B) {
+	m := newMakers("releases.example")
+	d := appraise.Demand{Policy: m.policy(b, ""), Freshness: fresh(), Now: now}
+	for name, refs := range map[string]appraise.References{"each time": {Sets: [][]byte{m.publish(values(7))}}, "prepared": d.Policy.References([][]byte{m.publish(values(7))})} {
+		b.Run(name, func(b *testing.B) {
+			refs.Seen = map[wire.ID]reference.Name{}
+			d.References = refs
+			for b.Loop() {
+				if d.Judge(found()).Err() != nil {
+					b.Fatal("refused")
+				}
+			}
+		})
 	}
 }

@@ -88,7 +88,7 @@ func (n Name) Follows(known Name) error {
 	return nil
 }
 
-// Set is reference values that were verified. Only [Verify] makes one.
+// Set is reference values that were verified. Only [Verify] and [Candidate.At] make one.
 type Set struct {
 	values Values
 	name   Name
@@ -124,6 +124,24 @@ func (s *Set) Groups(platform wire.ID) []Group {
 // [verdict.Error] with all checks that were made: Usage if the line means nothing, Invalid for
 // what is no set or is not signed so, Refused for what is outdated.
 func Verify(data []byte, line Line, known Name, now time.Time) (*Set, error) {
+	c, err := Accept(data, line)
+	if err != nil {
+		return nil, err
+	}
+	return c.At(known, now)
+}
+
+// Candidate is a set that is good by a release line, whenever it is used and whatever came
+// before: signed, logged, not below the floor. It answers no question; [Candidate.At] makes
+// the Set that does. It never changes, and many may use it at once.
+type Candidate struct{ set Set }
+
+// Name says which set it is.
+func (c *Candidate) Name() Name { return c.set.name }
+
+// Accept makes those checks of [Verify] that always come out the same, for whoever uses a set
+// many times. Errors are as with Verify.
+func Accept(data []byte, line Line) (*Candidate, error) {
 	if err := line.Check(); err != nil {
 		return nil, err
 	}
@@ -133,16 +151,39 @@ func Verify(data []byte, line Line, known Name, now time.Time) (*Set, error) {
 		e.Checks = []verdict.Check{{ID: e.Check, Expected: e.Expected, Got: e.Got, Fix: e.Fix}}
 		return nil, e
 	}
-	v := p.Values
-	s := &Set{values: v, name: p.Name()}
-	for _, check := range []func() (verdict.Check, error){
-		func() (verdict.Check, error) { return line.product(v) },
+	c := &Candidate{Set{values: p.Values, name: p.Name()}}
+	if line.InsecureUnlogged {
+		c.set.warnings = []string{"reference.log"}
+	}
+	err = c.set.make(
+		func() (verdict.Check, error) { return line.product(p.Values) },
 		func() (verdict.Check, error) { return line.signatures(p.Document) },
 		func() (verdict.Check, error) { return line.log(p) },
-		func() (verdict.Check, error) { return dates(v, now) },
-		func() (verdict.Check, error) { return line.floor(v) },
+		func() (verdict.Check, error) { return line.floor(p.Values) },
+	)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// At makes the checks that depend on when: dates, and no step back from what was known.
+func (c *Candidate) At(known Name, now time.Time) (*Set, error) {
+	s := c.set
+	s.checks = slices.Clone(s.checks)
+	err := s.make(
+		func() (verdict.Check, error) { return dates(s.values, now) },
 		func() (verdict.Check, error) { return s.name.rollback(known) },
-	} {
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// make makes checks until one fails; then the error has all of them.
+func (s *Set) make(checks ...func() (verdict.Check, error)) error {
+	for _, check := range checks {
 		c, err := check()
 		if err != nil {
 			e := *verdict.As(err)
@@ -151,15 +192,12 @@ func Verify(data []byte, line Line, known Name, now time.Time) (*Set, error) {
 				e.Got, e.Check = e.Check+": "+e.Got, c.ID
 			}
 			e.Checks = append(s.checks, verdict.Check{ID: c.ID, Expected: e.Expected, Got: e.Got, Fix: e.Fix})
-			return nil, &e
+			return &e
 		}
 		c.OK = true
 		s.checks = append(s.checks, c)
 	}
-	if line.InsecureUnlogged {
-		s.warnings = []string{"reference.log"}
-	}
-	return s, nil
+	return nil
 }
 
 func (l Line) product(v Values) (verdict.Check, error) {
