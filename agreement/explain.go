@@ -126,6 +126,7 @@ func (e *explainer) head() {
 func (e *explainer) whoTakesPart() {
 	e.heading("Who takes part")
 	missing := e.a.MissingSignatures(e.signedParties())
+	unchecked, _ := e.a.UncheckedSignatures(e.signedParties())
 	for _, p := range e.a.Parties {
 		var roles []string
 		if e.a.owns(p.ID) {
@@ -143,6 +144,9 @@ func (e *explainer) whoTakesPart() {
 		signed := e.does(p.ID, "Has", "You have") + " signed."
 		if slices.Contains(missing, p.ID) {
 			signed = e.does(p.ID, "HAS", "YOU HAVE") + " NOT SIGNED, so nothing can run yet."
+			if e.parties[p.ID] == nil && unchecked > 0 {
+				signed = "Whether it has signed is NOT CHECKED: there are signatures that may be its own, and you have not pinned it."
+			}
 		}
 		if e.labels[p.ID] == "" {
 			e.item("%s: %s. %s Its descriptor %s is not in your address book: you can't know who this is.", e.name(p.ID), listed(roles, "and"), signed, p.Descriptor.Short())

@@ -193,3 +193,26 @@ func (a *SignedAgreement) MissingSignatures(parties []*SignedParty) []wire.ID {
 	}
 	return missing
 }
+
+// UncheckedSignatures counts the signatures by keys of none of the descriptors given, and
+// gives the parties without one, in the agreement's order: each of those signatures may be one
+// of theirs, and nobody can tell before their descriptors are there. It proves nothing.
+func (a *SignedAgreement) UncheckedSignatures(parties []*SignedParty) (count int, of []wire.ID) {
+	known := make(map[keys.KeyID]bool)
+	for _, party := range a.Parties {
+		p, found := find(parties, func(p *SignedParty) bool { return p != nil && p.Document != nil && p.Digest() == party.Descriptor })
+		if !found {
+			of = append(of, party.ID)
+			continue
+		}
+		for _, k := range p.Keys {
+			known[k.Public.ID()] = true
+		}
+	}
+	for _, s := range a.Document.Signatures {
+		if !known[s.Key] {
+			count++
+		}
+	}
+	return count, of
+}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -95,8 +96,10 @@ func (a *app) known(ag *agreement.SignedAgreement) (parties []*agreement.SignedP
 }
 
 // genuine checks the signatures that stand on an agreement, however many: all by keys of
-// the parties given, and all true.
+// the parties given, and all true. Of a party that is not among those given no signature can
+// be checked; then one by an unknown key may be its own.
 func genuine(ag *agreement.SignedAgreement, parties []*agreement.SignedParty) error {
+	_, unknown := ag.UncheckedSignatures(parties)
 	known := make(map[keys.KeyID]bool)
 	for _, p := range parties {
 		var list []keys.PublicKey
@@ -110,7 +113,7 @@ func genuine(ag *agreement.SignedAgreement, parties []*agreement.SignedParty) er
 		}
 	}
 	for _, s := range ag.Document.Signatures {
-		if !known[s.Key] {
+		if !known[s.Key] && len(unknown) == 0 {
 			return verdict.Refuse("agreement.signatures", "only signatures of the parties named", "one by key "+s.Key.Short()+", which belongs to none of them", "get the file from its author again")
 		}
 	}
@@ -119,17 +122,25 @@ func genuine(ag *agreement.SignedAgreement, parties []*agreement.SignedParty) er
 
 // agreementView is an agreement in JSON.
 type agreementView struct {
-	Digest    wire.Digest     `json:"digest"`
-	ID        wire.ID         `json:"id"`
-	Version   int64           `json:"version"`
-	Title     string          `json:"title"`
-	Missing   []wire.ID       `json:"missing_signatures"`
-	Unpinned  string          `json:"unpinned,omitempty"`
-	Agreement json.RawMessage `json:"agreement,omitempty"`
+	Digest  wire.Digest `json:"digest"`
+	ID      wire.ID     `json:"id"`
+	Version int64       `json:"version"`
+	Title   string      `json:"title"`
+	Missing []wire.ID   `json:"missing_signatures"`
+	// Unchecked are parties that are not pinned, some or all of whom have signed: Signatures
+	// many signatures are by keys that may be theirs.
+	Unchecked  []wire.ID       `json:"unchecked_signatures,omitempty"`
+	Signatures int             `json:"unchecked_count,omitempty"`
+	Unpinned   string          `json:"unpinned,omitempty"`
+	Agreement  json.RawMessage `json:"agreement,omitempty"`
 }
 
 func viewAgreement(ag *agreement.SignedAgreement, parties []*agreement.SignedParty, whole bool) agreementView {
 	v := agreementView{Digest: ag.Digest(), ID: ag.ID, Version: ag.Version, Title: ag.Title, Missing: ag.MissingSignatures(parties)}
+	if count, of := ag.UncheckedSignatures(parties); count > 0 && len(of) > 0 {
+		v.Unchecked, v.Signatures = of, count
+		v.Missing = slices.DeleteFunc(v.Missing, func(id wire.ID) bool { return slices.Contains(of, id) })
+	}
 	if v.Missing == nil {
 		v.Missing = []wire.ID{}
 	}
@@ -140,11 +151,42 @@ func viewAgreement(ag *agreement.SignedAgreement, parties []*agreement.SignedPar
 }
 
 func signatureText(w io.Writer, v agreementView) {
-	if len(v.Missing) == 0 {
+	if len(v.Missing) == 0 && len(v.Unchecked) == 0 {
 		fmt.Fprintln(w, "  signatures  complete")
-		return
 	}
-	fmt.Fprintf(w, "  signatures  missing: %s\n", joined(v.Missing))
+	if len(v.Missing) > 0 {
+		fmt.Fprintf(w, "  signatures  missing: %s\n", joined(v.Missing))
+	}
+	if len(v.Unchecked) > 0 {
+		fmt.Fprintf(w, "  signatures  %s\n", v.uncheckedText())
+	}
+}
+
+// uncheckedText says of whom signatures may be that nobody here can check.
+func (v agreementView) uncheckedText() string {
+	const what = "signed, not checked (party not pinned)"
+	if v.Signatures < len(v.Unchecked) {
+		return fmt.Sprintf("%s: %d of %s", what, v.Signatures, joined(v.Unchecked))
+	}
+	return what + ": " + joined(v.Unchecked)
+}
+
+// missingText is the same in a table's cell.
+func (v agreementView) missingText() string {
+	text := joined(v.Missing)
+	if len(v.Unchecked) > 0 {
+		text = strings.TrimPrefix(text+"; "+v.uncheckedText(), "; ")
+	}
+	return text
+}
+
+// window warns of an agreement that is over already, "" if it is not. Whoever writes one finds
+// out now and not when it is to be signed.
+func (a *app) window(ag *agreement.SignedAgreement) string {
+	if until := ag.Valid.Until; !a.now().Before(until.Time()) {
+		return "WARNING: OVER: valid until " + until.String() + ", which is past; nobody can sign it and no room runs it: write a later time in valid.until, or agree on a new version"
+	}
+	return ""
 }
 
 func joined(ids []wire.ID) string {
@@ -170,7 +212,13 @@ signed, and shows parties by your own labels.`,
 				return err
 			}
 			parties, labels, _ := a.known(ag)
+			if err := genuine(ag, parties); err != nil {
+				return inFile(args[0], err)
+			}
 			text := agreement.Explain(ag, parties, labels)
+			if over := a.window(ag); over != "" {
+				text = over + "\n\n" + text
+			}
 			return a.print(map[string]any{"digest": ag.Digest(), "text": text}, func(w io.Writer) {
 				fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 			})
@@ -257,7 +305,7 @@ func (a *app) listAgreements() error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "ID\tVERSION\tDIGEST\tVALID UNTIL\tMISSING SIGNATURES")
 		for i, v := range views {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", v.ID, v.Version, v.Digest.Short(), all[i].Valid.Until, joined(v.Missing))
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", v.ID, v.Version, v.Digest.Short(), all[i].Valid.Until, v.missingText())
 		}
 		t.Flush()
 	})

@@ -139,8 +139,9 @@ func (a *app) agreementCheck() *cobra.Command {
 was expected. Its queries are tried by strongroom-sql, without data, as a room will do; where
 that program is not beside this one, check warns that they were not.
 
-It says which parties are not in your address book and who has yet to sign; neither makes
-the check fail. A signature that is not genuine, and a query outside the rules, do.`,
+It says which parties are not in your address book, whose signatures it can't check, and who
+has yet to sign, and warns of an agreement that is over; none of them makes the check fail. A
+signature of a party you have pinned that is not genuine, and a query outside the rules, do.`,
 		Example: `  strongroom agreement check study.yaml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -149,18 +150,16 @@ the check fail. A signature that is not genuine, and a query outside the rules, 
 				return err
 			}
 			parties, _, unknown := a.known(ag)
-			if unknown == nil {
-				if err := genuine(ag, parties); err != nil {
-					return inFile(args[0], err)
-				}
+			if err := genuine(ag, parties); err != nil {
+				return inFile(args[0], err)
 			}
-			v := checkedView{agreementView: viewAgreement(ag, parties, false)}
+			v := checkedView{agreementView: viewAgreement(ag, parties, false), Over: a.window(ag)}
 			if unknown != nil {
 				v.Unpinned = unknown.Error()
 			}
 			v.Queries, err = checkQueries(cmd.Context(), ag)
 			if none, isNone := err.(*unchecked); isNone {
-				v.Unchecked, v.Queries = none.Error(), []queryView{}
+				v.NoEngine, v.Queries = none.Error(), []queryView{}
 			} else if err != nil {
 				return inFile(args[0], err)
 			}
@@ -173,15 +172,20 @@ the check fail. A signature that is not genuine, and a query outside the rules, 
 type checkedView struct {
 	agreementView
 	Queries []queryView `json:"queries"`
-	// Unchecked says why no query was checked.
-	Unchecked string `json:"queries_unchecked,omitempty"`
+	// Over warns that the agreement is over already.
+	Over string `json:"over,omitempty"`
+	// NoEngine says why no query was checked.
+	NoEngine string `json:"queries_unchecked,omitempty"`
 }
 
 func (v checkedView) text(w io.Writer, ag *agreement.SignedAgreement) {
 	fmt.Fprintf(w, "%s version %d: the form is right\n  digest      %s\n", ag.ID, ag.Version, ag.Digest())
+	if v.Over != "" {
+		fmt.Fprintf(w, "  validity    %s\n", v.Over)
+	}
 	signatureText(w, v.agreementView)
-	if v.Unchecked != "" {
-		fmt.Fprintf(w, "  queries     WARNING: NOT CHECKED: %s\n", v.Unchecked)
+	if v.NoEngine != "" {
+		fmt.Fprintf(w, "  queries     WARNING: NOT CHECKED: %s\n", v.NoEngine)
 	} else {
 		names := make([]string, len(v.Queries))
 		for i, q := range v.Queries {
