@@ -147,8 +147,13 @@ func (a *Attestation) work(w http.ResponseWriter, r *http.Request, limit int64, 
 			out, err = do(r.Context(), body)
 		}()
 	default:
+		e := verdict.Refuse("attestation.busy", "a moment of quiet", "too many requests at once", "send it again in a second")
+		e.Err = verifier.ErrBusy
+		err = e
+	}
+	if errors.Is(err, verifier.ErrBusy) {
 		w.Header().Set("Retry-After", "1")
-		return withStatus{http.StatusServiceUnavailable, verdict.Refuse("attestation.busy", "a moment of quiet", "too many requests at once", "send it again in a second")}
+		err = withStatus{http.StatusServiceUnavailable, err}
 	}
 	return answerJSON(w)(out, err)
 }

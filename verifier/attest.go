@@ -95,16 +95,30 @@ func (s *Service) Attest(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	examiners, err := s.examiners(r.Endorsements)
-	if err != nil {
-		return Answer{}, err
-	}
-	finding, digest, err := examine(examiners, r.Evidence, a.now)
+	finding, digest, err := s.examine(r, a.now)
 	if err != nil {
 		s.stats.judged(finding.Facts.Platform, invalid)
 		return Answer{}, err
 	}
 	return s.answer(ctx, a, finding, digest)
+}
+
+// examine examines with the service's endorsements, and those that came with the request.
+func (s *Service) examine(r Request, now time.Time) (attest.Finding, wire.Digest, error) {
+	if len(r.Endorsements) > 0 {
+		select {
+		case s.endorsed <- struct{}{}:
+			defer func() { <-s.endorsed }()
+		default:
+			return attest.Finding{}, wire.Digest{}, &verdict.Error{Kind: verdict.Refused, Check: "attestation.busy", Expected: "a moment of quiet", Got: fmt.Sprintf("%d requests with endorsements of their own already", endorsedAtOnce),
+				Fix: "ask again in a second, or have the service's officers add the endorsements", Err: ErrBusy}
+		}
+	}
+	examiners, err := s.examiners(r.Endorsements)
+	if err != nil {
+		return attest.Finding{}, wire.Digest{}, err
+	}
+	return examine(examiners, r.Evidence, now)
 }
 
 // examine finds out what the evidence says. An error's finding holds the platform at most.

@@ -3,6 +3,14 @@ package verifier_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +20,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/ear"
+	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
@@ -297,6 +306,59 @@ func TestRoom(t *testing.T) {
 		_, err := ask(c.change)
 		fails(t, what, err, c.kind, c.check)
 	}
+}
+
+// TestEndorsementsAtOnce: requests that bring endorsements have few places, and leave them.
+func TestEndorsementsAtOnce(t *testing.T) {
+	inside, finish := make(chan struct{}, 8), make(chan struct{})
+	slow := func(set endorse.Set) []attest.Examiner {
+		x := told("snp")
+		if set.Len() == 0 {
+			return []attest.Examiner{x}
+		}
+		examine := x.Examine
+		x.Examine = func(data []byte, now time.Time) (attest.Finding, error) {
+			inside <- struct{}{}
+			<-finish
+			return examine(data, now)
+		}
+		return []attest.Examiner{x}
+	}
+	w := newWorld(t, func(c *verifier.Config) { c.Table = slow })
+	w.inForce(rooms)
+	r, _ := good(w)
+	r.Endorsements = []wire.Bytes{[]byte(aCertificate(t))}
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { _, err := w.Attest(context.Background(), r); done <- err }()
+		<-inside
+	}
+	_, err := w.Attest(context.Background(), r)
+	fails(t, "a third", err, verdict.Refused, "attestation.busy")
+	if !errors.Is(err, verifier.ErrBusy) {
+		t.Error("not known as busy")
+	}
+	plain, _ := good(w)
+	if _, err := w.Attest(context.Background(), plain); err != nil {
+		t.Errorf("one that brings none: %v", err)
+	}
+	close(finish)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := w.Attest(context.Background(), r); err != nil {
+		t.Errorf("after them: %v", err)
+	}
+}
+
+// aCertificate is one that nobody asks for, in PEM.
+func aCertificate(t *testing.T) string {
+	t.Helper()
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "SEV-Milan"}}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))}))
 }
 
 func TestChallengeRefuses(t *testing.T) {

@@ -21,6 +21,9 @@ const (
 	// and verified for that request alone.
 	maxEndorsements     = 16
 	maxEndorsementBytes = 256 << 10
+	// endorsedAtOnce is how many such requests are worked on at the same time: each sets up all
+	// platforms anew, which takes milliseconds to tens of them.
+	endorsedAtOnce = 2
 	// maxTried is the most pieces of recorded evidence that a policy is tried on at once.
 	maxTried = 64
 	// MaxTry is the most bytes of such a request.

@@ -56,6 +56,9 @@ type Gate struct {
 	Policy   wire.ID
 }
 
+// ErrBusy is in the chain of an error that says to come again: too much of the same is under way.
+var ErrBusy = errors.New("too many requests of this kind at once")
+
 // Service is the attestation service. It is safe for concurrent use.
 type Service struct {
 	cfg    Config
@@ -63,6 +66,8 @@ type Service struct {
 	table  atomic.Pointer[table]
 	rings  atomic.Pointer[map[string]ear.Ring]
 	stats  counters
+	// endorsed are the places for requests that bring endorsements.
+	endorsed chan struct{}
 
 	mu     sync.Mutex
 	active map[wire.ID]inForce
@@ -83,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	if cfg.Store == nil {
 		return nil, verdict.Misuse("attestation.config", "a store", "none", "a defect in the program: report it")
 	}
-	s := &Service{cfg: cfg, active: make(map[wire.ID]inForce)}
+	s := &Service{cfg: cfg, active: make(map[wire.ID]inForce), endorsed: make(chan struct{}, endorsedAtOnce)}
 	if err := s.loadSecret(ctx); err != nil {
 		return nil, err
 	}
