@@ -58,6 +58,10 @@ func Kinds() []Kind {
 	return []Kind{X509Certificate, X509CRL, OCSPResponse, IntelTCBInfo, IntelQEIdentity, IntelTCBEvaluation, NVIDIARIM, COSESign1, ContainerPolicy, PublicKey, X509Request}
 }
 
+// Pins reports whether an endorsement of this kind is trusted for being given, since nobody
+// signs it: only a relying party may give one, never an attester and never the network.
+func (k Kind) Pins() bool { return k == PublicKey || k == X509Request }
+
 // Item is one endorsement.
 type Item struct {
 	Kind Kind `json:"kind"`

@@ -105,14 +105,14 @@ func accept(a Answer, have *Answer, now time.Time) error {
 	name := a.Document.Name()
 	switch {
 	case !ok:
-		return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.form", Expected: name, Got: "an answer that is no endorsement", Fix: "check what stands between this machine and the vendor"}
+		return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.form", Expected: name, Got: "an answer that is no such endorsement", Fix: "check what stands between this machine and the vendor"}
 	case !dates.Current(now):
 		return verdict.Refuse("endorsements.dates", name+" current at "+wire.At(now).String(), fmt.Sprintf("one for %s to %s", wire.At(dates.Issued), wire.At(dates.Until)), "check this machine's clock; else the vendor serves old documents: try later")
 	case have == nil:
 		return nil
 	}
 	if before, _ := have.dates(); dates.Behind(before) {
-		return verdict.Refuse("endorsements.rollback", fmt.Sprintf("%s issued %s or later", name, wire.At(before.Issued)), "one issued "+wire.At(dates.Issued).String(), "somebody may be replaying old documents: check what stands between this machine and the vendor")
+		return verdict.Refuse("endorsements.rollback", fmt.Sprintf("%s issued %s or later", name, wire.At(before.Issued)), "one issued "+wire.At(dates.Issued).String(), "somebody may be replaying old documents: check what stands between this machine and the vendor; if it was the newer one that was forged, remove it from the cache")
 	}
 	return nil
 }
@@ -220,6 +220,9 @@ func (c *Cache) stored(d Document) (*Answer, error) {
 	if err == nil && k.Document != d {
 		err = fmt.Errorf("another document")
 	}
+	if err == nil && !d.holds(endorse.Parse("", k.Body)) {
+		err = fmt.Errorf("something else than such a document")
+	}
 	if err != nil {
 		return nil, &verdict.Error{Kind: verdict.Broken, Check: "endorsements.cache", Where: path, Expected: "a document that the cache wrote", Got: verdict.Short(err.Error()), Fix: "remove the file; the next answer is then taken without comparing it with this one", Err: err}
 	}
@@ -227,6 +230,9 @@ func (c *Cache) stored(d Document) (*Answer, error) {
 }
 
 func (c *Cache) store(a Answer) error {
+	if err := c.room(a.Document); err != nil {
+		return err
+	}
 	data, err := json.Marshal(kept{a.Document, a.Body, a.Chain, wire.At(a.Fetched)})
 	if err == nil {
 		err = durable.WriteFile(c.file(a.Document), data, 0o600)
@@ -235,4 +241,17 @@ func (c *Cache) store(a Answer) error {
 		return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.cache", Where: c.cfg.Dir, Expected: "room to write", Got: verdict.Short(err.Error()), Fix: "look at the disk", Err: err}
 	}
 	return nil
+}
+
+// room refuses new documents where there are as many as a cache keeps. Those that have ended
+// are the keeper's to remove: what is removed can go back in time.
+func (c *Cache) room(d Document) error {
+	if _, err := os.Stat(c.file(d)); err == nil {
+		return nil
+	}
+	dir, err := os.ReadDir(c.cfg.Dir)
+	if err == nil && len(dir) < maxDocuments {
+		return nil
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.cache", Where: c.cfg.Dir, Expected: fmt.Sprintf("fewer than %d documents", maxDocuments), Got: fmt.Sprint(len(dir)), Fix: "remove those of machines that are gone", Err: err}
 }

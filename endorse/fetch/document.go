@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ocsp"
 	"strongroom.dev/dcap"
+	"strongroom.dev/endorse"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/verdict"
 )
@@ -58,27 +60,29 @@ func (d Document) ChainHeader() string {
 	return "TCB-Evaluation-Data-Numbers-Issuer-Chain"
 }
 
-// shape is what paths of one kind of document look like.
+// shape is what paths of one kind of document look like, and what may be in it.
 type shape struct {
 	vendor Vendor
 	path   *regexp.Regexp
+	holds  endorse.Kind
 }
 
 // shapes lists every document there is to ask for: AMD 57230, chapter 4; Intel PCS API
-// version 4; NVIDIA's RIM service, version 1.
+// version 4; NVIDIA's RIM service, version 1. None holds a kind that pins.
 func shapes() []shape {
 	const svn = `(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[0-9]{2})`
 	return []shape{
-		{AMD, regexp.MustCompile(`^/vcek/v1/(Milan|Genoa)/[0-9a-f]{128}\?blSPL=` + svn + `&teeSPL=` + svn + `&snpSPL=` + svn + `&ucodeSPL=` + svn + `$`)},
-		{AMD, regexp.MustCompile(`^/vcek/v1/Turin/[0-9a-f]{16}\?fmcSPL=` + svn + `&blSPL=` + svn + `&teeSPL=` + svn + `&snpSPL=` + svn + `&ucodeSPL=` + svn + `$`)},
-		{AMD, regexp.MustCompile(`^/(vcek|vlek)/v1/(Milan|Genoa|Turin)/(cert_chain|crl)$`)},
-		{Intel, regexp.MustCompile(`^/(sgx|tdx)/certification/v4/tcb\?fmspc=[0-9a-f]{12}&update=(standard|early)$`)},
-		{Intel, regexp.MustCompile(`^/(sgx|tdx)/certification/v4/qe/identity\?update=(standard|early)$`)},
-		{Intel, regexp.MustCompile(`^/(sgx|tdx)/certification/v4/tcbevaluationdatanumbers$`)},
-		{Intel, regexp.MustCompile(`^/sgx/certification/v4/pckcrl\?ca=(processor|platform)&encoding=der$`)},
-		{IntelRoot, regexp.MustCompile(`^/IntelSGXRootCA\.der$`)},
-		{NVIDIA, regexp.MustCompile(`^/v1/rim/NV_(GPU|SWITCH)_[0-9A-Za-z_.-]{1,96}$`)},
-		{NVIDIAStatus, regexp.MustCompile(`^` + ocspPath + `[0-9A-Za-z_-]{100,400}$`)},
+		{AMD, regexp.MustCompile(`^/vcek/v1/(Milan|Genoa)/[0-9a-f]{128}\?blSPL=` + svn + `&teeSPL=` + svn + `&snpSPL=` + svn + `&ucodeSPL=` + svn + `$`), endorse.X509Certificate},
+		{AMD, regexp.MustCompile(`^/vcek/v1/Turin/[0-9a-f]{16}\?fmcSPL=` + svn + `&blSPL=` + svn + `&teeSPL=` + svn + `&snpSPL=` + svn + `&ucodeSPL=` + svn + `$`), endorse.X509Certificate},
+		{AMD, regexp.MustCompile(`^/(vcek|vlek)/v1/(Milan|Genoa|Turin)/cert_chain$`), endorse.X509Certificate},
+		{AMD, regexp.MustCompile(`^/(vcek|vlek)/v1/(Milan|Genoa|Turin)/crl$`), endorse.X509CRL},
+		{Intel, regexp.MustCompile(`^/(sgx|tdx)/certification/v4/tcb\?fmspc=[0-9a-f]{12}&update=(standard|early)$`), endorse.IntelTCBInfo},
+		{Intel, regexp.MustCompile(`^/(sgx|tdx)/certification/v4/qe/identity\?update=(standard|early)$`), endorse.IntelQEIdentity},
+		{Intel, regexp.MustCompile(`^/(sgx|tdx)/certification/v4/tcbevaluationdatanumbers$`), endorse.IntelTCBEvaluation},
+		{Intel, regexp.MustCompile(`^/sgx/certification/v4/pckcrl\?ca=(processor|platform)&encoding=der$`), endorse.X509CRL},
+		{IntelRoot, regexp.MustCompile(`^/IntelSGXRootCA\.der$`), endorse.X509CRL},
+		{NVIDIA, regexp.MustCompile(`^/v1/rim/NV_(GPU|SWITCH)_[0-9A-Za-z_.-]{1,96}$`), endorse.NVIDIARIM},
+		{NVIDIAStatus, regexp.MustCompile(`^` + ocspPath + `[0-9A-Za-z_-]{100,400}$`), endorse.OCSPResponse},
 	}
 }
 
@@ -90,12 +94,25 @@ func Parse(path, query string) (Document, error) {
 	if err == nil {
 		asked += canonicalQuery(path, values)
 	}
-	for _, s := range shapes() {
-		if err == nil && s.path.MatchString(asked) {
-			return Document{s.vendor, asked}, nil
-		}
+	if s, ok := shapeOf(asked); err == nil && ok {
+		return Document{s.vendor, asked}, nil
 	}
 	return Document{}, verdict.Misuse("endorsements.path", "a document of AMD's, Intel's or NVIDIA's service", verdict.Short(path), "see docs/verifying.md")
+}
+
+func shapeOf(path string) (shape, bool) {
+	for _, s := range shapes() {
+		if s.path.MatchString(path) {
+			return s, true
+		}
+	}
+	return shape{}, false
+}
+
+// holds reports whether all items are of the one kind that the document is made of.
+func (d Document) holds(items []endorse.Item) bool {
+	s, ok := shapeOf(d.Path)
+	return ok && s.vendor == d.Vendor && len(items) > 0 && !slices.ContainsFunc(items, func(it endorse.Item) bool { return it.Kind != s.holds })
 }
 
 // canonicalQuery puts a query's members into the order of [shapes], with Intel's defaults.

@@ -53,8 +53,10 @@ type Answer struct {
 // Items gives the endorsements in the answer.
 func (a Answer) Items() []endorse.Item {
 	items := endorse.Parse(a.Document.Name(), a.Body)
-	if a.Chain != "" {
-		items = append(items, endorse.Parse(a.Document.Name()+" chain", []byte(a.Chain))...)
+	for _, it := range endorse.Parse(a.Document.Name()+" chain", []byte(a.Chain)) {
+		if it.Kind == endorse.X509Certificate {
+			items = append(items, it)
+		}
 	}
 	return items
 }
@@ -62,7 +64,7 @@ func (a Answer) Items() []endorse.Item {
 // dates gives the dates that matter: of the document itself, not of the chain beside it.
 func (a Answer) dates() (endorse.Dates, bool) {
 	items := endorse.Parse(a.Document.Name(), a.Body)
-	if len(items) == 0 {
+	if !a.Document.holds(items) {
 		return endorse.Dates{}, false
 	}
 	first := items[0].Dates()
@@ -99,7 +101,8 @@ func (v Vendors) Get(ctx context.Context, d Document, now time.Time) (Answer, er
 	req.Header.Set("User-Agent", "strongroom")
 	client := v.Client
 	if client == nil {
-		client = &http.Client{Timeout: Patience}
+		// Nobody's document is elsewhere; a mirror must not make this machine ask its neighbours.
+		client = &http.Client{Timeout: Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
@@ -16,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -270,6 +272,40 @@ func TestCacheRefusesJunk(t *testing.T) {
 	}
 	if got := w.get(t); got != "endorsements.cache" {
 		t.Errorf("damaged file: %s", got)
+	}
+}
+
+// TestCacheRefusesOtherKinds: what stands between may not slip in what is trusted for being
+// there, nor what never ends.
+func TestCacheRefusesOtherKinds(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: start.Add(-time.Hour), NotAfter: start.AddDate(50, 0, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	good := in("X509 CRL", crl(t, 1, start.Add(-time.Hour), start.Add(time.Hour)))
+	for name, body := range map[string][]byte{
+		"public key": in("PUBLIC KEY", spki), "request": request, "certificate": cert,
+		"CRL and a key": append(slices.Clone(good), in("PUBLIC KEY", spki)...),
+	} {
+		w := newWorld(t)
+		w.vendor.set(func(v *vendor) { v.body = body })
+		if got := w.get(t); got != "endorsements.form" {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
 
