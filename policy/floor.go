@@ -36,11 +36,12 @@ const (
 	// DenyImage is any measurement of a room: its image, agent or a helper; 32 to 128 digits of
 	// lower-case hex.
 	DenyImage What = "image"
-	// DenyMachine is one machine, as its platform prints it.
+	// DenyMachine is one machine, as its platform prints it, in whatever case.
 	DenyMachine What = "machine"
 	// DenyRoot is a root of evidence, by fingerprint.
 	DenyRoot What = "root"
-	// DenyGeneration is a make of hardware: its platform, a slash and the vendor's name for it.
+	// DenyGeneration is a make of hardware: its platform, a slash and the vendor's name for it, in
+	// whatever case.
 	DenyGeneration What = "generation"
 )
 
@@ -57,20 +58,24 @@ func (d Denial) Check() error {
 		ok = len(d.Value) >= 32 && len(d.Value) <= 128 && strings.Trim(d.Value, "0123456789abcdef") == ""
 	case DenyMachine:
 		expected = fmt.Sprintf("the name of a machine as its platform prints it, at most %d bytes", maxDenied)
-		ok = d.Value != "" && len(d.Value) <= maxDenied && d.Value == verdict.Printable(d.Value)
+		ok = d.Value != "" && len(d.Value) <= maxDenied && plainWord(d.Value)
 	case DenyRoot:
 		_, err := wire.ParseHash(d.Value)
 		expected, ok = "a fingerprint, sha256: and 64 hex digits", err == nil
 	case DenyGeneration:
 		platform, name, found := strings.Cut(d.Value, "/")
 		expected = "a platform, a slash and a generation, such as snp/Milan"
-		ok = found && wire.ID(platform).Valid() && name != "" && len(d.Value) <= maxDenied && d.Value == verdict.Printable(d.Value)
+		ok = found && wire.ID(platform).Valid() && name != "" && len(d.Value) <= maxDenied && plainWord(d.Value)
 	}
 	if !ok {
 		return verdict.Misuse("broker.denial", expected, verdict.Short(string(d.What)+" "+d.Value), "copy it from `strongroom broker why`, `strongroom inspect` or `strongroom image measure`")
 	}
 	return nil
 }
+
+// plainWord reports whether s is printed as it is and has no space at its ends: copied by hand,
+// such a one is never seen, and matches nothing.
+func plainWord(s string) bool { return s == verdict.Printable(s) && s == strings.TrimSpace(s) }
 
 func (d Denial) String() string { return string(d.What) + " " + d.Value }
 
@@ -105,7 +110,7 @@ func (f Floor) denied(w Where) string {
 				}
 			}
 		case DenyMachine:
-			if w.Machine == d.Value && d.Value != "" {
+			if strings.EqualFold(w.Machine, d.Value) && d.Value != "" {
 				return "machine " + d.Value + " is denied"
 			}
 		case DenyRoot:
@@ -113,7 +118,7 @@ func (f Floor) denied(w Where) string {
 				return "root " + d.Value + " is denied"
 			}
 		case DenyGeneration:
-			if w.Generation != "" && string(w.Platform)+"/"+w.Generation == d.Value {
+			if w.Generation != "" && strings.EqualFold(string(w.Platform)+"/"+w.Generation, d.Value) {
 				return "generation " + d.Value + " is denied"
 			}
 		default: // written by another version: it denied something

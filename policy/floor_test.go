@@ -19,7 +19,7 @@ func TestDenialForm(t *testing.T) {
 		{"", "", false}, {"", hex64, false}, {"tcb", hex64, false},
 		{policy.DenyImage, hex64, true}, {policy.DenyImage, strings.Repeat("0", 128), true}, {policy.DenyImage, "", false}, {policy.DenyImage, strings.ToUpper(hex64), false},
 		{policy.DenyImage, "sha256:" + hex64, false}, {policy.DenyImage, hex64[:31], false}, {policy.DenyImage, strings.Repeat("0", 129), false},
-		{policy.DenyMachine, "chip-1", true}, {policy.DenyMachine, "", false}, {policy.DenyMachine, "a\nb", false}, {policy.DenyMachine, strings.Repeat("a", 257), false},
+		{policy.DenyMachine, "chip-1", true}, {policy.DenyMachine, "", false}, {policy.DenyMachine, " chip-1", false}, {policy.DenyMachine, "a\nb", false}, {policy.DenyMachine, strings.Repeat("a", 257), false},
 		{policy.DenyRoot, "sha256:" + hex64, true}, {policy.DenyRoot, hex64, false}, {policy.DenyRoot, "", false},
 		{policy.DenyGeneration, "snp/Milan", true}, {policy.DenyGeneration, "snp", false}, {policy.DenyGeneration, "snp/", false}, {policy.DenyGeneration, "/Milan", false}, {policy.DenyGeneration, "SNP/Milan", false},
 	} {
@@ -41,6 +41,7 @@ func TestFloor(t *testing.T) {
 		"agent":              {policy.Denial{What: policy.DenyImage, Value: where.Measurements["agent"]}, where, false},
 		"another image":      {policy.Denial{What: policy.DenyImage, Value: strings.Repeat("c3", 32)}, where, true},
 		"machine":            {policy.Denial{What: policy.DenyMachine, Value: "chip-1"}, where, false},
+		"in another case":    {policy.Denial{What: policy.DenyMachine, Value: "CHIP-1"}, where, false},
 		"another machine":    {policy.Denial{What: policy.DenyMachine, Value: "chip-2"}, where, true},
 		"root":               {policy.Denial{What: policy.DenyRoot, Value: root.String()}, where, false},
 		"another root":       {policy.Denial{What: policy.DenyRoot, Value: wire.HashOf(nil).String()}, where, true},
