@@ -118,8 +118,10 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string) er
 func roomOf(rooms []host.Info, name string) (host.Info, error) {
 	rank := []string{"stopped", "running", "done"}
 	best, found := host.Info{}, false
+	run, err := hex.DecodeString(name)
+	isRun := err == nil && len(run) == 16 // hosts choose the names of rooms, and could name one as the run is named
 	for _, r := range rooms {
-		if r.ID == name {
+		if r.ID == name && !isRun {
 			return r, nil
 		}
 		if r.RunID == name && (!found || slices.Index(rank, r.State) >= slices.Index(rank, best.State)) {

@@ -47,6 +47,11 @@ func TestRoomOf(t *testing.T) {
 	if _, err := roomOf(rooms, "3"); verdict.As(err).Kind != verdict.Usage {
 		t.Errorf("none: %v", err)
 	}
+	// A host that names a room as the run that is asked for is called gets no other run shown.
+	const run = "000102030405060708090a0b0c0d0e0f"
+	if r, err := roomOf([]host.Info{{ID: run, RunID: "1", State: "done"}}, run); err == nil {
+		t.Errorf("run %s for %s", r.RunID, run)
+	}
 }
 
 // A host's run id becomes a file's name.
