@@ -92,7 +92,7 @@ func (j *judgement) registers(r Requirements) {
 		if !found {
 			got = "no such register"
 		}
-		j.expect("policy.register."+register, "a measurement "+register+" in the evidence", verdict.Short(got), found, "use a machine and image that measure into it, or change the policy")
+		j.expect("policy.register."+register, "the register "+register+" in the evidence", verdict.Short(got), found, "use a machine and image that measure into it, or change the policy")
 	}
 }
 
@@ -120,7 +120,7 @@ func (j *judgement) reference(r Requirements) {
 	if m.OK {
 		j.used.Group = m.Group
 	}
-	expected := fmt.Sprintf("one of %d groups of version %d of %s, as a whole", m.Groups, set.Name().Version, set.Name().Product)
+	expected := fmt.Sprintf("a group of version %d of %s, as a whole (%d for this platform)", set.Name().Version, set.Name().Product, m.Groups)
 	j.expect("policy.reference.group", expected, m.String(), m.OK, "run an image whose values are in the set, or get the set that has this one's")
 }
 

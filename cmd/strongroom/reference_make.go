@@ -61,7 +61,7 @@ func (a *app) saveDraft(f draftFlags, d reference.Draft) error {
 		return err
 	}
 	return a.print(map[string]any{"file": out, "groups": len(d.Groups)}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %d groups, signed by nobody yet\nNext: strongroom reference sign %s --key KEY -o SET\n", out, len(d.Groups), out)
+		fmt.Fprintf(w, "%s: groups: %d, signed by nobody yet\nNext: strongroom reference sign %s --key KEY -o SET\n", out, len(d.Groups), out)
 	})
 }
 
@@ -112,6 +112,9 @@ func (a *app) measuredGroup(table []attest.Examiner, file string) (reference.Gro
 	if err != nil {
 		return g, inFile(file, err)
 	}
+	if len(finding.Facts.Measurements) == 0 {
+		return g, inFile(file, unmeasured(finding))
+	}
 	if finding.Facts.Debug {
 		return g, inFile(file, verdict.Refuse("reference.debug", "evidence of a platform that nobody can look into", "debugging is on", "measure the image that will be used"))
 	}
@@ -121,6 +124,17 @@ func (a *app) measuredGroup(table []attest.Examiner, file string) (reference.Gro
 		}
 	}
 	return reference.Group{Name: reference.NameOf(stem(file)), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements}, nil
+}
+
+// unmeasured says why nothing in evidence is worth copying: for the most part, the vendor's
+// certificates are missing.
+func unmeasured(f attest.Finding) error {
+	for _, c := range f.Checks {
+		if !c.OK {
+			return verdict.FromCheck(verdict.Refused, c, f.Checks)
+		}
+	}
+	return verdict.Refuse("reference.measurements", "evidence that measures something", "no register", "name evidence of another platform")
 }
 
 func (a *app) referenceSign() *cobra.Command {

@@ -60,6 +60,7 @@ func TestVerifyByReference(t *testing.T) {
 	}
 	alice := public(r.run(0, "keygen", "--purpose", "signing", "-o", "alice.key"))
 	bob := public(r.run(0, "keygen", "--purpose", "signing", "-o", "bob.key"))
+	r.run(3, "reference", "init", report, "--product", "room") // without the vendor's certificates nothing in it counts
 	publish := func(version, set string) string {
 		r.run(0, "reference", "init", report, "--product", "room", "--version", version, "-o", version+".yaml", "--endorsements", dir)
 		r.run(0, "reference", "sign", version+".yaml", "--key", "alice.key", "--key", "bob.key", "-o", set)
