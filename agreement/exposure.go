@@ -219,7 +219,7 @@ func (e *explainer) brokers() {
 
 func (e *explainer) records() {
 	e.heading("What is recorded")
-	e.say("Every owner's broker records each release and refusal in a log of its own before a key leaves.")
+	e.say("Every owner's broker records each release in a log of its own before a key leaves. It records refusals too; those about agreements it never had, and those beyond a bound that keeps strangers from filling the log, it only counts.")
 	l := e.a.Ledgers
 	if len(l.Witnesses) == 0 {
 		e.say("NO SHARED LEDGER witnesses the runs: an owner who changes its own log is found out only by parties that kept an older copy.")

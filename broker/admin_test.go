@@ -100,7 +100,7 @@ func TestVersions(t *testing.T) {
 	for i := range h.log.Size() {
 		kinds = append(kinds, string(must1(ledger.ParseEntry(must1(h.log.Entry(i)))).Kind))
 	}
-	if want := "publish activate activate grant retire"; joined(kinds) != want {
+	if want := "publish activate activate refusal grant retire"; joined(kinds) != want {
 		t.Errorf("the log holds %q, expected %q", joined(kinds), want)
 	}
 }

@@ -110,6 +110,9 @@ type Config struct {
 	// PeerAt reaches a peer at the address its descriptor hints at, for peers that Peers does
 	// not name. Optional.
 	PeerAt func(address string) Peer
+	// Tell is called with each grant that leaves and each refusal that is recorded, so that
+	// whoever runs the broker sees it live. It MUST not block. Optional.
+	Tell func(Told)
 }
 
 // Broker is one running key service. It is safe for concurrent use.
@@ -137,9 +140,10 @@ type Broker struct {
 	// reading has a place for each release request that is read; see maxReading.
 	reading chan struct{}
 
-	refusals bucket
-	counters counters
-	parsed   parsedCache
+	refusals   bucket // of what a room has signed
+	challenges bucket // of challenges
+	counters   counters
+	parsed     parsedCache
 }
 
 // Open starts a broker: it compares its log with its own memory, then with what witnesses
@@ -182,7 +186,8 @@ func build(cfg Config) (*Broker, error) {
 	b.name = b.current.Name
 	b.logKey = b.current.Broker.LogKey
 	b.origin = originOf(b.logKey)
-	b.refusals.tokens = refusalBurst
+	b.refusals.tokens, b.refusals.burst, b.refusals.every = refusalBurst, refusalBurst, refusalEvery
+	b.challenges.tokens, b.challenges.burst, b.challenges.every = challengeBurst, challengeBurst, challengeEvery
 	return b, nil
 }
 

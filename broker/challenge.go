@@ -11,8 +11,10 @@ import (
 
 // Challenge answers a room that wants to be given keys: a fresh challenge, and where this
 // broker's log and its view of the other owners' logs stand (R11, R15). Nothing is kept of
-// it; redeeming it is what is recorded.
-func (b *Broker) Challenge(_ context.Context, data []byte) ([]byte, error) {
+// it; redeeming it is what is recorded. A refusal under an agreement that this broker knows,
+// such as one that was retired, is recorded under the agreement: the room has not said for
+// which run it asks.
+func (b *Broker) Challenge(ctx context.Context, data []byte) ([]byte, error) {
 	b.counters.challenges.Add(1)
 	asked, err := release.ParseChallengeRequest(data)
 	if err != nil {
@@ -26,6 +28,7 @@ func (b *Broker) Challenge(_ context.Context, data []byte) ([]byte, error) {
 	}
 	seen, err := b.seenUnder(asked.Agreement)
 	if err != nil {
+		b.refusedWithin(ctx, &b.challenges, refusal{agreement: asked.Agreement, subject: "a challenge for a run under " + asked.Agreement.Short()}, err)
 		return nil, err
 	}
 	now := b.now()

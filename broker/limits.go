@@ -12,6 +12,11 @@ const (
 	// make a room key, so a signature alone is no bound. Refusals beyond it are only counted.
 	refusalBurst = 60
 	refusalEvery = time.Second
+	// challengeBurst and challengeEvery do the same for refused challenges, which nobody has
+	// signed: whoever knows an agreement's digest can ask for one. Their own bound keeps them from
+	// crowding out refusals of what a room has signed.
+	challengeBurst = 10
+	challengeEvery = time.Minute
 	// decideAttempts is how often a decision is made anew because another run moved the other
 	// owners' logs meanwhile.
 	decideAttempts = 4

@@ -2,9 +2,12 @@ package broker_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"strongroom.dev/attest"
+	"strongroom.dev/broker"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
 	"strongroom.dev/wire"
@@ -207,4 +210,48 @@ func TestAgreementEndsMeanwhile(t *testing.T) {
 		_, err = b.Release(ctx, r.request())
 		refusedBy(t, err, "agreement.validity")
 	})
+}
+
+// TestRefusedChallenges shows that a room refused before it could name its run leaves a trace
+// under the agreement, and that nobody fills the log that way or crowds out other refusals.
+func TestRefusedChallenges(t *testing.T) {
+	w := newWorld(t)
+	h := w.newHouse()
+	var told []broker.Told
+	h.cfg.Tell = func(d broker.Told) { told = append(told, d) }
+	b, a := h.ready()
+	r := w.newRoom(a, w.newRun(a))
+	r.granted(b)
+	must1(b.Retire(ctx, a.Digest()))
+	ask := func(agreement wire.Digest) {
+		t.Helper()
+		_, err := b.Challenge(ctx, must1(release.NewChallengeRequest(release.ChallengeRequest{Purpose: attest.ForRelease, Agreement: agreement, Nonce: wire.HashOf([]byte("n"))})))
+		refusedBy(t, err, "agreement.activated")
+	}
+	ask(wire.DigestOf([]byte("unknown")))
+	if s := must1(b.Status(ctx)); s.Recorded["refusal"] != 0 || s.SinceStart.Unlogged != 1 {
+		t.Errorf("of an unknown agreement: %+v, %+v", s.Recorded, s.SinceStart)
+	}
+	for range 50 {
+		ask(a.Digest())
+	}
+	if s := must1(b.Status(ctx)); s.Recorded["refusal"] != 10 || s.SinceStart.Refused != 51 || s.SinceStart.Unlogged != 41 {
+		t.Errorf("%+v, %+v", s.Recorded, s.SinceStart)
+	}
+	list := must1(b.Why(ctx, a.Digest().String()))
+	if last := list[len(list)-1]; last.Kind != "refusal" || !strings.Contains(last.Refusal, "retired") || last.RunID != "" {
+		t.Errorf("why the agreement: %+v", last)
+	}
+	r.live(b, nil) // what a room signed has its own bound
+	w.pass(time.Minute)
+	ask(a.Digest())
+	if s := must1(b.Status(ctx)); s.Recorded["refusal"] != 12 {
+		t.Errorf("%d refusals recorded", s.Recorded["refusal"])
+	}
+	if len(told) != 13 || told[0].Kind != "grant" || told[0].RunID != r.run.RunID || told[1].Check != "agreement.activated" || told[11].RunID != r.run.RunID {
+		t.Errorf("told %+v", told)
+	}
+	for i := range h.log.Size() {
+		must1(ledger.ParseEntry(must1(h.log.Entry(i))))
+	}
 }

@@ -63,7 +63,11 @@ func (b *Broker) Release(ctx context.Context, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.answer(r, grant, receipt)
+	answer, err = b.answer(r, grant, receipt)
+	if err == nil {
+		b.tell(Told{Kind: "grant", Agreement: r.agreement.Digest().String(), RunID: r.run.RunID, ReleaseID: r.ReleaseID})
+	}
+	return answer, err
 }
 
 // oneOf does something while it has one of the places.

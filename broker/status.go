@@ -171,7 +171,7 @@ func (b *Broker) Why(_ context.Context, id string) ([]Decision, error) {
 	}
 	if len(list) == 0 {
 		return nil, verdict.Misuse("broker.why", "a run id, release id or agreement this broker has decided about", verdict.Short(id),
-			"copy the id as `strongroom run` printed it; requests that were malformed or too many are only counted, see `broker status`")
+			"copy the id as `strongroom run` printed it; a room refused before it named its run, as under a retired agreement, stands under the agreement's digest; requests that were malformed or too many are only counted: strongroom broker status")
 	}
 	return list, nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"strongroom.dev/broker"
 	"strongroom.dev/server"
 	"strongroom.dev/verdict"
 )
@@ -81,6 +82,7 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 		return err
 	}
 	cfg.InsecureAllowSoftware = flags.insecureSoftware
+	cfg.Tell = telling(slog.New(slog.NewTextHandler(a.err, nil)))
 	b, err := a.openBroker(ctx, h, cfg)
 	if err != nil {
 		return err
@@ -95,6 +97,21 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 		return err
 	}
 	return a.serveBoth(ctx, b, listener, admin)
+}
+
+// telling writes a line for each grant and each recorded refusal: ids and the check, no data.
+func telling(log *slog.Logger) func(broker.Told) {
+	return func(t broker.Told) {
+		if t.Kind == "grant" {
+			log.Info("keys given", "agreement", shortDigest(t.Agreement), "run", t.RunID, "release", t.ReleaseID)
+			return
+		}
+		attrs := []any{"check", t.Check, "agreement", shortDigest(t.Agreement)}
+		if t.RunID != "" {
+			attrs = append(attrs, "run", t.RunID, "release", t.ReleaseID)
+		}
+		log.Info("refused", attrs...)
+	}
 }
 
 // listenAdmin makes the admin socket, for its owner alone. The state's lock keeps a second
