@@ -125,17 +125,29 @@ func (a *Attestation) limited(r route) answer {
 		return r.answer
 	}
 	return func(w http.ResponseWriter, req *http.Request) error {
-		if wait := a.clients.take(req.RemoteAddr); wait > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
-			return withStatus{http.StatusTooManyRequests, verdict.Refuse("attestation.rate", fmt.Sprintf("at most %d requests a second from one address", a.clients.perSecond), "more", "wait a second and send it again")}
+		if err := a.allowed(w, req, 1); err != nil {
+			return err
 		}
 		return r.answer(w, req)
 	}
 }
 
+// allowed takes a client's allowance for a request, or for a body that counts as more.
+func (a *Attestation) allowed(w http.ResponseWriter, r *http.Request, weight int) error {
+	wait := a.clients.take(r.RemoteAddr, weight)
+	if wait == 0 {
+		return nil
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+	return withStatus{http.StatusTooManyRequests, verdict.Refuse("attestation.rate", fmt.Sprintf("at most %d requests a second from one address, large ones counting as more", a.clients.perSecond), "more", "wait a second and send it again")}
+}
+
 // work reads a body and works on it while there is a place.
 func (a *Attestation) work(w http.ResponseWriter, r *http.Request, limit int64, do func(ctx context.Context, body []byte) (any, error)) error {
 	body, err := readBody(w, r, limit)
+	if err == nil {
+		err = a.allowed(w, r, len(body)/weightUnit)
+	}
 	if err != nil {
 		return err
 	}

@@ -300,12 +300,17 @@ func TestAttestationLimitsClients(t *testing.T) {
 	}
 	w.call(w.public, "GET", "/healthz", nil, 200, new(string))
 	w.call(w.public, "GET", "/ear/certs", nil, 200, nil)
+
+	w = newAttestation(t, server.AttestationLimits{PerClient: 1})
+	large := strings.Repeat(" ", verifier.MaxRequest)
+	w.refused(w.public, "POST", "/v1/attest", large, 400, "request")
+	w.refused(w.public, "POST", "/v1/attest", large, 429, "attestation.rate")
 }
 
 func TestClientLimits(t *testing.T) {
 	l, now := server.NewClientLimits(2), time.Now()
 	spend := func(from string, at time.Time) (n int) {
-		for l.TakeAt(from, at) == 0 {
+		for l.TakeAt(from, 1, at) == 0 {
 			n++
 		}
 		return n
@@ -323,8 +328,17 @@ func TestClientLimits(t *testing.T) {
 			t.Errorf("%s after %v: %d, expected %d", c.from, c.after, got, c.want)
 		}
 	}
+	if wait := l.TakeAt("198.51.100.1:1", 15, now); wait != 0 {
+		t.Errorf("a large one: wait %v", wait)
+	}
+	if wait := l.TakeAt("198.51.100.1:1", 15, now); wait != 5*time.Second {
+		t.Errorf("another large one: wait %v", wait)
+	}
+	if wait := l.TakeAt("198.51.100.2:1", 1000, now); wait != 0 {
+		t.Errorf("one above all allowance comes through once: wait %v", wait)
+	}
 	for i := range 1 << 17 {
-		l.TakeAt(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), now.Add(time.Hour))
+		l.TakeAt(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), 1, now.Add(time.Hour))
 	}
 	if l.Known() > 1<<16 {
 		t.Errorf("%d addresses are remembered", l.Known())

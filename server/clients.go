@@ -29,21 +29,24 @@ const (
 	maxClients = 1 << 16
 	// burst is how many seconds' worth an address may ask for at once.
 	burst = 10
+	// weightUnit is how many bytes of a body count as one more request: reading a megabyte that is
+	// made for it takes some 50 ms.
+	weightUnit = 64 << 10
 )
 
 func newClientLimits(perSecond int) *clientLimits {
 	return &clientLimits{perSecond: perSecond, clients: make(map[netip.Prefix]*allowance)}
 }
 
-// take lets one request through, or says how long to wait.
-func (l *clientLimits) take(remote string) time.Duration {
-	if l.perSecond <= 0 {
+// take lets a request through that counts as so many, or says how long to wait.
+func (l *clientLimits) take(remote string, weight int) time.Duration {
+	if l.perSecond <= 0 || weight <= 0 {
 		return 0
 	}
-	return l.takeAt(prefixOf(remote), time.Now())
+	return l.takeAt(prefixOf(remote), weight, time.Now())
 }
 
-func (l *clientLimits) takeAt(from netip.Prefix, now time.Time) time.Duration {
+func (l *clientLimits) takeAt(from netip.Prefix, weight int, now time.Time) time.Duration {
 	most := float64(burst * l.perSecond)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,10 +59,11 @@ func (l *clientLimits) takeAt(from netip.Prefix, now time.Time) time.Duration {
 	if passed := now.Sub(c.at).Seconds(); passed > 0 {
 		c.left, c.at = min(c.left+passed*float64(l.perSecond), most), now
 	}
-	if c.left < 1 {
-		return time.Duration((1 - c.left) / float64(l.perSecond) * float64(time.Second))
+	need := min(float64(weight), max(most-1, 1)) // beside the request itself; what can't be had would never come
+	if c.left < need {
+		return time.Duration((need - c.left) / float64(l.perSecond) * float64(time.Second))
 	}
-	c.left--
+	c.left -= need
 	return 0
 }
 

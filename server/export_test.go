@@ -23,8 +23,8 @@ var (
 )
 
 // TakeAt takes one request at a time.
-func (l *clientLimits) TakeAt(remote string, now time.Time) time.Duration {
-	return l.takeAt(prefixOf(remote), now)
+func (l *clientLimits) TakeAt(remote string, weight int, now time.Time) time.Duration {
+	return l.takeAt(prefixOf(remote), weight, now)
 }
 
 // Known gives how many addresses are remembered.
