@@ -21,8 +21,6 @@ const (
 	// maxSummed bounds the digits of values that are added up: 10^11 of them fit DuckDB's 128
 	// bits, so that no sum can fail, or wrap, by what one person's value is.
 	maxSummed = 27
-	// maxWildcards bounds the % of a LIKE's pattern: DuckDB matches it by recursion.
-	maxWildcards = 16
 	// maxLiteral bounds the digits of a number in the query, so that it fits 64 bits.
 	maxLiteral = 18
 )
