@@ -1,8 +1,8 @@
 package reference
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -47,51 +47,62 @@ type Match struct {
 // Match compares what was found with every group of its platform. If none matches, it tells of
 // the one with the fewest differences; of several such, the one that asks for most.
 func (s *Set) Match(f Found) Match {
-	best := Match{}
-	for _, g := range s.Groups(f.Platform) {
-		m := g.compare(f)
-		groups := best.Groups + 1
-		switch {
-		case best.OK:
-		case best.Group == "", m.OK, len(m.Differences) < len(best.Differences), len(m.Differences) == len(best.Differences) && m.Of > best.Of:
-			best = m
+	var best *Group
+	groups, fewest, most := 0, 0, 0
+	for i := range s.values.Groups {
+		g := &s.values.Groups[i]
+		if g.Platform != f.Platform {
+			continue
 		}
-		best.Groups = groups
+		groups++
+		// Differences are counted first and told of one group only: there may be a thousand.
+		of, differ := 0, 0
+		g.compare(f, func(_, _, _ string, ok bool) {
+			if of++; !ok {
+				differ++
+			}
+		})
+		if best == nil || differ < fewest || differ == fewest && differ > 0 && of > most {
+			best, fewest, most = g, differ, of
+		}
 	}
-	return best
-}
-
-func (g Group) compare(f Found) Match {
-	m := Match{Group: g.Name}
-	want := func(what, expected, got string, ok bool) {
-		if m.Of++; !ok {
+	if best == nil {
+		return Match{}
+	}
+	m := Match{Group: best.Name, Groups: groups, OK: fewest == 0, Of: most}
+	best.compare(f, func(what, expected, got string, ok bool) {
+		if !ok {
 			m.Differences = append(m.Differences, Difference{what, expected, got})
 		}
-	}
-	for _, register := range slices.Sorted(maps.Keys(g.Measurements)) {
+	})
+	slices.SortStableFunc(m.Differences, func(a, b Difference) int { return cmp.Compare(a.What, b.What) })
+	return m
+}
+
+// compare tells of everything that the group asks for, in no order, whether it is so.
+func (g *Group) compare(f Found, tell func(what, expected, got string, ok bool)) {
+	for register, value := range g.Measurements {
 		got, found := f.Measurements[register]
 		if !found {
 			got = "no such register"
 		}
-		want(register, g.Measurements[register], got, found && got == g.Measurements[register])
+		tell(register, value, got, found && got == value)
 	}
 	for _, register := range f.Registers {
 		if _, named := g.Measurements[register]; !named {
-			want(register, "a value of the group's", "the group names none", false)
+			tell(register, "a value of the group's", "the group names none", false)
 		}
 	}
-	for _, path := range slices.Sorted(maps.Keys(g.Claims)) {
+	for path, text := range g.Claims {
 		got, found := f.claim(path)
-		text := fmt.Sprint(got)
-		want(path, quoted(g.Claims[path]), verdict.Short(text), found && text == g.Claims[path])
+		said := fmt.Sprint(got)
+		tell(path, quoted(text), verdict.Short(said), found && said == text)
 	}
-	for _, path := range slices.Sorted(maps.Keys(g.Minimum)) {
+	for path, least := range g.Minimum {
 		got, _ := f.claim(path)
 		n, number := got.(int64)
-		want(path, fmt.Sprintf("at least %d", g.Minimum[path]), verdict.Short(fmt.Sprint(got)), number && n >= g.Minimum[path])
+		tell(path, fmt.Sprintf("at least %d", least), verdict.Short(fmt.Sprint(got)), number && n >= least)
 	}
-	m.OK = len(m.Differences) == 0
-	return m
 }
 
 func (f Found) claim(path string) (any, bool) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,8 +29,12 @@ Who verifies:   name product, keys and log in an appraisal policy, check or add 
 	}, a.referenceInit(), a.referenceImport(), a.referenceSign(), a.referencePublish(), a.referenceShow(), a.referenceCheck(), a.referenceAdd())
 }
 
-// maxSets is the most sets that one call looks at: every one costs some signatures.
-const maxSets = 256
+// maxSets and maxSetBytes are the most sets, and bytes of them, that one call looks at: every
+// set costs some signatures, the largest 50 ms.
+const (
+	maxSets     = 256
+	maxSetBytes = 64 << 20
+)
 
 // referenceFlags say where sets of reference values come from.
 type referenceFlags struct{ paths []string }
@@ -42,6 +47,7 @@ func (f *referenceFlags) add(cmd *cobra.Command) {
 // which are ignored; a damaged set is an error wherever it lies: somebody meant it to be used.
 func (a *app) referenceSets(paths []string) ([][]byte, error) {
 	var sets [][]byte
+	total := 0
 	read := func(path string, named bool) error {
 		data, err := a.readLarge(path, "a set of reference values", wire.MaxDocument)
 		if err != nil || !named && !reference.Is(data) {
@@ -50,8 +56,9 @@ func (a *app) referenceSets(paths []string) ([][]byte, error) {
 		if _, err := reference.Parse(data); err != nil {
 			return inFile(path, err)
 		}
-		if sets = append(sets, data); len(sets) > maxSets {
-			return misfile(path, "at most 256 sets of reference values", "more", "name fewer")
+		sets, total = append(sets, data), total+len(data)
+		if len(sets) > maxSets || total > maxSetBytes {
+			return misfile(path, fmt.Sprintf("at most %d sets of reference values, of %d bytes together", maxSets, maxSetBytes), "more", "name fewer")
 		}
 		return nil
 	}
