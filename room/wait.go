@@ -52,7 +52,7 @@ func (w *waiter) again(ctx context.Context, what string) bool {
 // message each time: what was decided about it is decided.
 func (r *run) insist(ctx context.Context, stream, path string, body []byte, limit int) ([]byte, error) {
 	for w := r.waiter(); ; {
-		answer, err := r.Ask(ctx, stream, path, body, limit)
+		answer, err := r.askOnce(ctx, w, stream, path, body, limit)
 		if err == nil || !passing(err) && !unwitnessed(err) {
 			return answer, err
 		}
@@ -60,6 +60,15 @@ func (r *run) insist(ctx context.Context, stream, path string, body []byte, limi
 			return nil, givenUp(err)
 		}
 	}
+}
+
+// askOnce asks within the waiter's time: a host that holds a call back must not hold the room
+// open for as long as it pleases.
+func (r *run) askOnce(ctx context.Context, w *waiter, stream, path string, body []byte, limit int) ([]byte, error) {
+	const least = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, max(least, w.end-r.Elapsed()))
+	defer cancel()
+	return r.Ask(ctx, stream, path, body, limit)
 }
 
 func unwitnessed(err error) bool { return verdict.As(err).Check == noWitness }

@@ -130,6 +130,7 @@ func (r *run) compute(ctx context.Context) (outcome, error) {
 	defer stop()
 	o.result, o.said, err = r.Engine(timed, r.engine, r.job, files)
 	r.timings.WorkMS = (r.Elapsed() - began).Milliseconds()
+	r.forget() // from here on the room waits for others: the inputs are not to wait with it
 	if ctx.Err() != nil {
 		return o, context.Cause(ctx)
 	}
@@ -186,14 +187,21 @@ func explain(ctx context.Context, err error, said string) error {
 // wipe lets go of everything secret. Memory files vanish with their last descriptor, and the
 // kernel clears a page before anybody else gets it.
 func (r *run) wipe() {
+	r.forget()
 	for _, in := range r.inputs {
-		in.key.Wipe()
-		if in.plain != nil {
-			in.plain.Close()
-		}
 		if in.file != nil {
 			in.file.Close()
 		}
 	}
 	r.seed, r.hpke, r.signing = nil, nil, nil
+}
+
+// forget lets go of the inputs' keys and plaintext.
+func (r *run) forget() {
+	for _, in := range r.inputs {
+		in.key.Wipe()
+		if in.plain != nil {
+			in.plain.Close()
+		}
+	}
 }
