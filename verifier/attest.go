@@ -430,8 +430,8 @@ func (s *Service) examiners(more []wire.Bytes) ([]attest.Examiner, error) {
 			return nil, bad(fmt.Sprintf("number %d, which is nothing that is known", i+1))
 		}
 		for _, it := range found {
-			if it.Kind == endorse.PublicKey { // pinned by being there: only the service's officers pin
-				return nil, bad("a bare public key, which nobody has signed")
+			if it.Kind.Pins() { // only the service's officers pin
+				return nil, bad("a bare key (" + string(it.Kind) + "), which nobody has signed")
 			}
 		}
 		items = append(items, found...)
