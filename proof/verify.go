@@ -3,6 +3,7 @@ package proof
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -156,11 +157,15 @@ func (v *verifier) checkAgreement() error {
 // checkTrust demands that every party, and for software the root, is one the verifier
 // knows by itself.
 func (v *verifier) checkTrust() error {
+	var strangers []string
 	for _, p := range v.out.Agreement.Parties {
 		if _, pinned := v.trust.Parties[p.Descriptor]; !pinned {
-			return verdict.Refuse("proof.parties", "only parties in your address book", fmt.Sprintf("party %s, descriptor %s", p.ID, p.Descriptor.Short()),
-				"check that descriptor's digest with the party itself, then: strongroom party add")
+			strangers = append(strangers, fmt.Sprintf("party %s, descriptor %s", p.ID, p.Descriptor.Short()))
 		}
+	}
+	if len(strangers) > 0 {
+		return verdict.Refuse("proof.parties", "only parties in your address book", strings.Join(strangers, "; "),
+			"check that descriptor's digest with the party itself, then: strongroom party add")
 	}
 	v.pass("proof.parties", "only parties in your address book", fmt.Sprintf("%d parties", len(v.parties)))
 	return nil

@@ -150,6 +150,9 @@ func (a *app) softwarePlatform(root string) (*agreement.Platform, error) {
 	if err != nil {
 		return nil, err
 	}
+	if root == "" {
+		a.say("WARNING: the draft pins the development root of %s itself, %s: only a host with that home can run rooms under it, and whoever has the root can fake any room's evidence. It must be the root of the host: with another host, give --root with what this prints there: strongroom --home HOST-HOME host root", a.homeDir, pin)
+	}
 	m := dev.Measurement{Agent: agent, Helpers: map[string]wire.Digest{"strongroom-sql": sql}}
 	return &agreement.Platform{Kind: dev.Name, Root: &pin, Images: []agreement.Image{{Name: "room", Measurements: m.Named()}}}, nil
 }

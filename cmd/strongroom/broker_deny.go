@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/broker"
+	"strongroom.dev/internal/home"
 	"strongroom.dev/policy"
 	"strongroom.dev/verdict"
 )
@@ -75,6 +78,13 @@ func (a *app) brokerLift() *cobra.Command {
 		Example: "  strongroom broker lift --generation snp/Milan --reason 'new firmware everywhere'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			act, err := flags.act()
+			if err != nil {
+				return err
+			}
+			if err := a.isDenied(cmd.Context(), act.Denial); err != nil {
+				return err
+			}
 			return a.denial(cmd.Context(), flags, brokerAdmin.Lift)
 		},
 	}
@@ -102,7 +112,93 @@ func (a *app) denial(ctx context.Context, flags denialFlags, do func(brokerAdmin
 	if err != nil {
 		return err
 	}
-	return a.print(ev, func(w io.Writer) { fmt.Fprintln(w, verdict.Printable(ev.Done)) })
+	s, err := admin.Status(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case ev.Kind == "lift" && ev.Number < 0:
+		return notDenied(act.Denial, s.Denied)
+	case ev.Kind == "deny" && act.What == policy.DenyImage:
+		named, err := namesImage(h, s, act.Value)
+		if err != nil {
+			return err
+		}
+		if !named {
+			ev.Notes = append(ev.Notes, "NOTE: no agreement that your broker has activated names this image: compare the digits, lest the image you mean still gets keys")
+		}
+	}
+	return a.printEvent(ev)
+}
+
+// isDenied looks, changing nothing, whether there is anything to lift.
+func (a *app) isDenied(ctx context.Context, d policy.Denial) error {
+	_, view, _, err := a.lookAtBroker(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := view.Status(ctx)
+	if err = errors.Join(err, view.Close()); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(s.Denied, func(s broker.DenialStatus) bool { return s.Denial == d }) {
+		return notDenied(d, s.Denied)
+	}
+	return nil
+}
+
+// maxClose is how many denials an error names.
+const maxClose = 4
+
+// notDenied says that nothing was lifted, and what of the same kind is denied: the most alike
+// first, by how many digits agree at the start.
+func notDenied(d policy.Denial, list []broker.DenialStatus) error {
+	alike := func(s broker.DenialStatus) int {
+		n := 0
+		for n < len(s.Value) && n < len(d.Value) && s.Value[n] == d.Value[n] {
+			n++
+		}
+		if s.What == d.What {
+			n += len(s.Value) + len(d.Value)
+		}
+		return n
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, z broker.DenialStatus) int { return alike(z) - alike(a) })
+	var names []string
+	for _, s := range list[:min(len(list), maxClose)] {
+		names = append(names, s.String())
+	}
+	expected := "something that is denied, such as " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		expected = "something that is denied; nothing is"
+	}
+	return verdict.Misuse("broker.denial", expected, d.String()+", which is not", "nothing was lifted: strongroom broker deny --list shows all that is denied, copy it from there")
+}
+
+// namesImage reports whether an activated agreement names a measurement.
+func namesImage(h *home.Home, s broker.Status, value string) (bool, error) {
+	list, err := h.Agreements()
+	if err != nil {
+		return false, err
+	}
+	for _, ag := range list {
+		if !slices.ContainsFunc(s.Agreements, func(known broker.AgreementStatus) bool {
+			return known.Digest == ag.Digest().String() && known.Standing == "activated"
+		}) {
+			continue
+		}
+		for _, p := range ag.Platforms {
+			for _, image := range p.Images {
+				for _, m := range image.Measurements {
+					if m == value {
+						return true, nil
+					}
+				}
+			}
+		}
+	}
+	return false, nil
 }
 
 func (a *app) listDenied(ctx context.Context) error {

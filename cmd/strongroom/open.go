@@ -34,7 +34,8 @@ func (a *app) openCommand() *cobra.Command {
 NAME.proof beside it proves that it came out of the room that was agreed on: signatures,
 evidence, receipts and the file itself are checked first, with your own address book and
 agreements. Wherever there is a proof, named or beside the file, it must hold, whichever key
-opens the file. A file sealed to your data key opens without one: anybody can seal to that
+opens the file and whatever flags are given: --insecure-unproven is for a result that has
+none. A file sealed to your data key opens without one: anybody can seal to that
 key, so nothing says who made the file.`,
 		Example: `  strongroom open means-3f2a.age              # checks means-3f2a.proof, writes means-3f2a.csv
   strongroom open patients.csv.age -o -
@@ -91,10 +92,10 @@ func (a *app) open(o opening) error {
 	}
 	defer key.Wipe()
 	// Whichever key fits the header, which its maker chose: a proof that is there must hold.
-	isResult := id.Purpose() != seal.Data || hasProof && !o.unproven
+	isResult := id.Purpose() != seal.Data || hasProof
 	var proven *proof.Proven
 	if isResult {
-		if proven, err = a.prove(o); err != nil {
+		if proven, err = a.prove(o, hasProof); err != nil {
 			return err
 		}
 	}
@@ -137,7 +138,16 @@ func unwrap(header []byte, ids []*seal.Identity) (*seal.Identity, *seal.FileKey,
 }
 
 // prove checks a result's proof, or says what it means to go without.
-func (a *app) prove(o opening) (*proof.Proven, error) {
+func (a *app) prove(o opening, hasProof bool) (*proof.Proven, error) {
+	if o.unproven && hasProof {
+		proven, err := a.proven(o.proof, &o.trust)
+		if err != nil {
+			e := *verdict.As(inFile(o.proof, err))
+			e.Fix = "a proof that is there must hold; move it away to open the file as one that anybody may have made"
+			return nil, &e
+		}
+		return proven, nil
+	}
 	if o.unproven {
 		a.say("WARNING: opening %s without its proof: anybody may have made it", o.file)
 		return nil, nil

@@ -58,11 +58,14 @@ func TestOpenChecksEveryProof(t *testing.T) {
 	if code, said := open(file); code == 0 {
 		t.Errorf("past the proof beside it: %s", said)
 	}
-	if code, said := open(file, "--insecure-unproven"); code != 0 || !strings.Contains(said, "origin unproven") {
-		t.Errorf("without its proof, as told: %d, %s", code, said)
+	if code, said := open(file, "--insecure-unproven"); code == 0 || !strings.Contains(said, "move it away") {
+		t.Errorf("past the proof beside it, as told: %d, %s", code, said)
 	}
 	if err := os.Remove(beside); err != nil {
 		t.Fatal(err)
+	}
+	if code, said := open(file, "--insecure-unproven"); code != 0 || !strings.Contains(said, "origin unproven") {
+		t.Errorf("without a proof, as told: %d, %s", code, said)
 	}
 	if err := os.Symlink("/nowhere", beside); err != nil {
 		t.Fatal(err)

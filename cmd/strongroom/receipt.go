@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,10 +36,11 @@ signature, the request, the room's evidence, each owner's release and last word,
 own statement and the ledgers' receipts.
 
 Roots, parties and ledgers come from your home directory (the address book and the agreements
-you signed) and from the flags, never from the proof.`,
+you signed) and from the flags, never from the proof. A stranger needs no home: --party names
+the file of every party's descriptor, --root a software root, --ledger a shared ledger.`,
 		Example: `  strongroom receipt verify means-3f2a.proof
   strongroom receipt verify means-3f2a.proof --file means-3f2a.age
-  strongroom --home /nowhere receipt verify means.proof --party alpha.json --party beta.json \
+  strongroom receipt verify means.proof --party alpha.json --party beta.json \
       --party lab.json --root sha256:... --ledger 'ledger+1a2b3c4d+...'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -68,7 +72,7 @@ func (a *app) proven(path string, flags *trustFlags) (*proof.Proven, error) {
 		return nil, err
 	}
 	h, err := home.Open(a.homeDir)
-	if err != nil && len(flags.parties) == 0 {
+	if _, absent := os.Stat(a.homeDir); err != nil && len(flags.parties) == 0 && !errors.Is(absent, fs.ErrNotExist) {
 		return nil, err
 	}
 	trust, err := a.trust(flags, h)
@@ -76,6 +80,11 @@ func (a *app) proven(path string, flags *trustFlags) (*proof.Proven, error) {
 		return nil, err
 	}
 	proven, err := proof.Verify(bundle, trust, a.now())
+	if verdict.Exit(err) == int(verdict.Refused) && verdict.As(err).Check == "proof.parties" {
+		named := *verdict.As(err)
+		named.Fix = "compare each descriptor's digest with the party itself, then name its file with --party FILE, or pin it: strongroom party add"
+		return nil, &named
+	}
 	if err != nil || h == nil {
 		return proven, err
 	}

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"strongroom.dev/agreement"
 
 	"strongroom.dev/client"
 	"strongroom.dev/internal/home"
@@ -49,5 +56,74 @@ func TestProofsAreRemembered(t *testing.T) {
 	}
 	if err := rememberLogs(h, shows(4, "one")); verdict.As(err).Check != "ledger.fork" {
 		t.Errorf("another history than the ledger itself showed: %v", err)
+	}
+}
+
+// A stranger without a home names on the command line whom it relies on, and is told how to
+// where one is missing.
+func TestReceiptByAStranger(t *testing.T) {
+	data, err := os.ReadFile("../../spec/vectors/proof/proven.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		Now   wire.Time `json:"now"`
+		Trust struct {
+			Roots   []string         `json:"roots"`
+			Ledgers []ledger.Witness `json:"ledgers"`
+		} `json:"trust"`
+		Bundle json.RawMessage `json:"bundle"`
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, append(bytes.TrimSpace(data), '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file := write("means.proof", v.Bundle)
+	bundle, err := proof.ParseBundle(v.Bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags, names []string
+	for _, raw := range bundle.Parties {
+		p, err := agreement.ParseParty(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, string(p.Name))
+		flags = append(flags, "--party", write(string(p.Name)+".json", raw))
+	}
+	var rest []string
+	for _, r := range v.Trust.Roots {
+		rest = append(rest, "--root", r)
+	}
+	for _, l := range v.Trust.Ledgers {
+		rest = append(rest, "--ledger", l.Key)
+	}
+	call := func(args ...string) (int, string) {
+		var out, errs bytes.Buffer
+		a := &app{in: new(bytes.Buffer), out: &out, err: &errs, now: func() time.Time { return v.Now.Time() }}
+		code := a.run(append([]string{"--home", filepath.Join(dir, "nowhere"), "receipt", "verify", file}, args...))
+		return code, out.String() + errs.String()
+	}
+	if code, said := call(slices.Concat(flags, rest)...); code != 0 || !strings.Contains(said, "Proven") {
+		t.Errorf("all named: %d, %s", code, said)
+	}
+	for given := range len(names) {
+		code, said := call(slices.Concat(flags[:2*given], rest)...)
+		if code != 3 || !strings.Contains(said, "--party FILE") || strings.Contains(said, "party init") {
+			t.Errorf("%d named: %d, %s", given, code, said)
+		}
+		for _, name := range names[given:] {
+			if !strings.Contains(said, "party "+name) && !strings.Contains(said, "party "+strings.TrimSuffix(name, "-org")) {
+				t.Errorf("%d named, %s not said to be missing: %s", given, name, said)
+			}
+		}
 	}
 }
