@@ -34,7 +34,7 @@ func (a *app) attestationCommand() *cobra.Command {
 		Long: `An attestation service judges evidence of any platform by policies, for relying parties that
 know no evidence: brokers and clients of other makes, key vaults, clouds. What it says, it signs;
 docs/attestation-service.md shows how to gate on it.`,
-	}, a.attestationServe(), a.attestationPolicy(), a.attestationWatch(), a.attestationFleet())
+	}, a.attestationServe(), a.attestationPolicy(), a.attestationToken(), a.attestationWatch(), a.attestationFleet())
 }
 
 // The files of an attestation service's directory.

@@ -192,6 +192,7 @@ func TestAttestationServes(t *testing.T) {
 	if token, err := ear.Verify(answer.Token, x); err != nil || !token.Confirmation.Binds(room.signing.Public()) || token.Policy != "dev" {
 		t.Errorf("%+v: %v", token, err)
 	}
+	checkTokenCommand(t, p.url(), answer.Token, vault)
 	bearer, _, err := room.attest(t, p.url(), "federation", vault)
 	if err != nil || bearer.Sealed == nil || bearer.Token != "" {
 		t.Fatalf("%+v: %v", bearer, err)
@@ -244,6 +245,36 @@ func TestAttestationServes(t *testing.T) {
 	p.stop(t)
 	if _, err := net.DialTimeout("tcp", p.ready.Address, time.Second); err == nil {
 		t.Error("the port still answers")
+	}
+}
+
+// checkTokenCommand has the program check a token, with a key set in a file.
+func checkTokenCommand(t *testing.T, url, token, audience string) {
+	t.Helper()
+	_, set := fetched(t, url+"/ear/certs")
+	dir := t.TempDir()
+	file, keySet, other := filepath.Join(dir, "token"), filepath.Join(dir, "keys"), filepath.Join(dir, "altered")
+	writeText(t, file, token+"\n")
+	writeText(t, keySet, set)
+	writeText(t, other, token[:len(token)-20]+"AAAA"+token[len(token)-16:])
+	args := func(file string, more ...string) []string {
+		return append([]string{"token", file, "--issuer", "https://attest.example.org", "--audience", audience, "--keys", keySet}, more...)
+	}
+	out, err := attestationCall(args(file, "--accept-warning", "--insecure-allow-software")...).Output()
+	var view tokenView
+	if err != nil || json.Unmarshal(out, &view) != nil || view.Verdict != attest.Warning || view.Policy != "dev" || !strings.Contains(string(view.Claims), "strongroom_insecure") {
+		t.Errorf("%s: %v", out, err)
+	}
+	for check, c := range map[string]struct {
+		code int
+		args []string
+	}{
+		"token.verdict": {3, args(file)}, "token.class": {3, args(file, "--accept-warning")}, "token.expired": {3, args(file, "--at", "2020-01-01")},
+		"token.signature": {4, args(other)}, "token.type": {4, args(file, "--shape", "maa")}, "token.nonce": {4, args(file, "--nonce", "00")}, "--shape": {2, args(file, "--shape", "jwt")},
+	} {
+		if e := failing(t, c.code, c.args...); e.Check != check {
+			t.Errorf("%v: %+v, expected %s", c.args, e, check)
+		}
 	}
 }
 
