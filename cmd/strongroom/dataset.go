@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -218,7 +217,7 @@ func (a *app) looksRight(path string, format agreement.Format, columns []agreeme
 	if info.Size() > 64<<20 { // otherwise it is done before one has read this
 		a.say("checking every row of %s", path)
 	}
-	return newCSVCheck(path, columns, unique).run(bufio.NewReaderSize(f, 1<<20))
+	return checkCSV(f, path, columns, unique)
 }
 
 // parquetMagic checks the four bytes at both ends of a Parquet file.

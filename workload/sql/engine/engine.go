@@ -252,10 +252,32 @@ func failed(phase sql.Phase, input wire.ID, err error) error {
 		code = "input.value"
 	}
 	f = &sql.Failure{Phase: phase, Code: code, Input: input, Detail: err.Error()}
+	if phase == sql.Load && input != "" {
+		f.Detail = loadDetail(code, err)
+	}
 	if phase != sql.Check && input == "" {
 		f.Detail = "" // DuckDB quotes values, and without an input all owners would read them
 	}
 	return f
+}
+
+// loadDetail says in our words why an input could not be loaded: DuckDB's name paths of this
+// process and advise settings that nobody here can make.
+func loadDetail(code string, err error) string {
+	switch code {
+	case "memory":
+		return "the rows take more memory than the room's engine has"
+	case "canceled":
+		return "the run ended before the rows were loaded"
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "No magic bytes"), strings.Contains(text, "too small to be a Parquet"):
+		return "the bytes at its start or end are not those of a Parquet file: it may be cut off, or of another format"
+	case strings.Contains(text, "read_csv"):
+		return "the engine can't read it as the agreed columns"
+	}
+	return "it can't be read as a Parquet file: it is damaged, or its maker wrote it in a way that DuckDB does not read"
 }
 
 func failureDetail(err error) string {

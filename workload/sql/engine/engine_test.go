@@ -83,7 +83,7 @@ func fullJob(t testing.TB) sql.Job {
 	return job
 }
 
-func failureOf(t *testing.T, err error) *sql.Failure {
+func failureOf(t testing.TB, err error) *sql.Failure {
 	t.Helper()
 	var f *sql.Failure
 	if !errors.As(err, &f) {

@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,9 +14,6 @@ import (
 	"strongroom.dev/workload/sql"
 	"strongroom.dev/workload/sql/guard"
 )
-
-// maxHeader bounds the first line of a CSV file: 1024 names of 63 bytes, with commas.
-const maxHeader = 64 << 10
 
 // load makes the table out of its inputs' rows, each with its owner's place, and gives the
 // sources a plan over it may read. CSV is read into memory, since every value must be
@@ -58,32 +55,39 @@ func (d *database) loadInput(ctx context.Context, i int, in *sql.Input) (source 
 		return guard.Source{File: path(in), Columns: in.Schema}, from, err
 	}
 	name := "__input" + strconv.Itoa(i)
-	if err := checkHeader(in); err != nil {
+	if err := checkCSV(ctx, in); err != nil {
 		return guard.Source{}, "", err
 	}
 	return guard.Source{Table: name, Columns: in.Schema}, ident(name), d.exec(ctx, "CREATE TABLE "+ident(name)+" AS "+readCSV(in))
 }
 
-// checkHeader compares the first line of a CSV file with the schema.
-func checkHeader(in *sql.Input) error {
+// checkCSV reads a CSV file through our own rules first: DuckDB's reader passes over empty
+// lines, mends quotes and tells of what it can't read in its own words.
+func checkCSV(ctx context.Context, in *sql.Input) error {
 	f, err := os.Open(path(in))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	line, err := bufio.NewReaderSize(io.LimitReader(f, maxHeader), maxHeader).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return err
+	_, err = sql.CheckCSV(reader{ctx, f}, in.Schema, false) // DuckDB compares units, within its memory
+	var wrong *sql.CSVError
+	if errors.As(err, &wrong) {
+		return &sql.Failure{Phase: sql.Load, Code: wrong.Code, Input: in.Name, Detail: wrong.Error()}
 	}
-	var names []string
-	for _, c := range in.Schema {
-		names = append(names, c.Name)
+	return err
+}
+
+// reader reads until its context ends.
+type reader struct {
+	ctx context.Context
+	src io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
 	}
-	if got := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"); got != strings.Join(names, ",") {
-		return &sql.Failure{Phase: sql.Load, Code: "input.header", Input: in.Name, Detail: fmt.Sprintf(
-			"the first line is %.300q, not the column names %.300q, without quotes, spaces or a byte order mark", got, strings.Join(names, ","))}
-	}
-	return nil
+	return r.src.Read(p)
 }
 
 // readCSV selects a CSV file's rows as their declared types. Every field is read as text,
@@ -103,7 +107,7 @@ func readCSV(in *sql.Input) string {
 	}
 	return "SELECT " + strings.Join(selected, ", ") + " FROM read_csv(" + quote(path(in)) + ", columns = {" + strings.Join(columns, ", ") +
 		"}, auto_detect = false, header = false, skip = 1, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, " +
-		"strict_mode = true, null_padding = false, ignore_errors = false)"
+		fmt.Sprintf("max_line_size = %d, ", 2*sql.MaxCSVRow) + "strict_mode = true, null_padding = false, ignore_errors = false)"
 }
 
 // pattern is the form of a field: what DuckDB then casts without changing the value. The
