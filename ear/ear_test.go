@@ -185,8 +185,13 @@ func TestExpectIsComplete(t *testing.T) {
 
 	s := statement(t)
 	s.Freshness, s.Nonce = ear.ByRelyingParty, x.Nonce
-	if _, err := ear.Verify(must(r.Sign(base, s, now)), x); err != nil {
+	theirs := must(r.Sign(base, s, now))
+	if _, err := ear.Verify(theirs, x); err != nil {
 		t.Errorf("the relying party's own nonce: %v", err)
+	}
+	x.Nonce, x.InsecureAnyNonce = nil, true
+	if _, err := ear.Verify(theirs, x); err != nil {
+		t.Errorf("any nonce: %v", err)
 	}
 }
 

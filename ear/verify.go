@@ -63,6 +63,9 @@ type Expect struct {
 	// Nonce, if given, must be the one in the token. Without one, only tokens for a challenge of
 	// the service itself are taken.
 	Nonce []byte
+	// InsecureAnyNonce takes tokens for whatever nonce: the evidence may be old. Those of shape maa
+	// have theirs in the runtime data, where the relying party then has to look for it.
+	InsecureAnyNonce bool
 	// AcceptWarning takes tokens with the verdict warning too.
 	AcceptWarning bool
 	// InsecureAcceptSoftware takes tokens about software platforms, which protect nothing.
@@ -237,7 +240,7 @@ func (x Expect) judgeClaims(p payload) error {
 		return verdict.Refuse("token.expired", "a token that is good already", fmt.Sprintf("one that is not for another %v", before.Sub(x.Now).Round(time.Second)), "set the clock right")
 	case x.Nonce != nil && !bytes.Equal(x.Nonce, p.Nonce):
 		return verdict.NotGenuine("token.nonce", "the nonce asked for", "another", "ask for a token for this nonce")
-	case x.Nonce == nil && p.Fresh != ByService:
+	case x.Nonce == nil && p.Fresh != ByService && (p.Fresh != ByRelyingParty || !x.InsecureAnyNonce):
 		return verdict.NotGenuine("token.nonce", "evidence for a challenge of the service, or for a nonce of the relying party's own", "a nonce that this relying party did not choose: the evidence may be old", "choose a nonce, and look for it in the token")
 	case (p.Cnf == nil || p.Cnf.KeyID == "") && !x.Shape.Bearer:
 		return verdict.NotGenuine("token.key-binding", "a token that names its holder's key (cnf)", "none", "ask for a new token")

@@ -18,7 +18,7 @@ import (
 // tokenFlags are what a relying party says about a token on the command line.
 type tokenFlags struct {
 	issuer, shape, audience, keySet, nonce, at string
-	warning, software                          bool
+	warning, software, anyNonce                bool
 }
 
 func (a *app) attestationToken() *cobra.Command {
@@ -45,6 +45,7 @@ Exit 0: good. 3: genuine, but expired, a warning, or about software. 4: not genu
 	flags.StringVar(&f.nonce, "nonce", "", "the nonce that the relying party chose: hex, or @FILE")
 	flags.StringVar(&f.at, "at", "", "judge as of this time (default: now)")
 	flags.BoolVar(&f.warning, "accept-warning", false, "take tokens with the verdict warning too")
+	flags.BoolVar(&f.anyNonce, "insecure-any-nonce", false, "take tokens for a nonce that somebody else chose, or that is in the runtime data (maa): the evidence may be old")
 	flags.BoolVar(&f.software, "insecure-allow-software", false, "take tokens about software platforms, which protect nothing")
 	mustHave(cmd, "issuer", "audience")
 	return cmd
@@ -64,7 +65,7 @@ type tokenView struct {
 }
 
 func (a *app) checkToken(ctx context.Context, f tokenFlags, file string) error {
-	x := ear.Expect{Base: f.issuer, Audience: f.audience, Now: a.now(), AcceptWarning: f.warning, InsecureAcceptSoftware: f.software}
+	x := ear.Expect{Base: f.issuer, Audience: f.audience, Now: a.now(), AcceptWarning: f.warning, InsecureAcceptSoftware: f.software, InsecureAnyNonce: f.anyNonce}
 	for _, s := range ear.Shapes() {
 		if s.Name == f.shape {
 			x.Shape = s
