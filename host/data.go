@@ -2,7 +2,9 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +39,7 @@ type Sealed struct {
 func List(dir string) ([]Sealed, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, verdict.Misuse("host.data", "a directory of sealed files", err.Error(), "name it with --data")
+		return nil, verdict.Misuse("host.data", "a directory of sealed files", reason(err), "name it with --data") // a caller of a host reads this: no paths
 	}
 	var found []Sealed
 	for _, e := range entries {
@@ -77,9 +79,35 @@ func Find(dir string, run agreement.Run) ([]Input, error) {
 			return nil, verdict.Refuse("host.data", fmt.Sprintf("the sealed file of input %s, statement %s", want.Input, want.Statement.Short()),
 				"no such statement in the host's data directory", "bring the owner's .age file and its .statement.json there")
 		}
-		inputs = append(inputs, Input{want.Input, s.Statement, s.Path})
+		in := Input{want.Input, s.Statement, s.Path}
+		f, err := in.open()
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+		inputs = append(inputs, in)
 	}
 	return inputs, nil
+}
+
+// open opens the sealed file. Who asked for the run reads the error: it names no path.
+func (in Input) open() (*os.File, error) {
+	f, err := os.Open(in.Path)
+	if err == nil {
+		return f, nil
+	}
+	e := verdict.Refuse("host.data", "the sealed file of input "+string(in.Name), "its statement in the host's data directory, and the .age file beside it: "+reason(err), "bring the owner's .age file there, under the statement's name")
+	e.Err = err
+	return nil, e
+}
+
+// reason is why a file could not be used, without its path.
+func reason(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err.Error()
+	}
+	return "it can't be read"
 }
 
 // Latest gives the statement with the highest version of each input that a work reads, as a

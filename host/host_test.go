@@ -245,6 +245,110 @@ func TestServing(t *testing.T) {
 	}
 }
 
+// A host that was restarted serves what finished rooms let out, and says which are lost.
+func TestRestart(t *testing.T) {
+	root, err := keys.GenerateSigningKey(keys.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := image(t, "sleep 60")
+	w := worldOf(t, p)
+	job, run, err := w.Job("counts", map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := host.Config{Programs: p, Root: root, Dir: t.TempDir()}
+	data := dataDir(t, job)
+	again := func() *host.Manager {
+		t.Helper()
+		m, err := host.NewManager(c, data, 4, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := again()
+	defer m.Close()
+	var rooms []host.Info
+	for range 3 {
+		info, err := m.Start(t.Context(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rooms = append(rooms, info)
+	}
+	// A manager that knows nothing of the first one is a host that was killed and started.
+	for _, name := range []string{"figures-lab-1.age", "figures-lab-1.proof"} {
+		if err := os.WriteFile(filepath.Join(c.Dir, rooms[0].ID, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped, _, err := m.Get(rooms[1].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped.Stop()
+	web := httptest.NewServer(server.Host(t.Context(), again(), nil))
+	defer web.Close()
+	h := client.Host{URL: web.URL, HTTP: &http.Client{}}
+	deadline := time.Now().Add(10 * time.Second)
+	for i, state := range []string{"done", "stopped", "lost"} {
+		info, err := h.Room(t.Context(), rooms[i].ID)
+		for state == "stopped" && info.State == "lost" && time.Now().Before(deadline) { // its end was not yet recorded
+			time.Sleep(20 * time.Millisecond)
+			web.Config.Handler = server.Host(t.Context(), again(), nil)
+			info, err = h.Room(t.Context(), rooms[i].ID)
+		}
+		if err != nil || info.State != state || info.RunID != run.RunID || (info.Error == "") != (state == "done") {
+			t.Errorf("%s: %+v, %v", state, info, err)
+		}
+		if events, ended, err := h.Events(t.Context(), rooms[i].ID, 0); err != nil || !ended || len(events) == 0 {
+			t.Errorf("%s: %d events, ended %v, %v", state, len(events), ended, err)
+		}
+	}
+	var got strings.Builder
+	if err := h.Fetch(t.Context(), rooms[0].ID, "figures-lab-1.age", &got); err != nil || got.String() != "figures-lab-1.age" {
+		t.Errorf("%q, %v", got.String(), err)
+	}
+	if err := h.Fetch(t.Context(), rooms[0].ID, "room.json", &got); verdict.As(err).Check != "room.file" {
+		t.Errorf("the record is served: %v", err)
+	}
+}
+
+// A statement whose sealed file is not there is refused without a path, and starts nothing.
+func TestMissingSealedFile(t *testing.T) {
+	root, err := keys.GenerateSigningKey(keys.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := image(t, "exit 0")
+	job, _, err := worldOf(t, p).Job("counts", map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := host.Config{Programs: p, Root: root, Dir: t.TempDir()}
+	data := dataDir(t, job)
+	if err := os.Remove(filepath.Join(data, string(job.Inputs[0].Name)+".age")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := host.NewManager(c, data, 1, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Start(t.Context(), job)
+	if e := verdict.As(err); e.Check != "host.data" || e.Kind != verdict.Refused || strings.Contains(err.Error(), data) {
+		t.Errorf("from a data directory: %v", err)
+	}
+	job.Inputs[0].Path = filepath.Join(data, "gone.age")
+	_, err = host.Start(t.Context(), c, "room", job)
+	if e := verdict.As(err); e.Check != "host.data" || e.Kind != verdict.Refused || strings.Contains(err.Error(), data) {
+		t.Errorf("at the launch: %v", err)
+	}
+	if list, err := os.ReadDir(c.Dir); err != nil || len(list) != 0 {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
+}
+
 // Strangers who sign an agreement among themselves start nothing on a host, even if they name
 // the statements it shows to anyone; nor does anybody for an agreement that it does not serve.
 func TestStrangersStartNothing(t *testing.T) {

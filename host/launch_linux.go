@@ -100,9 +100,9 @@ func (l *launch) start(ctx context.Context, job Job) error {
 		files = append(files, f)
 	}
 	for _, in := range job.Inputs {
-		f, err := os.Open(in.Path)
+		f, err := in.open()
 		if err != nil {
-			return verdict.Misuse("host.input", "the sealed file of input "+string(in.Name), err.Error(), "put the file where the host looks for it")
+			return err
 		}
 		files = append(files, f)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -46,7 +48,7 @@ type Info struct {
 	Work      wire.ID     `json:"work"`
 	Started   wire.Time   `json:"started"`
 	Platform  wire.ID     `json:"platform"`
-	// State is "running", "done" or "stopped".
+	// State is "running", "done", "stopped", or "lost" where the host was restarted meanwhile.
 	State string    `json:"state"`
 	Step  room.Step `json:"step"`
 	Files []string  `json:"files"`
@@ -54,6 +56,8 @@ type Info struct {
 	Error string `json:"error"`
 	// Shown is the room's evidence for each broker, for anyone to verify.
 	Shown []room.Shown `json:"shown"`
+	// Lost says that it was running when the host was restarted.
+	Lost bool `json:"-"`
 }
 
 // maxKept is how many ended rooms a manager remembers.
@@ -68,7 +72,12 @@ func NewManager(c Config, data string, most int, now func() time.Time) (*Manager
 	if _, err := List(data); err != nil {
 		return nil, err
 	}
-	return &Manager{config: c, data: data, most: most, now: now, rooms: map[string]*entry{}}, nil
+	m := &Manager{config: c, data: data, most: most, now: now, rooms: map[string]*entry{}}
+	for _, e := range c.kept() {
+		m.rooms[e.info.ID] = e
+	}
+	m.forget()
+	return m, nil
 }
 
 // Datasets gives the sealed files the host has.
@@ -98,14 +107,38 @@ func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
 	if n := m.running(); n >= m.most {
 		return Info{}, &verdict.Error{Kind: verdict.Refused, Check: "host.rooms", Expected: fmt.Sprintf("fewer than %d rooms", m.most), Got: fmt.Sprint(n), Fix: "wait for one to end, or start the host with more --rooms"}
 	}
-	r, err := Start(ctx, m.config, id, job)
+	e, err := m.begin(ctx, job, info, now)
 	if err != nil {
 		return Info{}, err
 	}
 	m.forget()
-	m.rooms[id] = &entry{r, info, now}
-	m.wait.Go(func() { <-r.Done() })
-	return m.rooms[id].describe(), nil
+	m.rooms[id] = e
+	return e.describe(), nil
+}
+
+// begin starts a room and keeps a record of it. The caller holds the lock.
+func (m *Manager) begin(ctx context.Context, job Job, info Info, now time.Time) (*entry, error) {
+	if m.config.Dir == "" {
+		return nil, verdict.Misuse("host.config", "a folder", "none", "a defect in the caller: report it")
+	}
+	info.State = "running"
+	dir := filepath.Join(m.config.Dir, info.ID)
+	if err := keep(dir, info, nil); err != nil {
+		return nil, &verdict.Error{Kind: verdict.Broken, Check: "host.rooms", Expected: "a place for what the room lets out", Got: "it can't be written", Fix: "ask the host's operator", Err: err}
+	}
+	r, err := Start(ctx, m.config, info.ID, job)
+	if err != nil {
+		_ = os.RemoveAll(dir) // nothing of worth is in it
+		return nil, err
+	}
+	e := &entry{r, info, now}
+	m.wait.Go(func() {
+		<-r.Done()
+		if err := e.keepEnd(); err != nil && m.config.Log != nil {
+			fmt.Fprintf(m.config.Log, "room %s: its record: %v\n", info.ID, err)
+		}
+	})
+	return e, nil
 }
 
 func (m *Manager) check(job Job) (*agreement.SignedAgreement, *agreement.SignedRun, []*agreement.SignedParty, error) {
@@ -258,6 +291,9 @@ func (e *entry) describe() Info {
 		info.State = "done"
 		if e.room.err != nil {
 			info.State, info.Error = "stopped", verdict.Printable(e.room.err.Error())
+		}
+		if e.info.Lost {
+			info.State = "lost"
 		}
 	}
 	return info
