@@ -23,7 +23,7 @@ func (a *app) attestationPolicy() *cobra.Command {
 		Short: "See and change by which policies a running service judges",
 		Long: `Policies have versions, which never change. A new one is a draft until it is activated; try it
 on recorded evidence first. "strongroom policy" writes and checks the files.`,
-	}, a.attestationPolicyList(&dir), a.attestationPolicyAdd(&dir), a.attestationPolicyActivate(&dir), a.attestationPolicyRetire(&dir), a.attestationPolicyTry(&dir))
+	}, a.attestationPolicyList(&dir), a.attestationPolicyShow(&dir), a.attestationPolicyAdd(&dir), a.attestationPolicyActivate(&dir), a.attestationPolicyRetire(&dir), a.attestationPolicyTry(&dir))
 	for _, c := range cmd.Commands() {
 		c.Flags().StringVar(&dir, "dir", "", "`DIR` of the service")
 		mustHave(c, "dir")
@@ -94,6 +94,56 @@ func stateText(w io.Writer, p verifier.PolicyState) {
 	fmt.Fprintf(w, "%s: %s, newest %d, changed %s\n", p.ID, force, p.Highest, p.Changed)
 }
 
+func (a *app) attestationPolicyShow(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID [VERSION]", Short: "Show a policy: its versions, or the text of one", Args: cobra.RangeArgs(1, 2),
+		Example: "  strongroom attestation policy show rooms 4 --dir attestation",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := policyID(args[0])
+			if err != nil {
+				return err
+			}
+			return asOfficer(cmd, dir, func(ctx context.Context, c *client.AttestationAdmin) error {
+				if len(args) == 1 {
+					return a.showVersions(c.Versions(ctx, id))
+				}
+				n, err := versionNumber(args[1])
+				if err != nil {
+					return err
+				}
+				v, err := c.Policy(ctx, id, n)
+				if err != nil {
+					return err
+				}
+				return a.print(v, func(w io.Writer) { fmt.Fprint(w, v.Text) })
+			})
+		},
+	}
+}
+
+func (a *app) showVersions(list []verifier.PolicyVersion, err error) error {
+	if err != nil {
+		return err
+	}
+	return a.print(verifier.VersionList{Versions: list}, func(w io.Writer) {
+		for _, v := range list {
+			force := ""
+			if v.Active {
+				force = ", in force"
+			}
+			fmt.Fprintf(w, "version %d, %s, added %s%s\n", v.Version, v.Digest, v.Added, force)
+		}
+	})
+}
+
+func versionNumber(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		return 0, verdict.Misuse("appraisal.version", "the number of a version", verdict.Short(text), "list shows the newest")
+	}
+	return n, nil
+}
+
 func (a *app) attestationPolicyAdd(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "add FILE", Short: "Add a version of a policy, as a draft", Args: cobra.ExactArgs(1),
@@ -135,9 +185,9 @@ func (a *app) attestationPolicyActivate(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := strconv.ParseInt(args[1], 10, 64)
+			n, err := versionNumber(args[1])
 			if err != nil {
-				return verdict.Misuse("appraisal.version", "the number of a version", verdict.Short(args[1]), "list shows the newest")
+				return err
 			}
 			return asOfficer(cmd, dir, func(ctx context.Context, c *client.AttestationAdmin) error {
 				return a.showState(c.Activate(ctx, id, n))

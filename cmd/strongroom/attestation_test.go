@@ -339,6 +339,13 @@ func TestAttestationOfficersActWhileItServes(t *testing.T) {
 	if status, body := fetched(t, p.url()+"/readyz"); status != 503 || !strings.Contains(body, "appraisal.policies") {
 		t.Errorf("ready without its policy: %d %s", status, body)
 	}
+	var versions verifier.VersionList
+	call(&versions, "show", "dev")
+	var second verifier.PolicyVersion
+	call(&second, "show", "dev", "2")
+	if len(versions.Versions) != 2 || versions.Versions[0].Version != 1 || second.Text != room.policy(2, "    measurements:\n      agent: [aa11]\n") {
+		t.Errorf("%+v %+v", versions, second)
+	}
 	if e := failing(t, 3, "policy", "add", strict, "--dir", dir); e.Check != "appraisal.version" {
 		t.Errorf("%+v", e)
 	}
