@@ -210,3 +210,18 @@ func Printable(s string) string {
 	}
 	return b.String()
 }
+
+// ShellWord gives a word as a POSIX shell takes it, quoted where it must be: for commands in
+// mends, which people copy.
+func ShellWord(s string) string {
+	plain := s != ""
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=@%+,", c)) {
+			plain = false
+		}
+	}
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -151,3 +151,11 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestShellWord(t *testing.T) {
+	for in, want := range map[string]string{"a/b-1.key": "a/b-1.key", "the uni/keys": "'the uni/keys'", "": "''", "it's": `'it'\''s'`, "$(x)": "'$(x)'", "a;b": "'a;b'", "~": "'~'"} {
+		if got := verdict.ShellWord(in); got != want {
+			t.Errorf("%q gives %s, expected %s", in, got, want)
+		}
+	}
+}

@@ -10,6 +10,8 @@ package draft
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"strongroom.dev/agreement"
@@ -34,37 +36,61 @@ func Parse(file string, data []byte) (agreement.Agreement, error) {
 	if !d.Has("protection") {
 		a.Protection = agreement.Confidential
 	}
-	if err := first(unwritten(a), a.Validate); err != nil {
+	if left := unwritten(a); len(left) > 0 {
+		return agreement.Agreement{}, allOf(d, left)
+	}
+	if err := a.Validate(); err != nil {
 		return agreement.Agreement{}, d.Locate(err)
 	}
 	return a, nil
 }
 
-func first(checks ...func() error) error {
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return err
-		}
+// Locate gives an error about a member, such as "work[0].query", the line of a draft that
+// [Parse] has read, as "file:line".
+func Locate(file string, data []byte, err error) error {
+	var a agreement.Agreement
+	d, rerr := format().Read(file, data, "", &a)
+	if rerr != nil {
+		return err
 	}
-	return nil
+	return d.Locate(err)
+}
+
+// allOf makes one error of all that is left to be written: the first, and where the others are.
+func allOf(d *plainyaml.Document, left []*verdict.Error) error {
+	one := *verdict.As(d.Locate(left[0]))
+	var lines []string
+	for _, e := range left[1:] {
+		where := verdict.As(d.Locate(e)).Where
+		lines = append(lines, where[strings.LastIndexByte(where, ':')+1:])
+	}
+	if len(lines) > 0 {
+		one.Got += ", and more in lines " + strings.Join(lines, ", ")
+	}
+	return &one
 }
 
 // unwritten looks for texts that still hold a template's placeholder: those are true
 // sentences to nobody, and would be signed.
-func unwritten(a agreement.Agreement) func() error {
-	return func() error {
-		texts := [][2]string{{"title", a.Title}, {"purpose", a.Purpose}, {"legal_basis", a.LegalBasis}, {"retention", a.Retention}, {"contact", a.Contact}}
-		for i, w := range a.Work {
-			texts = append(texts, [2]string{fmt.Sprintf("work[%d].description", i), w.Description})
-		}
-		for _, t := range texts {
-			if text := strings.TrimSpace(t[1]); strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">") {
-				return &verdict.Error{Kind: verdict.Usage, Check: "agreement.placeholder", Where: t[0], Expected: "words of your own", Got: verdict.Short(text),
-					Fix: "replace it, brackets and all: everybody who signs reads it"}
+func unwritten(a agreement.Agreement) (left []*verdict.Error) {
+	texts := [][2]string{{"title", a.Title}, {"purpose", a.Purpose}, {"legal_basis", a.LegalBasis}, {"retention", a.Retention}, {"contact", a.Contact}}
+	for i, w := range a.Work {
+		texts = append(texts, [2]string{fmt.Sprintf("work[%d].description", i), w.Description})
+	}
+	for i, p := range a.Platforms {
+		for j, image := range p.Images {
+			for _, name := range slices.Sorted(maps.Keys(image.Measurements)) {
+				texts = append(texts, [2]string{fmt.Sprintf("platforms[%d].images[%d].measurements.%s", i, j, name), image.Measurements[name]})
 			}
 		}
-		return nil
 	}
+	for _, t := range texts {
+		if text := strings.TrimSpace(t[1]); strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">") {
+			left = append(left, &verdict.Error{Kind: verdict.Usage, Check: "agreement.placeholder", Where: t[0], Expected: "words of your own", Got: verdict.Short(text),
+				Fix: "replace it, brackets and all: everybody who signs reads it"})
+		}
+	}
+	return left
 }
 
 // ParseColumns reads a list of columns as [Parse] reads one in an agreement, and validates it.

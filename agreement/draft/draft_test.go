@@ -87,6 +87,10 @@ func TestPlaceholders(t *testing.T) {
 			t.Errorf("%s in line %d: %v", text[at[0]:at[1]], line, err)
 		}
 	}
+	_, err := draft.Parse("a.yaml", []byte(text))
+	if e := verdict.As(err); e.Check != "agreement.placeholder" || strings.Count(e.Got, ", ") != len(places)-1 || !strings.Contains(e.Got, "and more in lines ") {
+		t.Errorf("all of them at once: %v", err)
+	}
 	work := strings.Replace(good(), "description: How many", "description: <How many", 1)
 	work = strings.Replace(work, "have each diagnosis\n", "have each diagnosis>\n", 1)
 	if _, err := draft.Parse("a.yaml", []byte(work)); verdict.As(err).Check != "agreement.placeholder" {

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
+	"strongroom.dev/agreement/draft"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
@@ -145,7 +148,7 @@ signature of a party you have pinned that is not genuine, and a query outside th
 		Example: `  strongroom agreement check study.yaml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ag, _, err := a.loadAgreement(args[0])
+			ag, yaml, err := a.loadAgreement(args[0])
 			if err != nil {
 				return err
 			}
@@ -158,6 +161,7 @@ signature of a party you have pinned that is not genuine, and a query outside th
 				v.Unpinned = unknown.Error()
 			}
 			v.Queries, err = checkQueries(cmd.Context(), ag)
+			err = a.inDraft(args[0], yaml, ag, err)
 			if none, isNone := err.(*unchecked); isNone {
 				v.NoEngine, v.Queries = none.Error(), []queryView{}
 			} else if err != nil {
@@ -166,6 +170,35 @@ signature of a party you have pinned that is not genuine, and a query outside th
 			return a.print(v, func(w io.Writer) { v.text(w, ag) })
 		},
 	}
+}
+
+// inDraft gives an error about a query of a draft, which names the work and a byte of the query,
+// the line that it stands in.
+func (a *app) inDraft(file string, yaml bool, ag *agreement.SignedAgreement, err error) error {
+	if _, none := err.(*unchecked); err == nil || none || !yaml || file == "-" {
+		return err
+	}
+	e := *verdict.As(err)
+	name, found := strings.CutPrefix(e.Where, "work ")
+	i := slices.IndexFunc(ag.Work, func(w agreement.Work) bool { return string(w.Name) == name })
+	data, rerr := a.readDocument(file, "an agreement")
+	if !found || i < 0 || rerr != nil {
+		return err
+	}
+	at := verdict.As(draft.Locate(file, data, &verdict.Error{Where: fmt.Sprintf("work[%d].query", i)})).Where
+	number, nerr := strconv.Atoi(strings.TrimPrefix(at, file+":"))
+	if nerr != nil {
+		return err
+	}
+	query, offset := ag.Work[i].Query, 0
+	if j := strings.LastIndex(e.Got, "at byte "); j >= 0 {
+		fmt.Sscanf(e.Got[j:], "at byte %d", &offset)
+	}
+	if first := strings.IndexByte(query, '\n'); first >= 0 { // a block, which begins in the line after
+		number += 1 + strings.Count(query[:min(max(offset-1, 0), len(query))], "\n")
+	}
+	e.Where = fmt.Sprintf("%s:%d: work %s", file, number, name)
+	return &e
 }
 
 // checkedView is what check says, in JSON.

@@ -74,7 +74,7 @@ func (a *app) sign(ctx context.Context, s signing) error {
 	if err != nil {
 		return inFile(s.file, err)
 	}
-	if err := a.mayRunQueries(ctx, ag, s.skipQueries); err != nil {
+	if err := a.inDraft(s.file, yaml, ag, a.mayRunQueries(ctx, ag, s.skipQueries)); err != nil {
 		return inFile(s.file, err)
 	}
 	if ok, err := a.consents(ag, parties, labels, s); err != nil || !ok {
@@ -243,9 +243,9 @@ func (a *app) signed(ag *agreement.SignedAgreement, parties []*agreement.SignedP
 		fmt.Fprintf(w, "Signed %s version %d as %s: %s\n  digest      %s\n", ag.ID, ag.Version, me.Name, out, ag.Digest())
 		signatureText(w, v)
 		if len(v.Missing) > 0 {
-			fmt.Fprintf(w, "\nNext: send %s on to be signed: strongroom agreement sign %s\n", out, filepath.Base(out))
+			fmt.Fprintf(w, "\nNext: send %s on to be signed: strongroom agreement sign %s\n", out, shellWord(filepath.Base(out)))
 			return
 		}
-		fmt.Fprintf(w, "\nNext: everybody who brings data activates it: strongroom agreement activate %s\n", out)
+		fmt.Fprintf(w, "\nNext: everybody who brings data activates it: %s agreement activate %s\n", a.self(), shellWord(out))
 	})
 }

@@ -45,7 +45,47 @@ func (a *app) lookAtBroker(ctx context.Context) (h *home.Home, view brokerView, 
 		return nil, nil, false, brokerFileError(h, err)
 	}
 	view, err = a.restingBroker(ctx, h, info)
-	return h, view, false, err
+	if isHeld(err) && awaitSocket(ctx, h.BrokerSocket()) {
+		if path, done, err = socketPath(h.BrokerSocket()); err == nil {
+			return h, &servingBroker{client.NewBrokerAdmin(path), done}, true, nil
+		}
+	}
+	return h, view, false, stillHeld(err)
+}
+
+// startWait is how long a broker that is starting is waited for: it first asks those who may
+// have seen more of its log than it has.
+const startWait = 8 * time.Second
+
+// isHeld reports whether another process holds the broker's state: one that serves, starts, or
+// does an officer's command.
+func isHeld(err error) bool { return errors.Is(err, state.ErrInUse) }
+
+// awaitSocket waits until the broker's admin socket answers.
+func awaitSocket(ctx context.Context, path string) bool {
+	short, done, err := socketPath(path)
+	if err != nil {
+		return false
+	}
+	defer done()
+	for end := time.Now().Add(startWait); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		if conn, err := new(net.Dialer).DialContext(ctx, "unix", short); err == nil {
+			conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// stillHeld says what to do about a state that another process holds and that nobody answers
+// for.
+func stillHeld(err error) error {
+	if !isHeld(err) {
+		return err
+	}
+	e := *verdict.As(err)
+	e.Fix = "a broker that is still starting, or another command, has it: try again in a moment; if it stays so, look for a strongroom broker serve that hangs"
+	return &e
 }
 
 // restingBroker is a broker that is not serving, read from its files.

@@ -63,7 +63,17 @@ func (a *app) brokerAdmin(ctx context.Context, h *home.Home) (brokerAdmin, error
 	if err != nil {
 		return nil, err
 	}
-	return a.openBroker(ctx, h, cfg)
+	open, err := a.openBroker(ctx, h, cfg)
+	if err == nil {
+		return open, nil
+	}
+	if isHeld(err) && awaitSocket(ctx, h.BrokerSocket()) {
+		if path, done, err = socketPath(h.BrokerSocket()); err != nil {
+			return nil, err
+		}
+		return &servingBroker{client.NewBrokerAdmin(path), done}, nil
+	}
+	return nil, stillHeld(err)
 }
 
 // restingConfig gives what a broker that is not serving is opened with: whoever may have seen

@@ -43,22 +43,71 @@ func (a *app) run(args []string) int {
 func usage(err error, verb string) error {
 	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "required flag", "invalid argument", "at least one of the flags", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), start) {
-			if flags := missingFlags(err); flags != "" {
-				return verdict.Misuse("command line", flags, "a call without", verb+" --help says what to give")
-			}
-			return verdict.Misuse("command line", "a call as --help shows it", verdict.Short(err.Error()), verb+" --help shows one")
+			expected, got := inOurWords(err.Error())
+			return verdict.Misuse("command line", expected, got, verb+" --help shows how it is called")
 		}
 	}
 	return err
 }
 
-// missingFlags gives the flags that cobra says a call must have, "" if that is not what it
-// says.
-func missingFlags(err error) string {
-	list, found := strings.CutPrefix(err.Error(), "required flag(s) ")
-	if !found {
-		return ""
+// inOurWords says what a complaint of cobra's means.
+func inOurWords(text string) (expected, got string) {
+	var most, least, given int
+	var name string
+	group, set, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(text, "if any flags in the group ["), "at least one of the flags in the group ["), "]")
+	switch {
+	case strings.HasPrefix(text, "required flag(s) "):
+		return missingFlags(text), "a call without"
+	case scans(text, "accepts at most %d arg(s), received %d", &most, &given):
+		return counted(most, "at most "), counted(given, "")
+	case scans(text, "accepts between %d and %d arg(s), received %d", &least, &most, &given):
+		return fmt.Sprintf("%d to %d words after the command", least, most), counted(given, "")
+	case scans(text, "accepts %d arg(s), received %d", &most, &given):
+		return counted(most, ""), counted(given, "")
+	case scans(text, "requires at least %d arg(s), only received %d", &least, &given):
+		return counted(least, "at least "), counted(given, "")
+	case scans(text, "unknown command %q for", &name):
+		return "flags alone after the command", verdict.Short(name)
+	case strings.HasPrefix(text, "at least one"):
+		return "one of " + flagList(group, " and "), "none of them"
+	case strings.HasPrefix(text, "if any"):
+		_, list, _ := strings.Cut(set, "[")
+		list, _, _ = strings.Cut(list, "]")
+		if strings.Contains(text, "none of the others") {
+			return "one of " + flagList(group, " and ") + ", not more", flagList(list, " and ") + " together"
+		}
+		return flagList(group, " and ") + " together", "a call without " + flagList(list, " and ")
 	}
+	return "a call as --help shows it", verdict.Short(text)
+}
+
+func scans(text, format string, into ...any) bool {
+	n, _ := fmt.Sscanf(text, format, into...)
+	return n == len(into)
+}
+
+// counted speaks of the words of a call that are no flags.
+func counted(n int, how string) string {
+	switch n {
+	case 0:
+		return "no word after the command"
+	case 1:
+		return how + "one word after the command"
+	}
+	return fmt.Sprintf("%s%d words after the command", how, n)
+}
+
+func flagList(names, last string) string {
+	list := strings.Fields(names)
+	for i := range list {
+		list[i] = "--" + list[i]
+	}
+	return strings.Join(list, last)
+}
+
+// missingFlags gives the flags that cobra says a call must have.
+func missingFlags(text string) string {
+	list := strings.TrimPrefix(text, "required flag(s) ")
 	names := strings.Split(strings.TrimSuffix(list, " not set"), ", ")
 	for i, name := range names {
 		names[i] = "--" + strings.Trim(name, `"`)

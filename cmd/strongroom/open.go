@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func (a *app) open(o opening) error {
 	}
 	header, err := seal.ReadHeader(src)
 	if err != nil {
-		return inFile(o.file, err)
+		return a.notSealed(o.file, err)
 	}
 	id, key, err := unwrap(header, ids)
 	if err != nil {
@@ -298,4 +299,18 @@ func (a *app) reportOpened(o opening, done opened, proven *proof.Proven) error {
 			fmt.Fprintln(w, unproven)
 		}
 	})
+}
+
+// notSealed says of a proof that it is one: of the two files of a result it is the one that is
+// easily named by mistake.
+func (a *app) notSealed(file string, err error) error {
+	data, rerr := a.readDocument(file, "a sealed file")
+	if rerr != nil {
+		return inFile(file, err)
+	}
+	if _, perr := proof.ParseBundle(bytes.TrimSpace(data)); perr != nil {
+		return inFile(file, err)
+	}
+	sealed := shellWord(strings.TrimSuffix(file, ".proof") + ".age")
+	return verdict.Misuse("sealed.header", "a sealed file", file+", which is a proof", "open the result that it is about: "+a.self()+" open "+sealed+"; receipt verify checks a proof by itself")
 }

@@ -61,7 +61,7 @@ func (a *app) partyInit() *cobra.Command {
 			return a.print(showParty(party), func(w io.Writer) {
 				fmt.Fprintf(w, "%s is ready in %s\n\n", party.Name, a.homeDir)
 				partyText(w, party)
-				fmt.Fprintf(w, "\nNext: give the others your descriptor (strongroom party show -o %s.json) and let them\ncompare the fingerprint with you by a way nobody can forge.\n", party.Name)
+				fmt.Fprintf(w, "\nNext: give the others your descriptor (%s party show -o %s.json) and let them\ncompare the fingerprint with you by a way nobody can forge.\n", a.self(), party.Name)
 			})
 		},
 	}
@@ -341,7 +341,7 @@ then on. There is no way back but pinning a new version of the party.`,
 			events, err := a.tellBroker(cmd.Context(), h, revoked)
 			if err != nil {
 				e := *verdict.As(err)
-				e.Fix = "the party is revoked in your address book, but your broker does not know: mend that, then: strongroom party revoke " + args[0] + " --again"
+				e.Fix = "the party is revoked in your address book, but your broker does not know: mend that, then: " + a.self() + " party revoke " + shellWord(args[0]) + " --again"
 				return &e
 			}
 			return a.print(map[string]any{"revoked": revoked, "broker": events}, func(w io.Writer) {

@@ -45,7 +45,7 @@ made before go on naming the version they name.`,
 			}
 			return a.print(showParty(party), func(w io.Writer) {
 				partyText(w, party)
-				fmt.Fprintf(w, "\nNext: give the others this version (strongroom party show -o %s.json).\n", party.Name)
+				fmt.Fprintf(w, "\nNext: give the others this version (%s party show -o %s.json).\n", a.self(), party.Name)
 			})
 		},
 	}

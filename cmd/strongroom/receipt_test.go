@@ -115,6 +115,16 @@ func TestReceiptByAStranger(t *testing.T) {
 	if code, said := call(slices.Concat(flags, rest)...); code != 0 || !strings.Contains(said, "Proven") {
 		t.Errorf("all named: %d, %s", code, said)
 	}
+	var out, errs bytes.Buffer
+	a := &app{in: new(bytes.Buffer), out: &out, err: &errs, now: time.Now}
+	id := filepath.Join(dir, "result.key")
+	if code := a.run([]string{"keygen", "--purpose", "result", "-o", id}); code != 0 {
+		t.Fatal(errs.String())
+	}
+	errs.Reset()
+	if code := a.run([]string{"open", file, "-i", id, "-o", filepath.Join(dir, "x")}); code != 2 || !strings.Contains(errs.String(), "which is a proof") || !strings.Contains(errs.String(), "means.age") {
+		t.Errorf("a proof opened: %d, %s", code, errs.String())
+	}
 	for given := range len(names) {
 		code, said := call(slices.Concat(flags[:2*given], rest)...)
 		if code != 3 || !strings.Contains(said, "--party FILE") || strings.Contains(said, "party init") {

@@ -27,7 +27,7 @@ func (a *app) rootCommand() *cobra.Command {
   endorsements       what vendors sign about their hardware
   reference          what makers of code sign about its measurements
 
-Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
+Exit codes: 0 ok, 1 broken or interrupted, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
 		Example: `  strongroom demo hospitals      # see all of it happen
   strongroom party init --name alpha --title "Alpha Hospital"
   strongroom agreement init > study.yaml`,
@@ -57,6 +57,7 @@ Exit codes: 0 ok, 1 broken, 2 wrong call, 3 refused by a rule, 4 not genuine.`,
 		}
 		return cmd.Help()
 	}
+	root.Args = cobra.ArbitraryArgs // or cobra itself complains, in several lines
 	root.SetHelpFunc(a.help(root.HelpFunc()))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.verbs()...)
@@ -116,11 +117,17 @@ func needsVerb(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	got := "none"
+	got, mend := "none", cmd.CommandPath()+" --help shows them"
 	if len(args) > 0 {
 		got = verdict.Short(args[0])
+		if cmd.SuggestionsMinimumDistance <= 0 {
+			cmd.SuggestionsMinimumDistance = 2
+		}
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			mend = "did you mean " + cmd.CommandPath() + " " + strings.Join(like, " or ") + "? " + mend
+		}
 	}
-	return verdict.Misuse("command line", "a verb of "+cmd.CommandPath()+": "+strings.Join(names, ", "), got, cmd.CommandPath()+" --help shows them")
+	return verdict.Misuse("command line", "a verb of "+cmd.CommandPath()+": "+strings.Join(names, ", "), got, mend)
 }
 
 // mustHave marks flags that a call can't do without.

@@ -38,7 +38,7 @@ func checker() {
 	if err == nil {
 		var job sql.Job
 		if job, err = sql.ParseJob(data); err == nil && strings.Contains(job.Query, "read_csv") {
-			err = verdict.Refuse("sql.query.function", "a query within the rules of spec/sql.md", "read_csv", "change the query")
+			err = verdict.Refuse("sql.query.function", "a query within the rules of spec/sql.md", fmt.Sprintf("read_csv at byte %d", strings.Index(job.Query, "read_csv")+1), "change the query")
 		}
 	}
 	if err != nil {

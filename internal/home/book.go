@@ -131,6 +131,9 @@ func (h *Home) Pin(party *agreement.SignedParty, label, checked string, now time
 		return Entry{}, err
 	}
 	if own, err := h.Descriptor(); err == nil && own.Name == party.Name {
+		if own.Digest() == party.Digest() || own.Keys[0].Public == party.Keys[0].Public {
+			return Entry{}, verdict.Refuse("party.name", "another party's descriptor", string(party.Name)+", which is your own", "nobody pins itself: give this file to the others, and pin theirs")
+		}
 		return Entry{}, verdict.Refuse("party.name", "a party of another name than your own", string(party.Name), "names must differ; ask one of the two to take another")
 	}
 	previous, err := follows(book, party)

@@ -73,9 +73,9 @@ func private(path string, info fs.FileInfo) error {
 	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
 		return nil
 	}
-	mend := "chmod 600 " + path
+	mend := "chmod 600 " + verdict.ShellWord(path)
 	if info.IsDir() {
-		mend = "chmod 700 " + path
+		mend = "chmod 700 " + verdict.ShellWord(path)
 	}
 	return verdict.Refuse("home.permissions", "nobody but the owner may use "+path, fmt.Sprintf("mode %04o", info.Mode().Perm()), mend)
 }

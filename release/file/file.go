@@ -115,7 +115,7 @@ func (s *Store) read(name, expected string, parse func(text string) error) error
 		return err
 	}
 	if mode := info.Mode(); !mode.IsRegular() || runtime.GOOS != "windows" && mode.Perm()&0o077 != 0 {
-		e := verdict.Refuse("broker.keys", "a file that only its owner can read", info.Mode().String(), "chmod 600 "+path+", and ask who may have read it")
+		e := verdict.Refuse("broker.keys", "a file that only its owner can read", info.Mode().String(), "chmod 600 "+verdict.ShellWord(path)+", and ask who may have read it")
 		e.Where = path
 		return e
 	}

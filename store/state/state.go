@@ -83,9 +83,12 @@ func OpenReadOnly(path string, wait time.Duration) (*Store, error) {
 	return &Store{db}, nil
 }
 
+// ErrInUse is below the error of a file that another process has open.
+var ErrInUse = errors.New("state: in use")
+
 func inUse(path string, err error) error {
 	return &verdict.Error{Kind: verdict.Broken, Check: "broker.state", Expected: "the state's file to be free",
-		Got: "another process has " + path + " open", Fix: "is `strongroom broker serve` running? Stop it, or let it do the work", Err: err}
+		Got: "another process has " + path + " open", Fix: "is `strongroom broker serve` running? Stop it, or let it do the work", Err: errors.Join(ErrInUse, err)}
 }
 
 func unreadable(path string, err error) error {
