@@ -362,7 +362,7 @@ func (a *app) register(ctx context.Context, admin brokerAdmin, s *sealedDataset,
 	event, err := admin.Publish(ctx, broker.Publication{Statement: bytes.TrimSpace(statement), Header: s.header, Admit: *admit})
 	if err != nil {
 		e := *verdict.As(err)
-		e.Fix = strings.TrimPrefix(e.Fix+"; then: strongroom dataset register "+s.statementFile, "; ")
+		e.Fix = strings.TrimPrefix(e.Fix+"; then: "+a.self()+" dataset register "+shellWord(s.statementFile), "; ")
 		return &e
 	}
 	d := s.statement
@@ -458,7 +458,7 @@ func remember(h *home.Home, d *agreement.SignedDataset) error {
 		return err
 	}
 	if d.Version != version || (supersedes == nil) != (d.Supersedes == nil) || supersedes != nil && *supersedes != *d.Supersedes {
-		return verdict.Refuse("dataset.version", fmt.Sprintf("version %d, following what you published last", version), fmt.Sprintf("version %d", d.Version), "publish the file anew: strongroom dataset publish")
+		return verdict.Refuse("dataset.version", fmt.Sprintf("version %d, following what you published last", version), fmt.Sprintf("version %d", d.Version), "an older version never becomes current again: publish the old file anew, as the next version: strongroom dataset publish")
 	}
 	return h.SaveStatement(d)
 }

@@ -45,7 +45,7 @@ Exit codes: 0 ok, 1 broken or interrupted, 2 wrong call, 3 refused by a rule, 4 
 	flags.StringVar(&a.homeDir, "home", defaultHome(), "the party's directory of keys and papers ($STRONGROOM_HOME)")
 	flags.StringVar(&output, "output", output, "text or json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return verdict.Misuse("flags", "flags of "+cmd.CommandPath(), err.Error(), cmd.CommandPath()+" --help lists them")
+		return verdict.Misuse("flags", "flags of "+cmd.CommandPath(), flagComplaint(err.Error()), cmd.CommandPath()+" --help lists them")
 	})
 	showVersion := root.Flags().Bool("version", false, "print the build's name")
 	root.RunE = func(cmd *cobra.Command, args []string) error {
@@ -153,4 +153,25 @@ func (a *app) help(plain func(*cobra.Command, []string)) func(*cobra.Command, []
 		}
 		writeJSON(a.out, map[string]string{"help": strings.TrimSpace(text + "\n\n" + cmd.UsageString())})
 	}
+}
+
+// flagComplaint says in our words what the library says of a flag.
+func flagComplaint(text string) string {
+	if flag, found := strings.CutPrefix(text, "flag needs an argument: "); found {
+		if _, name, short := strings.Cut(flag, " in "); short {
+			flag = name
+		}
+		return flag + " without its value"
+	}
+	value, rest, found := strings.Cut(strings.TrimPrefix(text, "invalid argument "), " for ")
+	flag, why, told := strings.Cut(rest, " flag: ")
+	if !found || !told || !strings.HasPrefix(text, "invalid argument ") {
+		return text
+	}
+	if strings.HasPrefix(why, "strconv.ParseBool") {
+		why = "neither true nor false"
+	} else if strings.HasPrefix(why, "strconv.") {
+		why = "not a whole number of its range"
+	}
+	return strings.Trim(flag, `"`) + " " + value + ", " + why
 }

@@ -231,7 +231,10 @@ func parseParameters(work agreement.Work, texts []string) (map[string]string, er
 	given := map[string]string{}
 	for _, text := range texts {
 		name, value, found := strings.Cut(text, "=")
-		if _, twice := given[name]; !found || twice {
+		if !found {
+			return nil, verdict.Misuse("--param", "NAME=VALUE", verdict.Short(text), "give its value too: --param "+shellWord(text+"=VALUE"))
+		}
+		if _, twice := given[name]; twice {
 			return nil, verdict.Misuse("--param", "NAME=VALUE, each name once", verdict.Short(text), "give each parameter once")
 		}
 		given[name] = value
