@@ -49,6 +49,9 @@ func (a *app) roomList(at func() (client.Host, error)) *cobra.Command {
 				rooms = []host.Info{}
 			}
 			return a.print(rooms, func(w io.Writer) {
+				if len(rooms) == 0 {
+					fmt.Fprintln(w, "None yet: strongroom run AGREEMENT --work NAME --host "+shellWord(at.URL))
+				}
 				for _, r := range rooms {
 					fmt.Fprintf(w, "%s  %-8s %s  %s for %s, run %s\n", verdict.Printable(r.ID), verdict.Printable(r.State), r.Started, r.Work, r.Requester, verdict.Printable(r.RunID))
 				}
@@ -59,14 +62,14 @@ func (a *app) roomList(at func() (client.Host, error)) *cobra.Command {
 
 func (a *app) roomStatus(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: "status ROOM", Short: "Show what a host says of a room", Args: cobra.ExactArgs(1),
+		Use: "status ROOM|RUN", Short: "Show what a host says of a room", Args: cobra.ExactArgs(1),
 		Example: "  strongroom room status 3f2a9c01",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := at()
 			if err != nil {
 				return err
 			}
-			r, err := at.Room(cmd.Context(), args[0])
+			r, err := roomNamed(cmd.Context(), at, args[0])
 			if err != nil {
 				return err
 			}
@@ -93,14 +96,18 @@ func printRoom(w io.Writer, r host.Info) {
 
 func (a *app) roomStop(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: "stop ROOM", Short: "Stop a room; what it holds in memory is gone", Args: cobra.ExactArgs(1),
+		Use: "stop ROOM|RUN", Short: "Stop a room; what it holds in memory is gone", Args: cobra.ExactArgs(1),
 		Example: "  strongroom room stop 3f2a9c01",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := at()
 			if err != nil {
 				return err
 			}
-			r, err := at.Stop(cmd.Context(), args[0])
+			r, err := roomNamed(cmd.Context(), at, args[0])
+			if err != nil {
+				return err
+			}
+			r, err = at.Stop(cmd.Context(), r.ID)
 			if err != nil {
 				return err
 			}
@@ -111,7 +118,7 @@ func (a *app) roomStop(at func() (client.Host, error)) *cobra.Command {
 
 func (a *app) roomVerify(at func() (client.Host, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: "verify ROOM", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
+		Use: "verify ROOM|RUN", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
 in your own home directory: genuine machine, agreed image, this agreement, this run. It says
 that such a room existed once and held these keys. It can't say that the room is there now:
@@ -124,7 +131,7 @@ proofs.`,
 			if err != nil {
 				return err
 			}
-			r, err := at.Room(cmd.Context(), args[0])
+			r, err := roomNamed(cmd.Context(), at, args[0])
 			if err != nil {
 				return err
 			}

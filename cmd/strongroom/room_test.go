@@ -36,3 +36,38 @@ func TestRoomsAreEscaped(t *testing.T) {
 		}
 	}
 }
+
+// A host without rooms is told of in words, and a room is found by its run.
+func TestRoomsByRun(t *testing.T) {
+	const run = "000102030405060708090a0b0c0d0e0f"
+	rooms := []host.Info{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/rooms") {
+			json.NewEncoder(w).Encode(host.RoomList{Rooms: rooms})
+			return
+		}
+		if r.Method != http.MethodDelete || !strings.HasSuffix(r.URL.Path, "/0a0b0c0d") {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+		json.NewEncoder(w).Encode(rooms[0])
+	}))
+	defer s.Close()
+	call := func(args ...string) (int, string) {
+		var out, errs bytes.Buffer
+		a := &app{in: strings.NewReader(""), out: &out, err: &errs, now: time.Now}
+		code := a.run(append([]string{"room", "--host", s.URL}, args...))
+		return code, out.String() + errs.String()
+	}
+	if code, text := call("list"); code != 0 || !strings.Contains(text, "None yet") {
+		t.Errorf("no rooms: %d, %q", code, text)
+	}
+	if code, text := call("status", run); code != 2 || !strings.Contains(text, "room.id") {
+		t.Errorf("an unknown run: %d, %q", code, text)
+	}
+	rooms = []host.Info{{ID: "0a0b0c0d", RunID: run, State: "done", Work: "counts", Requester: "lab", Platform: "dev", Started: wire.At(time.Now()), Agreement: wire.DigestOf(nil), Files: []string{}, Shown: []room.Shown{}}}
+	for _, verb := range []string{"status", "stop"} {
+		if code, text := call(verb, run); code != 0 || !strings.Contains(text, "Room 0a0b0c0d") {
+			t.Errorf("%s: %d, %q", verb, code, text)
+		}
+	}
+}

@@ -29,6 +29,7 @@ type running struct {
 	work       string
 	parameters []string
 	host       string
+	hostNamed  bool
 	out        string
 	requestIn  string
 	requestOut string
@@ -55,7 +56,7 @@ A room of a host goes on when this command is interrupted; "strongroom room fetc
 its result. A room on this machine ends with it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r.agreement = args[0]
+			r.agreement, r.hostNamed = args[0], cmd.Flags().Changed("host")
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return a.runWork(ctx, &r)
@@ -105,6 +106,9 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 		return err
 	}
 	if err := ag.Verify(parties, a.now()); err != nil {
+		return err
+	}
+	if err := r.forgotHost(h, ag.Agreement); err != nil {
 		return err
 	}
 	site, err := a.site(r)

@@ -221,7 +221,7 @@ func (a *app) printResults(dir, roomID string, run wanted, results []collected) 
 	return a.print(map[string]any{"run_id": run.id, "run": results[0].proven.Run.Digest(), "room": roomID, "results": views}, func(w io.Writer) {
 		fmt.Fprintf(w, "Run %s is done.\n", run.id)
 		for _, r := range results {
-			fmt.Fprintf(w, "%s for %s, proven, class %s. Whether it holds rows or a failure only its receiver sees: strongroom open %s\n", r.proven.Result.Output, r.proven.Result.Receiver, r.proven.Class, filepath.Join(dir, r.name)+".age")
+			fmt.Fprintf(w, "%s for %s, proven, class %s. Whether it holds rows or a failure only its receiver sees: %s open %s\n", r.proven.Result.Output, r.proven.Result.Receiver, r.proven.Class, a.self(), shellWord(filepath.Join(dir, r.name)+".age"))
 		}
 	})
 }

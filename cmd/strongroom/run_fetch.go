@@ -22,11 +22,7 @@ func (a *app) fetchLater(url, runID, out string) string {
 	if url == "" {
 		return "a room on this machine ends with the command that started it, and its run is spent: sign a new request; a host's room goes on (--host URL)"
 	}
-	call := "strongroom"
-	if a.homeDir != defaultHome() {
-		call += " --home " + a.homeDir
-	}
-	return "the room goes on there; fetch its result later: " + call + " room fetch " + runID + " --host " + url + " --out " + out
+	return "the room goes on there; fetch its result later: " + a.self() + " room fetch " + runID + " --host " + shellWord(url) + " --out " + shellWord(out)
 }
 
 // unseen makes an error out of what kept this program from seeing a room's end, or its result,
@@ -42,7 +38,7 @@ func unseen(ctx context.Context, err error, room, later string) error {
 	e := *verdict.As(err)
 	switch {
 	case e.Check == "room.id": // the host knew it before
-		return &verdict.Error{Kind: verdict.Broken, Check: "room.lost", Expected: "a host that knows its room " + verdict.Printable(verdict.Short(room)), Got: "it has forgotten it, as after a restart",
+		return &verdict.Error{Kind: verdict.Broken, Check: "room.lost", Expected: "a host that knows its room " + verdict.Printable(verdict.Short(room)), Got: "it has forgotten it",
 			Fix: "the run is spent: sign a new request", Err: err}
 	case e.Kind == verdict.Broken && e.Check != "run.result" || errors.Is(err, os.ErrPermission):
 		e.Fix = later
@@ -116,12 +112,10 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string) er
 // roomOf finds the room of a run, or that of its own name; of several for one run, the one
 // that came furthest: only one can have got the keys.
 func roomOf(rooms []host.Info, name string) (host.Info, error) {
-	rank := []string{"stopped", "running", "done"}
+	rank := []string{"lost", "stopped", "running", "done"}
 	best, found := host.Info{}, false
-	run, err := hex.DecodeString(name)
-	isRun := err == nil && len(run) == 16 // hosts choose the names of rooms, and could name one as the run is named
 	for _, r := range rooms {
-		if r.ID == name && !isRun {
+		if r.ID == name && !isRunID(name) { // hosts choose the names of rooms, and could name one as the run is named
 			return r, nil
 		}
 		if r.RunID == name && (!found || slices.Index(rank, r.State) >= slices.Index(rank, best.State)) {
@@ -129,9 +123,26 @@ func roomOf(rooms []host.Info, name string) (host.Info, error) {
 		}
 	}
 	if !found {
-		return best, verdict.Misuse("room.id", "a run, or a room, that this host knows", verdict.Short(name), "strongroom room list shows them; a host forgets its rooms when it restarts")
+		return best, verdict.Misuse("room.id", "a run, or a room, that this host knows", verdict.Short(name), "strongroom room list shows them; a host remembers its last rooms only")
 	}
 	return best, nil
+}
+
+func isRunID(name string) bool {
+	id, err := hex.DecodeString(name)
+	return err == nil && len(id) == 16
+}
+
+// roomNamed gives a room by its own name or by its run's.
+func roomNamed(ctx context.Context, at client.Host, name string) (host.Info, error) {
+	if !isRunID(name) {
+		return at.Room(ctx, name)
+	}
+	rooms, err := at.Rooms(ctx)
+	if err != nil {
+		return host.Info{}, err
+	}
+	return roomOf(rooms, name)
 }
 
 // offeredNames gives the names of a run's results, from the agreement. What the host says of

@@ -11,6 +11,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/host"
+	"strongroom.dev/internal/home"
 	"strongroom.dev/verdict"
 )
 
@@ -33,6 +34,45 @@ func TestUnseen(t *testing.T) {
 	} {
 		if e := verdict.As(unseen(c.ctx, c.err, "x\x1b[2J", "later")); e.Check != c.check || e.Fix != c.fix || e.Kind != c.kind || strings.Contains(e.Error(), "\x1b") {
 			t.Errorf("%s: kind %d, %v", name, e.Kind, e)
+		}
+	}
+}
+
+// Printed commands can be pasted into a shell, and reach the same home, host and place.
+func TestFetchLater(t *testing.T) {
+	a := &app{homeDir: "my lab"}
+	want := "strongroom --home 'my lab' room fetch 1 --host http://h:1 --out 'my results'"
+	if got := a.fetchLater("http://h:1", "1", "my results"); !strings.HasSuffix(got, want) {
+		t.Errorf("%s", got)
+	}
+}
+
+// Who forgets --host is told so, before anything else that is then wrong.
+func TestForgottenHost(t *testing.T) {
+	h, err := home.Create(filepath.Join(t.TempDir(), "home"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ag agreement.Agreement
+	r := &running{host: "dev"}
+	if err := r.forgotHost(h, ag); verdict.As(err).Check != "--host" || !strings.Contains(err.Error(), "has no development root") {
+		t.Errorf("no root: %v", err)
+	}
+	root, err := h.DevRoot(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.forgotHost(h, ag); verdict.As(err).Check != "--host" {
+		t.Errorf("another root: %v", err)
+	}
+	id := root.Public().ID()
+	ag.Platforms = []agreement.Platform{{}, {Root: &id}}
+	if err := r.forgotHost(h, ag); err != nil {
+		t.Errorf("the agreement's root: %v", err)
+	}
+	for _, named := range []*running{{host: "dev", hostNamed: true}, {host: "http://h:1", hostNamed: true}} {
+		if err := named.forgotHost(h, agreement.Agreement{}); err != nil {
+			t.Errorf("%+v: %v", named, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,24 @@ type startedRoom interface {
 	files(ctx context.Context) ([]string, error)
 	// fetch copies one of them.
 	fetch(ctx context.Context, name string, dst io.Writer) error
+}
+
+// forgotHost refuses a call without --host that could not start a room here: no broker gives
+// keys to a room whose root is not the agreement's.
+func (r *running) forgotHost(h *home.Home, ag agreement.Agreement) error {
+	if r.hostNamed || r.host != "dev" {
+		return nil
+	}
+	got := "no host named, and this home directory has no development root"
+	if own, err := h.DevRoot(false); err == nil {
+		id := own.Public().ID()
+		if slices.ContainsFunc(ag.Platforms, func(p agreement.Platform) bool { return p.Root != nil && *p.Root == id }) {
+			return nil
+		}
+		got = "no host named, and the agreement accepts no rooms of this home directory's development root"
+	}
+	return verdict.Misuse("--host", "the URL of a host that the agreement accepts", got,
+		"give --host URL; --host dev starts an insecure room on this machine, which only an agreement with the root of strongroom host root accepts")
 }
 
 func (a *app) site(r *running) (site, error) {
