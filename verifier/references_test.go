@@ -30,7 +30,7 @@ func (w *world) published(key *keys.SigningKey, version int64, measurement strin
 func TestReferences(t *testing.T) {
 	w, ctx := newWorld(t, nil), context.Background()
 	key := must(keys.GenerateSigningKey(keys.Ed25519))
-	w.inForce(fmt.Sprintf("id: rooms\nversion: 1\nplatforms:\n  snp:\n    reference:\n      product: room-image\n      keys: ['%s']\n      threshold: 1\n      least_security_version: 1\n      insecure_unlogged: true\n", key.Public()))
+	w.inForce(policyBy(key))
 	r, _ := good(w)
 	check := func(what string, sets [][]byte, check string) {
 		t.Helper()
@@ -61,4 +61,40 @@ func TestReferences(t *testing.T) {
 	if !strings.HasPrefix(verdicts(tried), "warning") && !strings.HasPrefix(verdicts(tried), "affirming") {
 		t.Errorf("recorded evidence is judged by what is at hand: %s", verdicts(tried))
 	}
+}
+
+// racing is a store in which another instance uses a newer set between two looks.
+type racing struct {
+	verifier.Store
+	looks int
+	newer []byte
+}
+
+func (r *racing) Get(ctx context.Context, t verifier.Table, key string) ([]byte, error) {
+	if t == verifier.TableSeen {
+		if r.looks++; r.looks == 2 {
+			if err := r.Swap(ctx, t, key, nil, r.newer); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r.Store.Get(ctx, t, key)
+}
+
+// TestReferencesOfInstances: what is judged by a set that another instance has left behind
+// meanwhile is refused.
+func TestReferencesOfInstances(t *testing.T) {
+	race := &racing{newer: must(wire.Marshal(reference.Name{Product: "room-image", Version: 2, SecurityVersion: 1, Digest: wire.DigestOf([]byte("newer"))}))}
+	w := newWorld(t, func(c *verifier.Config) { race.Store, c.Store = c.Store, race })
+	key := must(keys.GenerateSigningKey(keys.Ed25519))
+	w.inForce(policyBy(key))
+	w.Renew(endorse.Set{}, [][]byte{w.published(key, 1, "aa11")})
+	r, _ := good(w)
+	_, err := w.Attest(context.Background(), r)
+	fails(t, "an older set than another instance's", err, verdict.Refused, "reference.rollback")
+}
+
+// policyBy takes reference values that one key has signed.
+func policyBy(key *keys.SigningKey) string {
+	return fmt.Sprintf("id: rooms\nversion: 1\nplatforms:\n  snp:\n    reference:\n      product: room-image\n      keys: ['%s']\n      threshold: 1\n      least_security_version: 1\n      insecure_unlogged: true\n", key.Public())
 }
