@@ -7,7 +7,8 @@
 // root to the last byte of its body, and that every doubt beyond that is a failed check:
 // collateral that is missing, forged or outside its dates, a revoked certificate, a TCB that
 // is out of date, debugging. It judges as Intel's quote verification library does and knows
-// nothing of agreements. It does not replay event logs, and reads neither network nor clock.
+// nothing of agreements. It hands on event logs without looking at them, and reads neither
+// network nor clock.
 //
 // Sources: Intel SGX ECDSA quote library API (quote version 3), Intel TDX DCAP quoting
 // library API (versions 4 and 5), Intel SGX PCK certificate and CRL profile, Intel PCS API

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,6 +21,9 @@ type Envelope struct {
 	// "runtime data" and "enclave held data"). Bound is set if there is such data, even none.
 	Held  []byte
 	Bound bool
+	// EventLog is the firmware's log beside the quote (Trustee's "cc_eventlog"), not looked at;
+	// nil if there is none.
+	EventLog []byte
 }
 
 // Detect reports which TEE data carries a quote of, in any form that [Open] reads.
@@ -132,7 +136,7 @@ func search(object []byte, depth int) ([]Envelope, error) {
 				continue
 			}
 			e := Envelope{Quote: quote}
-			if err := e.held(members); err != nil {
+			if err := errors.Join(e.held(members), e.eventLog(members["cc_eventlog"])); err != nil {
 				return nil, err
 			}
 			found = append(found, e)
@@ -169,6 +173,26 @@ func (e *Envelope) held(members map[string]json.RawMessage) error {
 		return fmt.Errorf("held data: %w", err)
 	}
 	e.Held, e.Bound = raw, true
+	return nil
+}
+
+// eventLog reads the log beside a quote: base64, or null if there is none.
+func (e *Envelope) eventLog(member json.RawMessage) error {
+	var text *string
+	if len(member) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(member, &text); err != nil {
+		return fmt.Errorf("cc_eventlog is no string")
+	}
+	if text == nil || *text == "" {
+		return nil
+	}
+	raw, err := base64URL(*text)
+	if err != nil {
+		return fmt.Errorf("cc_eventlog: %w", err)
+	}
+	e.EventLog = raw
 	return nil
 }
 

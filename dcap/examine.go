@@ -19,6 +19,8 @@ type Result struct {
 	PCK   PCK
 	// Root is the SHA-256 of the root's SubjectPublicKeyInfo.
 	Root wire.Hash
+	// EventLog is the log that came with the quote, as it came: whoever uses it must replay it.
+	EventLog []byte
 	// Status is Intel's judgement of platform, module and quoting enclave together; "" if
 	// collateral for it is missing.
 	Status Status
@@ -53,7 +55,7 @@ func (v *Verifier) Examine(evidence []byte, tee TEE, now time.Time) (*Result, er
 	if err != nil {
 		return nil, err
 	}
-	x := &examination{Verifier: v, now: now, quote: quote, id: tee.prefix(), r: &Result{Quote: quote, Root: v.root.fingerprint()}}
+	x := &examination{Verifier: v, now: now, quote: quote, id: tee.prefix(), r: &Result{Quote: quote, Root: v.root.fingerprint(), EventLog: envelope.EventLog}}
 	if err := x.genuine(); err != nil {
 		return nil, err
 	}

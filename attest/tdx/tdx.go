@@ -1,8 +1,9 @@
 // Package tdx verifies evidence of Intel TDX: a quote of version 4 or 5 for a trust domain,
 // raw or in the forms that Trustee, Azure and other tools wrap it in (see [dcap.Open]).
 //
-// It promises what package dcap promises of quotes, and adds nothing of its own but names:
-// init data is MRCONFIGID, the machine is its PPID. It does not replay event logs.
+// It promises what package dcap promises of quotes, and that an event log beside the quote
+// leads to the quoted RTMRs, or fails a check. All else it adds are names: init data is
+// MRCONFIGID, the machine is its PPID.
 package tdx
 
 import (
@@ -80,7 +81,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 	for name, value := range measured {
 		measurements[name] = hex.EncodeToString(value)
 	}
-	return attest.Finding{
+	f := attest.Finding{
 		Facts: attest.Facts{
 			Platform:     Name,
 			Class:        agreement.Confidential,
@@ -97,5 +98,11 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 		Claims:   r.Claims,
 		Checks:   r.Checks,
 		Warnings: r.Warnings,
-	}, nil
+	}
+	if len(r.EventLog) > 0 {
+		if err := replay(&f, r.EventLog, td.RTMR); err != nil {
+			return attest.Finding{}, err
+		}
+	}
+	return f, nil
 }

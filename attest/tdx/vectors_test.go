@@ -1,6 +1,8 @@
 package tdx_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -221,6 +223,60 @@ func TestEvaluationFloor(t *testing.T) {
 	if !errors.As(err, &e) || e.Check != "tdx.tcb_evaluation" || e.Kind != verdict.Refused {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestEventLog: a log beside the quote leads to its RTMRs, or fails a check; what is no log is
+// no evidence.
+func TestEventLog(t *testing.T) {
+	const logs = "tpm/google+go-eventlog/testdata/eventlogs/"
+	b64 := base64.StdEncoding.EncodeToString
+	quote, own := read(t, google+"ccel/cos-113-tdx-quote.dat"), read(t, google+"ccel/ccel_data.dat")
+	at := time.Date(2025, 6, 20, 0, 0, 0, 0, time.UTC)
+	v := tdx.New(setOf(t, may2025()...))
+	for name, c := range map[string]struct {
+		log, err, failed string // the log in JSON
+		matched          []any
+	}{
+		"none":                        {log: `null`},
+		"empty":                       {log: `""`},
+		"of this boot":                {log: `"` + b64(own) + `"`, matched: []any{0, 1, 2}},
+		"with a separator twice":      {log: `"` + b64(read(t, logs+"ccel/cos-113-intel-tdx-dupe-separator.bin")) + `"`, failed: "tdx.event_log", matched: []any{2}},
+		"of another machine":          {log: `"` + b64(read(t, trustee+"CCEL_data_ovmf")) + `"`, failed: "tdx.event_log", matched: []any{}},
+		"of a TPM":                    {log: `"` + b64(read(t, logs+"tpm/cos-93-amd-sev.bin")) + `"`, failed: "tdx.event_log"},
+		"that is the ACPI table":      {log: `"` + b64(read(t, google+"ccel/ccel_table.dat")) + `"`, err: "tdx.event_log"},
+		"that is text":                {log: `"Ym9vdA=="`, err: "tdx.event_log"},
+		"that is no base64":           {log: `"!"`, err: "tdx.quote"},
+		"that is a number":            {log: `7`, err: "tdx.quote"},
+		"of the same boot, cut short": {log: `"` + b64(own[:len(bytes.TrimRight(own, "\x00\xff"))-9]) + `"`, err: "tdx.event_log"},
+	} {
+		f, err := v.Examine([]byte(`{"quote":"`+b64(quote)+`","cc_eventlog":`+c.log+`}`), at)
+		if c.err != "" {
+			if err == nil || verdict.As(err).Check != c.err || verdict.As(err).Kind != verdict.Invalid {
+				t.Errorf("log %s: %v, expected %s", name, err, c.err)
+			}
+			continue
+		}
+		failed := ""
+		for _, check := range f.Checks {
+			if !check.OK {
+				failed += check.ID
+			}
+		}
+		claims, _ := f.Claims["event_log"].(map[string]any)
+		if err != nil || failed != c.failed || (claims == nil) != (c.matched == nil) || claims != nil && !slices.Equal(claims["matched"].([]any), c.matched) {
+			t.Errorf("log %s: %v, failed %q, %v", name, err, failed, claims)
+		}
+		for _, e := range events(claims) {
+			if !slices.Contains(c.matched, e.(map[string]any)["rtmr"]) {
+				t.Errorf("log %s: an event of a register that differs: %v", name, e)
+			}
+		}
+	}
+}
+
+func events(claims map[string]any) []any {
+	all, _ := claims["events"].([]any)
+	return all
 }
 
 func TestZeroVerifier(t *testing.T) {
