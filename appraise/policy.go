@@ -106,6 +106,9 @@ func Parse(file string, data []byte) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.checkGiven(d.Has); err != nil {
+		return nil, d.Locate(err)
+	}
 	if err := p.check(); err != nil {
 		return nil, d.Locate(err)
 	}
@@ -175,9 +178,12 @@ func (p *Policy) checkRequirements(at string, r Requirements) error {
 			}
 		}
 	}
-	for path := range r.MinimumTCB {
+	for path, least := range r.MinimumTCB {
 		if _, err := parsePath(path); err != nil {
 			return p.bad(at+".minimum_tcb", "the path of a claim", verdict.Short(path), "")
+		}
+		if least < 0 {
+			return p.bad(at+".minimum_tcb."+path, "a number from 0", fmt.Sprint(least), "every claim is above that: give the least that may pass")
 		}
 	}
 	for path := range r.Claims {
@@ -188,6 +194,26 @@ func (p *Policy) checkRequirements(at string, r Requirements) error {
 	for i, id := range r.InsecureAccept {
 		if err := p.checkAccepted(fmt.Sprintf("%s.insecure_accept[%d]", at, i), id); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkGiven refuses requirements that are written and require nothing: whoever writes an
+// allow-list without values may well mean that nobody passes, and it would let everybody pass.
+func (p *Policy) checkGiven(given func(path string) bool) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Platforms)) {
+		r := p.Platforms[name]
+		for _, m := range []struct {
+			name string
+			size int
+		}{
+			{"measurements", len(r.Measurements)}, {"registers", len(r.Registers)}, {"machines.only", len(r.Machines.Only)}, {"generations.only", len(r.Generations.Only)},
+			{"advisories.only", len(r.Advisories.Only)}, {"roots", len(r.Roots)}, {"minimum_tcb", len(r.MinimumTCB)}, {"claims", len(r.Claims)},
+		} {
+			if at := "platforms." + name + "." + m.name; m.size == 0 && given(at) {
+				return p.bad(at, "what may pass, at least one", "none, which would let everything pass", "say what may pass, or leave the member out; a rule, require: \"false\", refuses all")
+			}
 		}
 	}
 	return nil

@@ -147,9 +147,9 @@ func corpus(t *testing.T) []evidenceCase {
 
 // incomplete says what a case lacks.
 func (c evidenceCase) incomplete() string {
-	exits := map[string]int{"affirming": 0, "warning": 0, "contraindicated": 3, "invalid": 4, "genuine": c.Expect.Exit}
+	exits := map[string]int{"affirming": 0, "warning": 0, "contraindicated": 3, "invalid": 4, "genuine": c.Expect.Exit, "no policy": c.Expect.Exit}
 	exit, known := exits[c.Expect.Verdict]
-	bad := c.Expect.Verdict == "contraindicated" || c.Expect.Verdict == "invalid"
+	bad := c.Expect.Verdict == "contraindicated" || c.Expect.Verdict == "invalid" || c.Expect.Verdict == "no policy"
 	switch {
 	case c.Rule.Section == "" || c.Rule.Name == "" || c.Rule.Statement == "":
 		return "no rule"
@@ -162,7 +162,7 @@ func (c evidenceCase) incomplete() string {
 	case c.Expect.Verdict == "genuine" && !c.Withheld:
 		return "genuine says too little of evidence that is here"
 	case bad != (len(c.Expect.Failed) > 0):
-		return "failed checks go with contraindicated and invalid, and only with them"
+		return "failed checks go with what is refused, and only with it"
 	case c.Now.IsZero():
 		return "no time"
 	}

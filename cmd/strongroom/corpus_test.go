@@ -77,6 +77,9 @@ func runCase(t *testing.T, dir string, c evidenceCase) string {
 	var out, errs bytes.Buffer
 	a := &app{in: bytes.NewReader(nil), out: &out, err: &errs, now: time.Now}
 	code := a.run(args)
+	if c.Expect.Verdict == "no policy" {
+		return c.noPolicy(t, code, out.Bytes())
+	}
 	var r appraise.Result
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Errorf("%s: exit %d, %s: %v", c.ID, code, errs.String(), err)
@@ -98,6 +101,20 @@ func runCase(t *testing.T, dir string, c evidenceCase) string {
 		t.Errorf("%s: got %s, warnings %q, exit %d: %s\n%s", c.ID, line, r.Warnings, code, problem, errs.String())
 	}
 	return line
+}
+
+// noPolicy expects that the policy is refused, and nothing judged by it.
+func (c evidenceCase) noPolicy(t *testing.T, code int, out []byte) string {
+	t.Helper()
+	var refused struct {
+		Error   struct{ Check, Expected, Got, Fix, Where string }
+		Verdict string
+	}
+	err := json.Unmarshal(out, &refused)
+	if e := refused.Error; err != nil || code != c.Expect.Exit || refused.Verdict != "" || !slices.Equal([]string{e.Check}, c.Expect.Failed) || e.Expected == "" || e.Got == "" || e.Fix == "" {
+		t.Errorf("%s: exit %d, %s %v, expected no policy, exit %d", c.ID, code, out, err, c.Expect.Exit)
+	}
+	return "no policy " + refused.Error.Check
 }
 
 // arguments writes what was changed to files, and gives the command line.
