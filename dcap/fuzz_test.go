@@ -14,6 +14,7 @@ func yes([]byte, []byte) bool { return true }
 func FuzzExamine(f *testing.F) {
 	f.Add([]byte("\x04\x00\x02\x00\x81\x00\x00\x00"))
 	f.Add([]byte(`{"quote":"AwACAAAAAAAAAAAAk5pyM/ecTKmUCg2zlX8GBw=="}`))
+	f.Add([]byte(`{"cc_eventlog":"AAAA","quote":"AwACAAAAAAAAAAAAk5pyM/ecTKmUCg2zlX8GBw=="}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var v *dcap.Verifier
 		for _, tee := range []dcap.TEE{dcap.SGX, dcap.TDX} {
