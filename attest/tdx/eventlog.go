@@ -3,6 +3,7 @@ package tdx
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"strongroom.dev/attest"
 	"strongroom.dev/measure"
@@ -91,6 +92,13 @@ func (b *boot) explain(log *measure.Log) {
 }
 
 func (b *boot) text() string {
-	return fmt.Sprintf("RTMRs %v replayed, %v differ, %v extended by what is not in the log; %d events; Secure Boot %s",
-		b.matched, b.differ, b.unexplained, len(b.events)+b.left, b.secureBoot)
+	return fmt.Sprintf("RTMRs replayed: %s; that differ: %s; extended by what is not in the log: %s; %d events; Secure Boot %s",
+		numbers(b.matched), numbers(b.differ), numbers(b.unexplained), len(b.events)+b.left, b.secureBoot)
+}
+
+func numbers(all []any) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Trim(fmt.Sprint(all), "[]")
 }
