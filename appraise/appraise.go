@@ -133,16 +133,16 @@ func (j *judgement) freshness() {
 		case padded(facts.ReportData, fresh.Nonce):
 			j.pass(id, "the verifier's nonce", "the report data is it")
 		case has:
-			j.fail(id, "nonce "+shortHex(fresh.Nonce), "nonce "+verdict.Short(cmp.Or(own, "of no bytes")), freshFix)
+			j.fail(id, "nonce "+whole(fresh.Nonce), "nonce "+cmp.Or(own, "of no bytes"), mendFresh(fresh.Nonce))
 		default:
-			j.fail(id, "nonce "+shortHex(fresh.Nonce), "report data "+shortHex(facts.ReportData), freshFix)
+			j.fail(id, "nonce "+whole(fresh.Nonce), "report data "+whole(facts.ReportData), mendFresh(fresh.Nonce))
 		}
 	}
 	if len(fresh.ReportData) > 0 {
 		if padded(facts.ReportData, fresh.ReportData) {
 			j.pass(id, "the report data asked for", "it is that")
 		} else {
-			j.fail(id, "report data "+shortHex(fresh.ReportData), "report data "+shortHex(facts.ReportData), freshFix)
+			j.fail(id, "report data "+whole(fresh.ReportData), "report data "+whole(facts.ReportData), mendFresh(fresh.ReportData))
 		}
 	}
 	if len(fresh.Nonce)+len(fresh.ReportData) > 0 {
@@ -161,14 +161,28 @@ func padded(field, want []byte) bool {
 	return len(want) > 0 && len(field) >= len(want) && bytes.Equal(field[:len(want)], want) && len(bytes.Trim(field[len(want):], "\x00")) == 0
 }
 
-func shortHex(b []byte) string {
-	if len(b) == 0 {
+// whole shows bytes in hex: two values that differ only at the end must not look alike.
+func whole(b []byte) string {
+	const most = 64
+	switch {
+	case len(b) == 0:
 		return "of no bytes"
-	}
-	if len(b) > 16 {
-		return hex.EncodeToString(b[:16]) + "…"
+	case len(b) > most:
+		return fmt.Sprintf("%x… (%d bytes)", b[:most], len(b))
 	}
 	return hex.EncodeToString(b)
+}
+
+// mendFresh says what may be wrong with a nonce or report data that was given.
+func mendFresh(given []byte) string {
+	trimmed := bytes.TrimRight(given, "\r\n")
+	switch {
+	case len(trimmed) < len(given):
+		return "what was given ends in a line break: @FILE takes the file's very bytes; " + freshFix
+	case len(given)%2 == 0 && len(given) >= 16 && len(bytes.Trim(given, "0123456789abcdefABCDEF")) == 0:
+		return "what was given is itself hex text: @FILE takes the file's very bytes, give the digits without @; " + freshFix
+	}
+	return freshFix
 }
 
 // class lets no software platform pass that was not named (design, section 6).

@@ -248,13 +248,36 @@ rules: [{id: smt, expected: no hyper-threads, require: 'false'}]
 	f.Claims["advisories"] = []string{"SA-1"}
 	got := appraise.Demand{Policy: p, Freshness: fresh(), Now: now}.Judge(f)
 	text := p.Explain()
-	for _, want := range []string{"measurement is bb", "machine is beef", "generation is not genoa", wire.HashOf([]byte("other")).String(), "reported_tcb.microcode is at least 200", `vmpl is "3"`, "advisory is not SA-1", "no hyper-threads"} {
+	for _, want := range []string{"measurement is bb", "machine is beef", "generation is not genoa", wire.HashOf([]byte("other")).String(), "reported_tcb.microcode is at least 200", `vmpl is "3"`, "advisory SA-1 is not open on it", "no hyper-threads"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
 	}
 	if n := len(got.Failed()); n != 8 {
 		t.Errorf("%d refusals, expected 8: %s", n, failed(got))
+	}
+}
+
+// TestFreshnessShowsWhole: nonces that differ at the end only must not look alike, and common
+// slips are named.
+func TestFreshnessShowsWhole(t *testing.T) {
+	for given, want := range map[string]string{
+		"0123456789abcdef\n": "line break", "30313233343536373839616263646566": "itself hex text", "another nonce, quite": "give --nonce",
+	} {
+		r := appraise.Demand{Freshness: appraise.Freshness{Nonce: []byte(given)}, Now: now}.Judge(found())
+		c := r.Failed()[0]
+		if c.ID != "freshness" || !strings.Contains(c.Expected, fmt.Sprintf("%x", given)) || !strings.Contains(c.Got, fmt.Sprintf("%x", found().Facts.ReportData)) || !strings.Contains(c.Fix, want) {
+			t.Errorf("%q: %+v", given, c)
+		}
+	}
+}
+
+// TestLetterOfWhatCouldNotBeVerified claims nothing of what nobody has verified.
+func TestLetterOfWhatCouldNotBeVerified(t *testing.T) {
+	f := attest.Finding{Facts: attest.Facts{Platform: "snp", Class: agreement.Confidential, Debug: true}, Checks: []verdict.Check{{ID: "snp.collateral", Expected: "a certificate", Got: "none", Fix: "fetch it"}}}
+	letter := appraise.Demand{Freshness: fresh(), Now: now}.Judge(f).Letter()
+	if !strings.Contains(letter, "can't tell whether it is genuine") || strings.Contains(letter, "This is evidence of") {
+		t.Error(letter)
 	}
 }
 
@@ -270,10 +293,10 @@ func TestLetterKeepsItsLines(t *testing.T) {
 func TestLint(t *testing.T) {
 	for text, want := range map[string]int{
 		"id: p\nversion: 1\nplatforms: {snp: {}}": 3,
-		head + "    measurements: {m: [aa]}\n    machines: {only: [a], never: [b]}\n    insecure_accept: [tdx.tcb]\nrules: [{id: x, require: 'true'}]": 6,
+		head + "    measurements: {m: [aa]}\n    machines: {only: [a], never: [b]}\n    insecure_accept: [tdx.tcb]\nrules: [{id: x, require: 'true'}]": 7,
 		head + "    {}\nrules: [{id: x, expected: e, require: 'measurements.m == \"aa\" && machine == \"1\"'}]":                                        1,
 	} {
-		if got := policy(t, text).Lint(); len(got) != want {
+		if got := policy(t, text).Lint([]string{"snp", "tdx"}); len(got) != want {
 			t.Errorf("%q: %d, expected %d: %v", text, len(got), want, got)
 		}
 	}

@@ -63,7 +63,12 @@ func (r Requirements) explain(l *letter) {
 	for _, path := range slices.Sorted(maps.Keys(r.Claims)) {
 		l.line("  - %s is %q", path, r.Claims[path])
 	}
-	r.Advisories.explain(l, "open advisory")
+	if len(r.Advisories.Only) > 0 {
+		l.line("  - no advisory is open on it but %s", strings.Join(r.Advisories.Only, " or "))
+	}
+	if len(r.Advisories.Never) > 0 {
+		l.line("  - advisory %s is not open on it", strings.Join(r.Advisories.Never, ", nor "))
+	}
 	for _, id := range r.InsecureAccept {
 		l.line("  - INSECURE: it may fail the check %s, which becomes a warning", id)
 	}
@@ -84,14 +89,17 @@ type Advice struct {
 	Says  string `json:"says"`
 }
 
-// Lint looks for what is allowed but seldom meant.
-func (p *Policy) Lint() []Advice {
+// Lint looks for what is allowed but seldom meant. known are the platforms that there are.
+func (p *Policy) Lint(known []string) []Advice {
 	advice := []Advice{}
 	add := func(where, says string, args ...any) {
 		advice = append(advice, Advice{where, fmt.Sprintf(says, args...)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Platforms)) {
 		r, at := p.Platforms[name], "platforms."+name
+		if !slices.Contains(known, name) {
+			add(at, "no platform that this build knows; it knows %s", strings.Join(known, ", "))
+		}
 		r.lintReference(at, add)
 		if len(r.Measurements) == 0 && r.Reference == nil && !p.ruleMentions(name, "measurements") {
 			add(at, "no measurements: any code on any genuine machine of this kind passes")
@@ -101,6 +109,13 @@ func (p *Policy) Lint() []Advice {
 		}
 		if len(r.Machines.Only) > 0 && len(r.Machines.Never) > 0 {
 			add(at+".machines", "never has no effect beside only")
+		}
+		for _, register := range slices.Sorted(maps.Keys(r.Measurements)) {
+			for _, v := range r.Measurements[register] {
+				if !slices.Contains([]int{40, 64, 96, 128}, len(v)) {
+					add(at+".measurements."+register, "a value of %d digits: hashes have 40, 64, 96 or 128", len(v))
+				}
+			}
 		}
 		for _, id := range r.InsecureAccept {
 			add(at+".insecure_accept", "accepts evidence that fails %s", id)

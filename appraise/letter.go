@@ -14,7 +14,7 @@ import (
 func (r Result) Letter() string {
 	var l letter
 	l.line("%s", opening(r))
-	if r.Class != "" {
+	if r.Class != "" && r.verified() {
 		l.line("This is evidence of platform %s, of class %s.%s", r.Platform, r.Class, whom(r))
 	}
 	if r.Machine != "" || r.Generation != "" {
@@ -60,11 +60,17 @@ func opening(r Result) string {
 	case attest.Warning:
 		return "This evidence is genuine, and nothing forbids trusting it as of " + r.At.String() + "; read the warnings before you do."
 	}
-	if len(r.Claims) == 0 && len(r.Measurements) == 0 {
-		return "Do not trust this: it is no genuine evidence that I can vouch for."
+	switch {
+	case r.Class == "":
+		return "Do not trust this: it is not genuine evidence."
+	case !r.verified():
+		return "Do not trust this as of " + r.At.String() + ": I can't tell whether it is genuine, since what is needed to verify it is missing."
 	}
 	return "Do not trust this evidence as of " + r.At.String() + ". What is signed in it verifies, but the following forbids relying on it."
 }
+
+// verified reports whether signatures in the evidence were verified at all.
+func (r Result) verified() bool { return len(r.Claims)+len(r.Measurements) > 0 }
 
 func whom(r Result) string {
 	var b strings.Builder

@@ -96,6 +96,8 @@ func (r program) judge(f attest.Finding, claims map[string]any, now time.Time) v
 	case out.Value() == true:
 		c.OK, c.Got = true, "it holds"
 		return c
+	case out.Value() != false:
+		c.Got = fmt.Sprintf("it gives %s, not true or false: %s", out.Type().TypeName(), verdict.Short(r.Require))
 	default:
 		c.Got = "it does not hold: " + verdict.Short(r.Require)
 	}

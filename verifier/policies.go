@@ -106,7 +106,7 @@ func (s *Service) AddPolicy(ctx context.Context, id wire.ID, text []byte) (Polic
 		h.Highest = p.Version
 		return nil
 	})
-	return PolicyAdded{state, p.Digest(), p.Lint()}, err
+	return PolicyAdded{state, p.Digest(), p.Lint(s.platforms())}, err
 }
 
 // putVersion keeps a text. One of the same number whose head was never written, because the
@@ -366,4 +366,13 @@ func parsePolicy(text []byte) (*appraise.Policy, error) {
 		err = &mended
 	}
 	return p, err
+}
+
+// platforms lists the platforms whose evidence the service can examine.
+func (s *Service) platforms() []string {
+	var names []string
+	for _, x := range s.table.Load().examiners {
+		names = append(names, string(x.Name))
+	}
+	return names
 }

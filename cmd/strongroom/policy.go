@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/appraise"
 	"strongroom.dev/attest"
+	"strongroom.dev/endorse"
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/verdict"
 )
@@ -101,7 +102,7 @@ func (a *app) policyLintCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			advice := p.Lint()
+			advice := p.Lint(platformNames())
 			err = a.print(map[string]any{"file": args[0], "advice": advice}, func(w io.Writer) {
 				for _, x := range advice {
 					fmt.Fprintf(w, "%s: %s: %s\n", args[0], x.Where, x.Says)
@@ -129,6 +130,15 @@ type trial struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
+// platformNames lists the platforms whose evidence this build can examine.
+func platformNames() []string {
+	var names []string
+	for _, x := range examiners(endorse.Set{}) {
+		names = append(names, string(x.Name))
+	}
+	return names
+}
+
 func (a *app) policyTestCommand() *cobra.Command {
 	var against, at string
 	var endorsements endorsementFlags
@@ -148,8 +158,17 @@ evidence answers a nonce of its day.`,
 			if err != nil {
 				return err
 			}
+			if len(args) == 1 && (against != "" || at != "") {
+				return verdict.Misuse("policy.test", "evidence to judge, with --against or --at", "none: the policy's own tests have times and expectations of their own", "name recorded evidence")
+			}
 			var trials []trial
+			judgedAt := a.now()
 			if len(args) > 1 {
+				if at != "" {
+					if judgedAt, err = timeFlag("--at", at); err != nil {
+						return err
+					}
+				}
 				trials, err = a.replay(p, args[1:], against, at, endorsements, sets)
 			} else {
 				trials, err = a.policyTests(p, args[0], endorsements, sets)
@@ -157,7 +176,7 @@ evidence answers a nonce of its day.`,
 			if err != nil {
 				return err
 			}
-			return a.printTrials(p, trials)
+			return a.printTrials(p, trials, judgedAt)
 		},
 	}
 	cmd.Flags().StringVar(&against, "against", "", "a policy to compare with, such as the one that is live")
@@ -287,7 +306,7 @@ func (a *app) replay(p *appraise.Policy, files []string, against, at string, fla
 	return trials, nil
 }
 
-func (a *app) printTrials(p *appraise.Policy, trials []trial) error {
+func (a *app) printTrials(p *appraise.Policy, trials []trial, at time.Time) error {
 	wrong, changed := 0, 0
 	for _, t := range trials {
 		if !t.OK {
@@ -297,7 +316,7 @@ func (a *app) printTrials(p *appraise.Policy, trials []trial) error {
 			changed++
 		}
 	}
-	value := map[string]any{"policy": p.ID, "version": p.Version, "digest": p.Digest(), "at": a.now().UTC().Format(time.RFC3339), "trials": trials, "wrong": wrong, "changed": changed}
+	value := map[string]any{"policy": p.ID, "version": p.Version, "digest": p.Digest(), "at": at.UTC().Format(time.RFC3339), "trials": trials, "wrong": wrong, "changed": changed}
 	err := a.print(value, func(w io.Writer) {
 		for _, t := range trials {
 			fmt.Fprintln(w, verdict.Printable(t.line()))
@@ -310,6 +329,10 @@ func (a *app) printTrials(p *appraise.Policy, trials []trial) error {
 	return verdict.Refuse("policy.test", "every test as expected", fmt.Sprintf("%d of %d otherwise", wrong, len(trials)), "mend the policy, or the test")
 }
 
+func passes(verdict string) bool {
+	return verdict == string(attest.Affirming) || verdict == string(attest.Warning)
+}
+
 func (t trial) line() string {
 	mark := "    "
 	switch {
@@ -317,8 +340,12 @@ func (t trial) line() string {
 		mark = "FAIL"
 	case t.Expect != "":
 		mark = "ok  "
+	case t.Before != "" && t.Before != t.Verdict && passes(t.Verdict) && !passes(t.Before):
+		mark = "ADMITTED"
+	case t.Before != "" && t.Before != t.Verdict && !passes(t.Verdict) && passes(t.Before):
+		mark = "REFUSED "
 	case t.Before != "" && t.Before != t.Verdict:
-		mark = "new "
+		mark = "changed "
 	}
 	text := mark + " " + t.Name + ": " + t.Verdict
 	if t.Expect != "" && t.Expect != t.Verdict {

@@ -4,7 +4,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -206,12 +208,28 @@ func showResults(w io.Writer, results []appraised, explain bool) {
 		}
 		if explain {
 			fmt.Fprintf(w, "%s\n\n%s", verdict.Printable(r.File), r.Letter())
+			r.showMeasured(w)
 			continue
 		}
 		fmt.Fprintf(w, "%s: %s, %s\n", verdict.Printable(r.File), r.Verdict, r.what())
 		for _, c := range r.Checks {
 			fmt.Fprintf(w, "  %s %-24s %s\n", r.mark(c), c.ID, verdict.Printable(said(c)))
 		}
+		r.showMeasured(w)
+	}
+}
+
+// showMeasured shows what a policy would name: the machine, and what runs on it.
+func (r appraised) showMeasured(w io.Writer) {
+	if len(r.Measurements) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "  measured:")
+	if r.Machine != "" {
+		fmt.Fprintf(w, "       %-24s %s\n", "machine", verdict.Printable(r.Machine))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Measurements)) {
+		fmt.Fprintf(w, "       %-24s %s\n", verdict.Printable(name), r.Measurements[name])
 	}
 }
 
