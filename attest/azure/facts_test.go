@@ -156,3 +156,23 @@ func TestErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestHardwareOf: what is to be fetched depends on the report or quote inside.
+func TestHardwareOf(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		report int
+		quote  bool
+		certs  int
+	}{{snp + "evidence-v2.json", 1184, false, 1}, {tdx + "evidence-v0.json", 0, true, 0}, {kinvolk + "hcl-report-tdx.bin", 0, false, 0}} {
+		h, err := azure.HardwareOf(read(t, c.name))
+		if err != nil || len(h.SNP) != c.report || len(h.TDQuote) > 0 != c.quote || len(h.Certificates) < c.certs {
+			t.Errorf("%s: %d, %d, %d: %v", c.name, len(h.SNP), len(h.TDQuote), len(h.Certificates), err)
+		}
+	}
+	for _, bad := range []string{"", "HCLA", "{}"} {
+		if _, err := azure.HardwareOf([]byte(bad)); verdict.As(err).Kind != verdict.Invalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

@@ -15,11 +15,16 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"strongroom.dev/attest"
+	"strongroom.dev/attest/azure"
+	"strongroom.dev/attest/composite"
 	"strongroom.dev/attest/nvidia"
+	"strongroom.dev/attest/sgx"
+	"strongroom.dev/attest/snp"
+	"strongroom.dev/attest/tdx"
 	"strongroom.dev/dcap"
 	"strongroom.dev/endorse"
 	"strongroom.dev/endorse/fetch"
-	"strongroom.dev/internal/home"
 	"strongroom.dev/server"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/verdict"
@@ -116,28 +121,33 @@ func (a *app) needed(files []string, product string, rims [][]byte) ([]fetch.Doc
 	return docs, nil
 }
 
+// neededFor lists what evidence needs, by the platform that its form shows.
 func neededFor(data []byte, product string, rims [][]byte) ([]fetch.Document, error) {
-	if e, err := sevsnp.Open(data); err == nil {
-		r, err := sevsnp.ParseReport(e.Report)
-		if err != nil {
-			return nil, err
-		}
-		if r.Product() == "" && product != "" {
-			return fetch.AMDDocuments(r, sevsnp.Product(product)), nil
-		}
-		return fetch.ForReport(r)
+	x, data, err := attest.Recognise(examiners(endorse.Set{}), data)
+	if err != nil {
+		return nil, err
 	}
-	if e, err := dcap.Open(data); err == nil {
-		q, err := dcap.ParseQuote(e.Quote)
+	switch x.Name {
+	case azure.Name:
+		return neededForAzure(data, product)
+	case composite.Name:
+		return neededForParts(data, product, rims)
+	case snp.Name:
+		e, err := sevsnp.Open(data)
 		if err != nil {
-			return nil, err
+			return nil, verdict.NotGenuine("evidence.form", "an AMD report", verdict.Short(err.Error()), "give the evidence exactly as the platform gives it")
 		}
-		return neededForQuote(q)
-	}
-	if nvidia.Detect(data) {
+		return neededForAMD(e.Report, e.Certificates, product)
+	case tdx.Name, sgx.Name:
+		e, err := dcap.Open(data)
+		if err != nil {
+			return nil, verdict.NotGenuine("evidence.form", "an Intel quote", verdict.Short(err.Error()), "give the evidence exactly as the platform gives it")
+		}
+		return neededForIntel(e.Quote)
+	case nvidia.Name:
 		return neededForDevices(data, rims)
 	}
-	return nil, verdict.NotGenuine("evidence.form", "an AMD report, an Intel quote or reports of NVIDIA devices", "another form", "name the evidence itself; other platforms carry all they need, or take files that you have")
+	return nil, notFetched(x.Name)
 }
 
 func neededForQuote(q *dcap.Quote) ([]fetch.Document, error) {
@@ -258,7 +268,7 @@ func (a *app) endorsementsPack() *cobra.Command {
 	flags.StringVar(&key, "key", "", "`FILE` of the signing key")
 	flags.IntVar(&days, "days", 30, "days until the bundle is not to be used any more")
 	flags.BoolVar(&force, "force", false, "replace the file")
-	flags.StringArrayVar(&from.keys, "endorsements-key", nil, "key that may have signed bundles among PATH")
+	flags.StringArrayVar(&from.keys, "endorsements-key", nil, "key that may have signed bundles among PATH (repeatable)")
 	mustHave(cmd, "out", "key")
 	return cmd
 }
@@ -283,7 +293,7 @@ func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days 
 			return verdict.Refuse("endorsements.dates", it.Name+" current now", fmt.Sprintf("one for %s to %s", wire.At(d.Issued), wire.At(d.Until)), "fetch it anew, or leave it out")
 		}
 	}
-	signer, err := home.LoadSigningKey(keyFile)
+	signer, err := loadSigningKey(keyFile)
 	if err != nil {
 		return err
 	}
@@ -453,7 +463,7 @@ are used, by verify. Exits 3 if something is outdated, or will be within --withi
 	}
 	cmd.Flags().StringVar(&at, "at", "", "check as of this time (default: now)")
 	cmd.Flags().IntVar(&within, "within", 0, "also refuse what ends within so many days")
-	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may have signed bundles: its text, or its file (repeatable)")
+	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may have signed bundles: ed25519:..., or the file of one or of its signing key (repeatable)")
 	return cmd
 }
 
