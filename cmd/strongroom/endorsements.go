@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -23,13 +22,13 @@ type endorsementFlags struct {
 
 func (f *endorsementFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.paths, "endorsements", nil, "file, directory or signed bundle of endorsements (repeatable)")
-	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may sign bundles: its text, or the file that keygen wrote it to (repeatable)")
+	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may sign bundles: ed25519:..., or the file of one or of its signing key (repeatable)")
 }
 
 // endorsementSet reads everything the flags name. Directories may hold other things too, which
 // are ignored; a file that was named must hold something.
 func (a *app) endorsementSet(f endorsementFlags, now time.Time) (endorse.Set, error) {
-	trusted, err := a.publicKeys(f.keys)
+	trusted, err := a.publicKeys("--endorsements-key", f.keys)
 	if err != nil {
 		return endorse.Set{}, err
 	}
@@ -109,24 +108,4 @@ func (a *app) readLarge(path, what string, most int64) ([]byte, error) {
 		return nil, misfile(path, what, fmt.Sprintf("more than %d bytes", most), "name the right file")
 	}
 	return data, nil
-}
-
-// publicKeys reads keys given as text or as files.
-func (a *app) publicKeys(given []string) ([]keys.PublicKey, error) {
-	var all []keys.PublicKey
-	for _, text := range given {
-		if _, err := os.Stat(text); err == nil {
-			data, err := a.readDocument(text, "a public key")
-			if err != nil {
-				return nil, err
-			}
-			text = string(bytes.TrimSpace(data))
-		}
-		k, err := keys.ParsePublicKey(text)
-		if err != nil {
-			return nil, verdict.Misuse("--endorsements-key", "a public key as keygen prints it", verdict.Short(err.Error()), "strongroom keygen --help shows how to make one")
-		}
-		all = append(all, k)
-	}
-	return all, nil
 }

@@ -154,9 +154,9 @@ func (a *app) inspectData(i *inspection, data []byte) error {
 	switch {
 	case bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
 		return a.inspectJSON(i, data)
-	case strings.Contains(text, "AGE-SECRET-KEY-"):
+	case strings.Contains(text, identityMark):
 		return inspectIdentity(i, text)
-	case strings.Contains(text, "STRONGROOM-SIGNING-KEY-"):
+	case strings.Contains(text, signingMark):
 		return inspectSigningKey(i, text)
 	case strings.Contains(text, "PRIVATE+KEY+"):
 		return inspectLogKey(i, text)

@@ -58,7 +58,7 @@ The age command reads data and result identities too. An existing file is never 
 				return err
 			}
 			return a.print(map[string]any{"file": out, "purpose": purpose, "public": public}, func(w io.Writer) {
-				fmt.Fprintln(w, "Public key:", public)
+				fmt.Fprintln(w, publicKeyLine, public)
 			})
 		},
 	}

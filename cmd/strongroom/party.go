@@ -97,7 +97,7 @@ func namedByFlags(err error) error {
 func loadKeys(files []string) ([]*keys.SigningKey, error) {
 	var out []*keys.SigningKey
 	for _, file := range files {
-		key, err := home.LoadSigningKey(file)
+		key, err := loadSigningKey(file)
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/appraise"
 	"strongroom.dev/internal/home"
-	"strongroom.dev/keys"
 	"strongroom.dev/reference"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -167,7 +166,7 @@ func (f *lineFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.policy, "policy", "", "take product, keys and log from this appraisal policy")
 	flags.StringVar(&f.product, "product", "", "product that the set must be of")
-	flags.StringArrayVar(&f.keys, "key", nil, "release key that may have signed: its text, or its file (repeatable)")
+	flags.StringArrayVar(&f.keys, "key", nil, "release key that may have signed: ed25519:..., or the file of one or of its signing key (repeatable)")
 	flags.IntVar(&f.threshold, "threshold", 0, "how many of the keys must have signed (default: all)")
 	flags.Int64Var(&f.least, "least-security-version", 1, "refuse a lower security version")
 	flags.StringVar(&f.log, "log", "", "verifier key of the log that must have recorded the set")
@@ -195,7 +194,7 @@ func (a *app) lines(f lineFlags, product wire.ID) ([]reference.Line, error) {
 		}
 		return lines, nil
 	}
-	trusted, err := a.releaseKeys(f.keys)
+	trusted, err := a.publicKeys("--key", f.keys)
 	if err != nil {
 		return nil, err
 	}
@@ -209,16 +208,4 @@ func (a *app) lines(f lineFlags, product wire.ID) ([]reference.Line, error) {
 		return nil, &e
 	}
 	return []reference.Line{l}, nil
-}
-
-func (a *app) releaseKeys(given []string) ([]keys.PublicKey, error) {
-	all, err := a.publicKeys(given)
-	if err != nil {
-		e := *verdict.As(err)
-		if e.Check == "--endorsements-key" {
-			e.Check = "--key"
-		}
-		return nil, &e
-	}
-	return all, nil
 }
