@@ -127,7 +127,7 @@ func (d *device) missing() []wanted {
 // are not judged.
 func (x *examination) measurements() {
 	judged := 0
-	fix := "install the driver and VBIOS that NVIDIA has signed; a GPU in developer mode measures otherwise, and so does altered firmware"
+	fix := x.orRIMs("install the driver and VBIOS that NVIDIA has signed; a GPU in developer mode measures otherwise, and so does altered firmware")
 	x.each("measurements", "the measurements of NVIDIA's RIMs, all of them", "all as the RIMs have them", fix, func(d *device) string {
 		if !d.complete() {
 			return "nothing to compare with"
@@ -140,6 +140,28 @@ func (x *examination) measurements() {
 	if judged > 0 {
 		x.claims["measurements_judged"] = int64(judged)
 	}
+}
+
+// orRIMs gives what mends a comparison with RIMs: where nothing is found wrong but that RIMs are
+// missing, that is all there is to say.
+func (x *examination) orRIMs(fix string) string {
+	lacking := false
+	for _, d := range x.devices {
+		if len(d.open()) > 0 {
+			return fix
+		}
+		if !d.complete() {
+			lacking = true
+			continue
+		}
+		if wrong, _ := d.judge(); len(wrong) > 0 {
+			return fix
+		}
+	}
+	if !lacking {
+		return fix
+	}
+	return "fetch the RIMs that are missing (strongroom endorsements fetch), and judge the evidence again with them"
 }
 
 // judge compares the report with the device's RIMs. It gives what differs, and how many were
@@ -197,7 +219,8 @@ func (d *device) differences(r *rim) []string {
 // debug and developer modes the chain does not end at the pinned root, or measurements
 // differ. The later form of certificates has flags besides.
 func (x *examination) debugging() {
-	x.debug = !x.each("debug", "no debug or developer mode", "secure boot, debugging off: the measurements are those of production", "turn confidential computing on, and developer mode (devtools) off",
+	fix := x.orRIMs("turn confidential computing on, and developer mode (devtools) off")
+	x.debug = !x.each("debug", "no debug or developer mode", "secure boot, debugging off: the measurements are those of production", fix,
 		func(d *device) string {
 			switch open := d.open(); {
 			case len(open) > 0:

@@ -217,5 +217,5 @@ func (x *examination) report(lack, unsure []string, first time.Time) {
 			got = append(got, fmt.Sprintf("%d OCSP responses that can't be read", x.unreadable))
 		}
 	}
-	x.fail("collateral", expected, joined(got), fix[:len(fix)-1])
+	x.fail("collateral", expected, joined(got), fix[:len(fix)-1]+"; strongroom endorsements fetch gets them all")
 }
