@@ -195,6 +195,8 @@ func (j *judgement) class() {
 		_, named = p.Platforms[string(f.Platform)]
 	}
 	switch {
+	case f.Pinned && f.Class == agreement.Confidential && len(j.requirements().Roots) == 0:
+		j.warn(id, expected, got+" if the key that was pinned is of such a platform, which nobody but its owner knows: list it as a root in a policy")
 	case f.Class == agreement.Confidential:
 		j.pass(id, expected, got)
 	case f.Class == agreement.IntegrityOnly && !named:
@@ -287,15 +289,40 @@ func (j *judgement) choice(what string, got []string, c Choice) {
 	j.expect("policy."+what, expected, verdict.Short(shown), ok, "use an allowed "+what+", or change the policy")
 }
 
+// advisories judges those that are open on any part of the machine. Evidence that names none
+// at all, not even an empty list, is not judged clean of them.
 func (j *judgement) advisories(c Choice) {
-	open, _ := j.claims["advisories"].([]any)
-	got := []string{}
-	for _, a := range open {
-		got = append(got, fmt.Sprint(a))
+	if len(c.Only)+len(c.Never) == 0 {
+		return
+	}
+	got, named := openAdvisories(j.claims)
+	if !named {
+		j.fail("policy.advisory", "evidence that says which advisories are open", "none of its claims does", "leave advisories out for this platform, or give the endorsements that name them")
+		return
 	}
 	if len(got) > 0 {
 		j.choice("advisory", got, c)
 	}
+}
+
+// openAdvisories gives all lists named advisories in claims, those of a composite's parts
+// too, and whether there was any.
+func openAdvisories(claims map[string]any) (open []string, named bool) {
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		switch v := claims[name].(type) {
+		case []any:
+			if name == "advisories" {
+				named = true
+				for _, a := range v {
+					open = append(open, fmt.Sprint(a))
+				}
+			}
+		case map[string]any:
+			more, there := openAdvisories(v)
+			open, named = append(open, more...), named || there
+		}
+	}
+	return open, named
 }
 
 // folded compares names as vendors print them, in whatever case.

@@ -127,6 +127,13 @@ func TestJudge(t *testing.T) {
 		{"other advisory", head + "    advisories: {only: [INTEL-SA-00615]}", func(f *attest.Finding, _ *appraise.Demand) {
 			f.Claims["advisories"] = []string{"INTEL-SA-00615", "INTEL-SA-00657"}
 		}, "policy.advisory"},
+		{"advisory of a part", head + "    advisories: {only: [INTEL-SA-00615]}", func(f *attest.Finding, _ *appraise.Demand) {
+			delete(f.Claims, "advisories")
+			f.Claims["cpu"] = map[string]any{"claims": map[string]any{"advisories": []string{"INTEL-SA-00837"}}}
+		}, "policy.advisory"},
+		{"advisories that nobody names", head + "    advisories: {never: [INTEL-SA-00657]}", func(f *attest.Finding, _ *appraise.Demand) { delete(f.Claims, "advisories") }, "policy.advisory"},
+		{"pinned root", "", func(f *attest.Finding, _ *appraise.Demand) { f.Facts.Pinned = true }, "warn class"},
+		{"pinned root that the policy lists", head + "    roots: [\"" + wire.HashOf([]byte("root")).String() + "\"]", func(f *attest.Finding, _ *appraise.Demand) { f.Facts.Pinned = true }, ""},
 		{"denied advisory", head + "    advisories: {never: [INTEL-SA-00657]}", func(f *attest.Finding, _ *appraise.Demand) {
 			f.Claims["advisories"] = []string{"INTEL-SA-00657"}
 		}, "policy.advisory"},

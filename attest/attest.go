@@ -32,6 +32,9 @@ type Facts struct {
 	Class    agreement.Class
 	// Root is the fingerprint of the root that the evidence leads to.
 	Root wire.Hash
+	// Pinned is set if the root is a bare key that the relying party gave, which says of itself
+	// neither whose it is nor what for.
+	Pinned bool
 	// Machine identifies the machine, as the platform prints it; "" if it has no identity.
 	Machine string
 	// Generation names the make of the hardware, as its vendor does: a product name (SNP), an

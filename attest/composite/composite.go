@@ -207,15 +207,23 @@ func (x *examination) finding() attest.Finding {
 				f.Facts.Trusts = append(f.Facts.Trusts, who)
 			}
 		}
-		c := verdict.Check{ID: "composite.devices", OK: !names[d.Facts.Machine] || d.Facts.Machine == "", Expected: "each device once", Got: part + " is a device of its own"}
-		if !c.OK {
-			c.Got, c.Fix = part+" names itself as another one does", "attest every device once"
-		}
-		names[d.Facts.Machine] = true
-		f.Checks = append(f.Checks, c)
+		f.Checks = append(f.Checks, once(part, d.Facts.Machine, names))
 	}
 	x.bound(&f)
 	return f
+}
+
+// once checks that no chip of a device was there before. Evidence of several devices names
+// all their chips, joined by a plus.
+func once(part, machine string, names map[string]bool) verdict.Check {
+	c := verdict.Check{ID: "composite.devices", OK: true, Expected: "each device once", Got: part + " is a device of its own"}
+	for _, chip := range strings.Split(machine, "+") {
+		if chip != "" && names[chip] {
+			c.OK, c.Got, c.Fix = false, part+" names itself as another one does", "attest every device once"
+		}
+		names[chip] = true
+	}
+	return c
 }
 
 func (x *examination) add(f *attest.Finding, part string, of attest.Finding) {

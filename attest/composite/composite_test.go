@@ -120,6 +120,7 @@ func TestExamine(t *testing.T) {
 		{"no device", change{after: func(b *composite.Body) { b.Devices = nil }}, "composite.form"},
 		{"evidence twice", change{after: func(b *composite.Body) { b.Devices[1] = b.Devices[0] }}, "composite.form"},
 		{"one device twice", change{device: func(i int, p *part) { p.Machine, p.Debug = "gpu-0", i == 1 }}, "composite.devices"},
+		{"one of two chips twice", change{device: func(i int, p *part) { p.Machine = []string{"chip-a", "chip-b+chip-a"}[i] }}, "composite.devices"},
 		{"short nonce", change{body: func(b *composite.Body) { b.Nonce = b.Nonce[:15] }}, "composite.form"},
 		{"bound data of another size", change{body: func(b *composite.Body) { b.Bound = b.Bound[:48] }}, "composite.form"},
 		{"failed check of a device", change{device: func(i int, p *part) { p.Fails = i == 0 }}, "device0.gpu.tcb"},

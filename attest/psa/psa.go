@@ -62,7 +62,7 @@ func (v Verifier) Examine(evidence []byte, _ time.Time) (attest.Finding, error) 
 	if !r.Genuine { // nothing is known but that a key is missing
 		return f, nil
 	}
-	f.Facts.Root = r.Root
+	f.Facts.Root, f.Facts.Pinned = r.Root, true
 	f.Facts.Machine = hex.EncodeToString(r.InstanceID)
 	f.Facts.Generation = hex.EncodeToString(r.ImplementationID)
 	f.Facts.ReportData = r.Challenge
