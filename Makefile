@@ -33,4 +33,4 @@ long: build ## what takes longer: every byte of endorsements altered, more fuzzi
 	scripts/fuzz 2400
 
 clean:
-	rm -rf bin strongroom-demo
+	rm -rf bin strongroom-demo strongroom-demo-attestation

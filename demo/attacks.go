@@ -103,11 +103,11 @@ func (e *enemy) readAgreement(file string) (*agreement.SignedAgreement, error) {
 
 // loadPrograms loads the room image from the folder of the command, with another agent if
 // an attack brings one.
-func (e *enemy) loadPrograms(agent string) (*host.Programs, error) {
+func (w *world) loadPrograms(agent string) (*host.Programs, error) {
 	if !filepath.IsAbs(agent) {
-		agent = e.bin(agent)
+		agent = w.bin(agent)
 	}
-	return host.Load(agent, map[wire.ID]string{"strongroom-sql": e.bin("strongroom-sql")})
+	return host.Load(agent, map[wire.ID]string{"strongroom-sql": w.bin("strongroom-sql")})
 }
 
 // watchHonestRun has the researcher run once more, and keeps what its host saw.
@@ -245,15 +245,6 @@ func (e *enemy) inRoom(name string, wants []string, change func(job *host.Job, c
 		refusal := e.room(ctx, job, c)
 		return byRoom(refusal), refusal, nil
 	}, wants}
-}
-
-// byCommand is an attack that a command refuses.
-func (e *enemy) byCommand(ctx context.Context, by string, args ...string) (string, error, error) {
-	_, err := e.quiet(ctx, args...)
-	if err != nil && verdict.As(err).Kind == verdict.Broken {
-		return "", nil, err
-	}
-	return by, err, nil
 }
 
 // copyTree copies plain files and folders.

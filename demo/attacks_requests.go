@@ -115,18 +115,8 @@ func (e *enemy) onEvidence() []attempt {
 
 // alterAgent runs an agent with one changed byte, in a text that it never prints.
 func (e *enemy) alterAgent(ctx context.Context) (string, error, error) {
-	program, err := os.ReadFile(e.bin("strongroom-agent"))
+	altered, err := e.alteredAgent()
 	if err != nil {
-		return "", nil, err
-	}
-	text := []byte("a defect in the agent: report it")
-	at := bytes.Index(program, text)
-	if at < 0 {
-		return "", nil, fmt.Errorf("the agent does not hold the text %q", text)
-	}
-	program[at] ^= 0x20
-	altered := e.path("strongroom-agent-altered")
-	if err := os.WriteFile(altered, program, 0o700); err != nil {
 		return "", nil, err
 	}
 	programs, err := e.loadPrograms(altered)
@@ -241,4 +231,20 @@ func (e *enemy) shownTo(folder string) *room.Shown {
 		}
 	}
 	return new(room.Shown) // prepare has looked that there are two
+}
+
+// alteredAgent writes an agent with one byte of a text changed, which still runs.
+func (w *world) alteredAgent() (string, error) {
+	program, err := os.ReadFile(w.bin("strongroom-agent"))
+	if err != nil {
+		return "", err
+	}
+	text := []byte("a defect in the agent: report it")
+	at := bytes.Index(program, text)
+	if at < 0 {
+		return "", fmt.Errorf("the agent does not hold the text %q", text)
+	}
+	program[at] ^= 0x20
+	altered := w.path("strongroom-agent-altered")
+	return altered, os.WriteFile(altered, program, 0o700)
 }

@@ -19,32 +19,13 @@ func Hospitals(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	defer w.close()
-	s := &study{world: w, brokers: map[string]*server{}, addresses: map[string]string{},
-		report: &Report{Results: map[string]any{}, Attacks: []Attack{}, Receipts: []json.RawMessage{}, Seconds: map[string]float64{}}}
-	start := time.Now()
-	err = s.tellAll(ctx)
-	s.report.Seconds["total"] = time.Since(start).Seconds()
-	return s.report, err
-}
-
-// tellAll is the story's chapters, each timed.
-func (s *study) tellAll(ctx context.Context) error {
+	s := &study{world: w, brokers: map[string]*server{}, addresses: map[string]string{}, report: newReport()}
 	s.tell("INSECURE: this demo's rooms run on the dev platform. Whoever runs this machine can read them;")
 	s.tell("everything else is real. The world is made in %s", s.Dir)
-	for _, chapter := range []struct {
-		name string
-		tell func(context.Context) error
-	}{
+	return s.report, s.tellAll(ctx, s.report, []chapter{
 		{"parties", s.makeParties}, {"ledger", s.startLedger}, {"platform", s.measure}, {"agreement", s.agreeStudy}, {"data", s.sealData},
 		{"brokers", s.startBrokers}, {"host", s.startHost}, {"runs", s.ask}, {"proof", s.prove}, {"attacks", s.attacks}, {"redo", s.leave},
-	} {
-		start := time.Now()
-		if err := chapter.tell(ctx); err != nil {
-			return err
-		}
-		s.report.Seconds[chapter.name] = time.Since(start).Seconds()
-	}
-	return nil
+	})
 }
 
 // agreeStudy writes, explains, signs and activates the study.
@@ -71,16 +52,6 @@ func (s *study) agreeStudy(ctx context.Context) error {
 	}
 	_, err = s.agree(ctx, s.do, "study.yaml")
 	return err
-}
-
-// tellStart prints the first lines of a text.
-func (s *study) tellStart(text string, lines int) {
-	for line := range strings.Lines(text) {
-		if lines--; lines < 0 {
-			return
-		}
-		s.tell("  | %s", strings.TrimRight(line, "\n"))
-	}
 }
 
 // question is one run of the story.

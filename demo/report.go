@@ -11,12 +11,38 @@ import (
 	"strongroom.dev/verdict"
 )
 
-// Report is what a demo found, as --output json prints it.
+// Report is what a demo found, as --output json prints it. Receipts are empty in a story that
+// releases nothing.
 type Report struct {
 	Results  map[string]any     `json:"results"`
 	Attacks  []Attack           `json:"attacks"`
 	Receipts []json.RawMessage  `json:"receipts"`
 	Seconds  map[string]float64 `json:"seconds"`
+}
+
+// newReport is a report of nothing yet. Its lists are there even if nothing comes.
+func newReport() *Report {
+	return &Report{Results: map[string]any{}, Attacks: []Attack{}, Receipts: []json.RawMessage{}, Seconds: map[string]float64{}}
+}
+
+// chapter is a part of a story, by the name under which it is timed.
+type chapter struct {
+	name string
+	tell func(context.Context) error
+}
+
+// tellAll tells the chapters in order, up to the first that fails, and times them.
+func (w *world) tellAll(ctx context.Context, report *Report, chapters []chapter) error {
+	begun := time.Now()
+	defer func() { report.Seconds["total"] = time.Since(begun).Seconds() }()
+	for _, c := range chapters {
+		start := time.Now()
+		if err := c.tell(ctx); err != nil {
+			return err
+		}
+		report.Seconds[c.name] = time.Since(start).Seconds()
+	}
+	return nil
 }
 
 // Attack is one attempt to cheat. Refused means the attacker did not get what it wanted.
@@ -86,4 +112,13 @@ func (w *world) tryOne(ctx context.Context, a attempt) Attack {
 		return Attack{Name: a.name, By: by, Reason: fmt.Sprintf("refused by another check than %v: %s", a.wants, e.Error())}
 	}
 	return Attack{Name: a.name, Refused: true, By: by, Reason: e.Error()}
+}
+
+// byCommand is an attack that a command refuses.
+func (w *world) byCommand(ctx context.Context, by string, args ...string) (string, error, error) {
+	_, err := w.quiet(ctx, args...)
+	if err != nil && verdict.As(err).Kind == verdict.Broken {
+		return "", nil, err
+	}
+	return by, err, nil
 }

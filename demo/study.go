@@ -136,15 +136,8 @@ func (s *study) measure(ctx context.Context) error {
 	if _, err := s.do(ctx, s.as(hostHome, "host", "root")...); err != nil {
 		return err
 	}
-	out, err := s.do(ctx, "image", "measure", "--platform", "dev")
-	if err != nil {
-		return err
-	}
-	var image struct{ Values map[string]string }
-	if err := json.Unmarshal(out, &image); err != nil {
-		return err
-	}
-	if s.measured, err = measurement(image.Values); err != nil {
+	var err error
+	if s.measured, err = s.measureImage(ctx); err != nil {
 		return err
 	}
 	h, err := home.Open(s.path(hostHome))
@@ -153,6 +146,19 @@ func (s *study) measure(ctx context.Context) error {
 	}
 	s.root, err = h.DevRoot(false)
 	return err
+}
+
+// measureImage asks the command what the room image measures.
+func (w *world) measureImage(ctx context.Context) (m dev.Measurement, err error) {
+	out, err := w.do(ctx, "image", "measure", "--platform", "dev")
+	if err != nil {
+		return m, err
+	}
+	var image struct{ Values map[string]string }
+	if err := json.Unmarshal(out, &image); err != nil {
+		return m, err
+	}
+	return measurement(image.Values)
 }
 
 func measurement(values map[string]string) (m dev.Measurement, err error) {

@@ -45,8 +45,12 @@ const marker = ".made-by-strongroom-demo"
 // world is one demo's folder and processes.
 type world struct {
 	Config
-	servers []*server
+	servers   []*server
+	listeners []func() // each ends a listener of the demo's own
 }
+
+// shown is how a command is run: do or quiet.
+type shown func(context.Context, ...string) ([]byte, error)
 
 // newWorld makes the folder.
 func newWorld(c Config) (*world, error) {
@@ -88,6 +92,16 @@ func (w *world) path(elem ...string) string {
 // tell prints a line of the story.
 func (w *world) tell(format string, args ...any) { fmt.Fprintf(w.Show, format+"\n", args...) }
 
+// tellStart prints the first lines of a text.
+func (w *world) tellStart(text string, lines int) {
+	for line := range strings.Lines(text) {
+		if lines--; lines < 0 {
+			return
+		}
+		w.tell("  | %s", strings.TrimRight(line, "\n"))
+	}
+}
+
 // chapter starts a part of the story.
 func (w *world) chapter(format string, args ...any) {
 	fmt.Fprintf(w.Show, "\n== "+format+"\n", args...)
@@ -114,19 +128,25 @@ func (w *world) do(ctx context.Context, args ...string) ([]byte, error) {
 
 // quiet runs a command without showing it. Its error is the command's own, kind and all.
 func (w *world) quiet(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, w.Command, append([]string{"--output", "json"}, args...)...)
-	cmd.Dir = w.Dir
-	cmd.Env = cleanEnv()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	cmd, out, errs, err := w.call(ctx, args)
 	if err == nil {
-		return out.Bytes(), nil
+		return out, nil
 	}
 	if ctx.Err() != nil {
 		return nil, interrupted(ctx)
 	}
-	return nil, commandError(cmd, out.Bytes(), errs.Bytes(), err)
+	return nil, commandError(cmd, out, errs, err)
+}
+
+// call runs a command to its end and gives all it printed.
+func (w *world) call(ctx context.Context, args []string) (cmd *exec.Cmd, out, errs []byte, err error) {
+	cmd = exec.CommandContext(ctx, w.Command, append([]string{"--output", "json"}, args...)...)
+	cmd.Dir = w.Dir
+	cmd.Env = cleanEnv()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	return cmd, stdout.Bytes(), stderr.Bytes(), err
 }
 
 // interrupted is what a demo that was told to stop ends with.
@@ -260,7 +280,10 @@ func (w *world) close() {
 	for i := len(w.servers) - 1; i >= 0; i-- {
 		w.servers[i].stop()
 	}
-	w.servers = nil
+	for _, end := range w.listeners {
+		end()
+	}
+	w.servers, w.listeners = nil, nil
 }
 
 // restart stops a server, does something, and starts it again with the same arguments.

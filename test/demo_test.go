@@ -68,7 +68,24 @@ func programs(t *testing.T) string {
 func TestHospitals(t *testing.T) {
 	bin := programs(t)
 	dir := t.TempDir()
-	cmd := exec.Command(filepath.Join(bin, "strongroom"), "demo", "hospitals", "--output", "json")
+	report, story, runErr := tell(t, bin, dir, "hospitals")
+	refused(t, named, report)
+	if runErr != nil {
+		t.Errorf("the demo failed: %v\n%s", runErr, story)
+	}
+	if len(report.Results) != 3 || len(report.Receipts) != 3 {
+		t.Errorf("%d results and %d receipts, 3 of each expected", len(report.Results), len(report.Receipts))
+	}
+	if !t.Failed() {
+		byHand(t, dir, story, report)
+	}
+	plantedSecrets(t, dir, story)
+}
+
+// tell tells a demo from dir, and gives its report, its story and how it ended.
+func tell(t *testing.T, bin, dir, name string) (*demo.Report, string, error) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "strongroom"), "demo", name, "--output", "json")
 	cmd.Dir = dir
 	var out, story bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &story
@@ -81,6 +98,12 @@ func TestHospitals(t *testing.T) {
 	if dec.More() {
 		t.Error("standard output holds more than one document")
 	}
+	return &report, story.String(), runErr
+}
+
+// refused wants every named attack to have been tried and refused.
+func refused(t *testing.T, named []string, report *demo.Report) {
+	t.Helper()
 	attacks := map[string]demo.Attack{}
 	for _, a := range report.Attacks {
 		attacks[a.Name] = a
@@ -93,20 +116,11 @@ func TestHospitals(t *testing.T) {
 			}
 		})
 	}
-	if runErr != nil {
-		t.Errorf("the demo failed: %v\n%s", runErr, story.String())
-	}
-	if len(report.Results) != 3 || len(report.Receipts) != 3 {
-		t.Errorf("%d results and %d receipts, 3 of each expected", len(report.Results), len(report.Receipts))
-	}
-	if !t.Failed() {
-		byHand(t, dir, story.String(), &report)
-	}
-	plantedSecrets(t, dir, story.String())
 }
 
-// byHand types the lines that the demo prints at its end, and wants what the demo got.
-func byHand(t *testing.T, dir, story string, report *demo.Report) {
+// typeLines types the lines that a demo prints at its end, as a person would, and gives what
+// that printed.
+func typeLines(t *testing.T, dir, story string) string {
 	t.Helper()
 	_, end, found := strings.Cut(story, "== To do it again by hand\n")
 	if !found {
@@ -133,6 +147,13 @@ func byHand(t *testing.T, dir, story string, report *demo.Report) {
 	if err != nil {
 		t.Fatalf("typed by hand: %v\n%s", err, out)
 	}
+	return string(out)
+}
+
+// byHand types the lines that the demo prints at its end, and wants what the demo got.
+func byHand(t *testing.T, dir, story string, report *demo.Report) {
+	t.Helper()
+	typeLines(t, dir, story)
 	world := filepath.Join(dir, "strongroom-demo")
 	for work, result := range report.Results {
 		want := result.(map[string]any)["csv"]

@@ -17,13 +17,15 @@ import (
 type story struct {
 	Name  string `json:"name"`
 	Short string `json:"short"`
+	dir   string // where its world lies if nothing else is said
 	tell  func(context.Context, demo.Config) (*demo.Report, error)
 }
 
 // stories lists every demo, in the order a newcomer meets them.
 func stories() []story {
 	return []story{
-		{"hospitals", "two hospitals, one agreed study, and every attempt to cheat refused", demo.Hospitals},
+		{"hospitals", "two hospitals, one agreed study, and every attempt to cheat refused", "strongroom-demo", demo.Hospitals},
+		{"attestation", "a relying party that gates on evidence, and every forgery refused", "strongroom-demo-attestation", demo.Attestation},
 	}
 }
 
@@ -32,13 +34,13 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [NAME]",
 		Short: "Tell a story with real processes, attacks included",
-		Long: `Runs a whole world on this machine: every part a process of its own, over loopback, under a
-minute. It prints each command, tries to cheat in every way we know, and leaves its world
-behind so that you can do each step again by hand: by-hand.sh in it has every line. Without a
-name it lists the demos.
+		Long: `Runs a whole world on this machine, over loopback, under a minute: every command and server
+is a process of its own. It prints each command, tries to cheat in every way we know, and
+leaves its world behind so that you can do its steps again by hand; that of hospitals has
+every line in by-hand.sh. Without a name it lists the demos.
 
 It exits 1 if an attack is not refused, or could not be tried.`,
-		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo hospitals --output json > report.json",
+		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo attestation\n  strongroom demo hospitals --output json > report.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -48,13 +50,14 @@ It exits 1 if an attack is not refused, or could not be tried.`,
 				if s.Name == args[0] {
 					ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 					defer stop()
+					dir = or(dir, s.dir)
 					return a.tell(ctx, s, dir)
 				}
 			}
 			return verdict.Misuse("demo", "a demo that exists", verdict.Short(args[0]), "strongroom demo lists them")
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "strongroom-demo", "`DIR` of the demo's world; a demo replaces it only if a demo made it")
+	cmd.Flags().StringVar(&dir, "dir", "", "`DIR` of the demo's world; a demo replaces it only if a demo made it (default: strongroom-demo, or strongroom-demo-attestation)")
 	return cmd
 }
 
