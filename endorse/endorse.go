@@ -5,9 +5,9 @@
 // [Set] for platform verifiers, and packs them into signed, dated bundles that need no
 // network ([Bundle], spec/endorsements.md).
 //
-// It checks form only. Nothing in a Set is trusted for being there, bar bare public keys and
-// devices' requests, which are pinned by it: each platform's verifier checks signatures up to roots of its own,
-// and dates. What is not recognised is left out,
+// It checks form only. Nothing in a Set is trusted for being there, bar what nobody signs
+// ([Kind.Pins]): bare public keys, devices' requests and container policies. Each platform's
+// verifier checks signatures up to roots of its own, and dates. What is not recognised is left out,
 // and whoever needed it says that it is missing.
 package endorse
 
@@ -41,7 +41,8 @@ const (
 	// COSESign1 is a signed CBOR document: UVM reference info, a signed CoRIM.
 	COSESign1 Kind = "cose-sign1"
 	// ContainerPolicy is the Rego text whose SHA-256 is in the HOST_DATA of a container group.
-	// It is unsigned; the hash in the evidence vouches for it.
+	// Nobody signs it, and the hash says only which one a machine was started with: that it is
+	// here is the relying party's approval of it.
 	ContainerPolicy Kind = "container-policy"
 	// PublicKey is a SubjectPublicKeyInfo. Nobody signs it: whoever puts one into a set pins it,
 	// and it proves nothing but that (a TPM's attestation key, say).
@@ -60,7 +61,7 @@ func Kinds() []Kind {
 
 // Pins reports whether an endorsement of this kind is trusted for being given, since nobody
 // signs it: only a relying party may give one, never an attester and never the network.
-func (k Kind) Pins() bool { return k == PublicKey || k == X509Request }
+func (k Kind) Pins() bool { return k == PublicKey || k == X509Request || k == ContainerPolicy }
 
 // Item is one endorsement.
 type Item struct {

@@ -429,10 +429,9 @@ func (s *Service) examiners(more []wire.Bytes) ([]attest.Examiner, error) {
 		if len(found) == 0 {
 			return nil, bad(fmt.Sprintf("number %d, which is nothing that is known", i+1))
 		}
-		for _, it := range found {
-			if it.Kind.Pins() { // only the service's officers pin
-				return nil, bad("a bare key (" + string(it.Kind) + "), which nobody has signed")
-			}
+		found, refused := fromAttester(found)
+		if refused != "" {
+			return nil, bad(fmt.Sprintf("number %d, which holds %s", i+1, refused))
 		}
 		items = append(items, found...)
 	}
