@@ -3,6 +3,7 @@ package verifier
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -83,6 +84,7 @@ type asking struct {
 	// is to be there.
 	binding func(size int) ([]byte, error)
 	fresh   appraise.Freshness
+	mend    string // what mends it if the evidence is not fresh
 	// initData is what the init data must be, for a field of so many bytes; nil if anything may.
 	initData func(size int) ([]byte, error)
 	extra    map[string]any
@@ -125,7 +127,7 @@ func (s *Service) examine(r Request, now time.Time) (attest.Finding, wire.Digest
 func examine(examiners []attest.Examiner, evidence []byte, now time.Time) (attest.Finding, wire.Digest, error) {
 	x, inner, err := attest.Recognise(examiners, evidence)
 	if err != nil {
-		return attest.Finding{}, wire.Digest{}, err
+		return attest.Finding{}, wire.Digest{}, mendedError(err)
 	}
 	f, err := x.Examine(inner, now)
 	if err != nil {
@@ -136,7 +138,7 @@ func examine(examiners []attest.Examiner, evidence []byte, now time.Time) (attes
 
 // genuine makes sure that what a platform refuses is invalid evidence, whatever it says.
 func genuine(err error) error {
-	e := *verdict.As(err)
+	e := *verdict.As(mendedError(err))
 	e.Kind = verdict.Invalid
 	return &e
 }
@@ -158,6 +160,7 @@ func (s *Service) answer(ctx context.Context, a asking, f attest.Finding, digest
 		return Answer{}, err
 	}
 	result := appraise.Demand{Policy: a.policy, Freshness: a.fresh, InsecureAllowSoftware: s.cfg.InsecureAllowSoftware, References: references, Now: a.now}.Judge(f)
+	result.Checks = mended(result.Checks, a.mend)
 	if err := s.saw(ctx, result.Reference); err != nil {
 		return Answer{}, err
 	}
@@ -191,16 +194,17 @@ func (a asking) checkInitData(got []byte) error {
 		return err
 	}
 	if len(got) == 0 || !bytes.Equal(got, want) {
-		return verdict.NotGenuine("evidence.init-data", "init data "+short(want), short(got), "start it with what the request names, or name what it was started with")
+		return verdict.NotGenuine("evidence.init-data", "init data "+whole(want), whole(got), "start it with what the request names, or name what it was started with")
 	}
 	return nil
 }
 
-func short(b []byte) string {
+// whole shows bytes in hex: two values that differ only at the end must not look alike.
+func whole(b []byte) string {
 	if len(b) == 0 {
 		return "of no bytes"
 	}
-	return fmt.Sprintf("%x…", b[:min(len(b), 12)])
+	return hex.EncodeToString(b)
 }
 
 // gated refuses evidence without init data to audiences that look at nothing but the token
@@ -349,13 +353,13 @@ func (s *Service) freshness(a *asking, r Request) error {
 		if r.Audience != "" || a.hasKey() {
 			return verdict.Misuse("attestation.freshness", "a challenge or a nonce, and the key in the evidence", "report data alone", "what is in the report data is then for you to know, and no token says it")
 		}
-		a.fresh.ReportData = r.ReportData
+		a.fresh.ReportData, a.mend = r.ReportData, mendReportData
 		return nil
 	case len(r.Nonce) > 0:
 		if len(r.Nonce) < leastNonce || len(r.Nonce) > mostNonce {
 			return verdict.Misuse("attestation.nonce", fmt.Sprintf("%d to %d bytes that nobody can guess", leastNonce, mostNonce), fmt.Sprintf("%d bytes", len(r.Nonce)), "draw 32 random bytes")
 		}
-		a.freshness, a.nonce = ear.ByRelyingParty, r.Nonce
+		a.freshness, a.nonce, a.mend = ear.ByRelyingParty, r.Nonce, mendNonce
 		return a.bind(r, attest.NonceOf(r.Nonce))
 	}
 	purpose := ForToken
@@ -366,7 +370,7 @@ func (s *Service) freshness(a *asking, r Request) error {
 	if a.challenge, err = s.recognise(r.Challenge, r.Audience, purpose); err != nil {
 		return err
 	}
-	a.freshness, a.nonce = ear.ByService, a.challenge.nonce[:]
+	a.freshness, a.nonce, a.mend = ear.ByService, a.challenge.nonce[:], mendChallenge
 	return a.bind(r, a.challenge.nonce)
 }
 

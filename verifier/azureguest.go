@@ -77,7 +77,7 @@ func (s *Service) azureGuestToken(ctx context.Context, g Gate, body []byte) (MAA
 	if err != nil {
 		return MAAAnswer{}, err
 	}
-	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByRelyingParty}
+	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByRelyingParty, mend: mendGuest}
 	if a.policy, err = s.policy(ctx, g.Policy); err != nil {
 		return MAAAnswer{}, err
 	}

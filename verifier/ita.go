@@ -78,7 +78,7 @@ func (s *Service) ITA(ctx context.Context, body []byte) (ITAAnswer, error) {
 	if err := checkITA(r, g.Policy); err != nil {
 		return ITAAnswer{}, err
 	}
-	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByService}
+	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByService, mend: mendITA}
 	if a.policy, err = s.policy(ctx, g.Policy); err != nil {
 		return ITAAnswer{}, err
 	}

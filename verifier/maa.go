@@ -78,7 +78,7 @@ func (s *Service) MAA(ctx context.Context, operation, version string, body []byt
 	if err != nil {
 		return MAAAnswer{}, err
 	}
-	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByRelyingParty}
+	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByRelyingParty, mend: mendMAA}
 	if a.policy, err = s.policy(ctx, g.Policy); err != nil {
 		return MAAAnswer{}, err
 	}
@@ -256,7 +256,7 @@ func (r maaRequest) checkInitTime(platform wire.ID, initData []byte) error {
 		return badMAA("no initTimeData for this platform", "some")
 	}
 	if want := sha256.Sum256(r.initTime); !bytes.Equal(want[:], initData) {
-		return verdict.NotGenuine("evidence.init-data", "init data "+short(want[:])+", the hash of initTimeData", short(initData), "send the data that it was started with")
+		return verdict.NotGenuine("evidence.init-data", "init data "+whole(want[:])+", the hash of initTimeData", whole(initData), "send the data that it was started with")
 	}
 	return nil
 }

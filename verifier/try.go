@@ -128,7 +128,7 @@ func (s *Service) tryOne(draft, active *appraise.Policy, r Recorded) TriedOne {
 	}
 	if active != nil {
 		today := s.judgeRecorded(active, f, r, now)
-		one.Today, one.Mended = string(today.Verdict), mended(today.Failed(), one.Failed)
+		one.Today, one.Mended = string(today.Verdict), noLonger(today.Failed(), one.Failed)
 	}
 	return one
 }
@@ -141,11 +141,13 @@ func (s *Service) judgeRecorded(p *appraise.Policy, f attest.Finding, r Recorded
 		fresh.ReportData = f.Facts.ReportData
 	}
 	references := appraise.References{Sets: s.table.Load().references, Seen: map[wire.ID]reference.Name{}}
-	return appraise.Demand{Policy: p, Freshness: fresh, References: references, Now: now}.Judge(f)
+	result := appraise.Demand{Policy: p, Freshness: fresh, References: references, Now: now}.Judge(f)
+	result.Checks = mended(result.Checks, mendTrial)
+	return result
 }
 
-// mended lists what fails in one list and not in the other.
-func mended(before, after []verdict.Check) []string {
+// noLonger lists what fails in one list and not in the other.
+func noLonger(before, after []verdict.Check) []string {
 	still := map[string]bool{}
 	for _, c := range after {
 		still[c.ID] = true

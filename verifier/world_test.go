@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -108,6 +109,7 @@ type tale struct {
 	InitData   []byte         `json:"init_data"`
 	Claims     map[string]any `json:"claims"`
 	Failed     string         `json:"failed"` // the id of a check
+	Fix        string         `json:"fix"`    // what mends it, if not the usual
 }
 
 func told(name wire.ID) attest.Examiner {
@@ -136,7 +138,7 @@ func told(name wire.ID) attest.Examiner {
 				f.Claims = map[string]any{}
 			}
 			if t.Failed != "" {
-				f.Checks = append(f.Checks, verdict.Check{ID: t.Failed, Expected: "good", Got: "bad", Fix: "mend it"})
+				f.Checks = append(f.Checks, verdict.Check{ID: t.Failed, Expected: "good", Got: "bad", Fix: cmp.Or(t.Fix, "mend it")})
 			}
 			f.Facts = attest.Facts{Platform: name, Class: agreement.Confidential, Root: wire.HashOf([]byte("root")), Machine: "c0ffee", ReportData: t.ReportData,
 				InitData: t.InitData, Measurements: map[string]string{"measurement": "aa11"}, Excludes: []string{"host"}, Trusts: []string{"maker"}}
