@@ -11,11 +11,29 @@ import (
 	"strongroom.dev/wire"
 )
 
-// head says which version of a policy is in force: 0 if none is.
+// head says which version of a policy is in force, 0 if none is, and what each version is: a text
+// in the store that no head names was refused, or never got that far, and counts for nothing.
 type head struct {
-	Active  int64     `json:"active"`
-	Highest int64     `json:"highest"`
-	Changed wire.Time `json:"changed"`
+	Active  int64      `json:"active"`
+	Highest int64      `json:"highest"`
+	Changed wire.Time  `json:"changed"`
+	Texts   []headText `json:"texts"`
+}
+
+// headText names the text of a version, for good.
+type headText struct {
+	Version int64       `json:"version"`
+	Digest  wire.Digest `json:"digest"`
+}
+
+// text finds which text a version is.
+func (h head) text(version int64) (wire.Digest, bool) {
+	for _, t := range h.Texts {
+		if t.Version == version {
+			return t.Digest, true
+		}
+	}
+	return wire.Digest{}, false
 }
 
 // storedPolicy is a version as it is kept.
@@ -72,7 +90,10 @@ type VersionList struct {
 	Versions []PolicyVersion `json:"versions"`
 }
 
-func versionKey(id wire.ID, version int64) string { return fmt.Sprintf("%s/%016d", id, version) }
+// textKey has the digest in it, so that no text ever takes another's place.
+func textKey(id wire.ID, version int64, digest wire.Digest) string {
+	return fmt.Sprintf("%s/%016d/%s", id, version, digest)
+}
 
 // AddPolicy keeps a new version of a policy, which the document numbers. It is a draft until
 // [Service.Activate]; versions never change and never come back.
@@ -96,35 +117,17 @@ func (s *Service) AddPolicy(ctx context.Context, id wire.ID, text []byte) (Polic
 	if h, err := s.head(ctx, id); err != nil || p.Version <= h.Highest {
 		return PolicyAdded{}, cmpErr(err, olderVersion(h, p.Version))
 	}
-	if err := s.putVersion(ctx, id, p.Version, data); err != nil {
+	if err := s.cfg.Store.Swap(ctx, TablePolicy, textKey(id, p.Version, p.Digest()), nil, data); err != nil && !errors.Is(err, ErrChanged) {
 		return PolicyAdded{}, err
 	}
 	state, err := s.changeHead(ctx, id, func(h *head) error {
 		if p.Version <= h.Highest {
 			return olderVersion(*h, p.Version)
 		}
-		h.Highest = p.Version
+		h.Highest, h.Texts = p.Version, append(h.Texts, headText{p.Version, p.Digest()})
 		return nil
 	})
 	return PolicyAdded{state, p.Digest(), p.Lint(s.platforms())}, err
-}
-
-// putVersion keeps a text. One of the same number whose head was never written, because the
-// process died between the two, gives way.
-func (s *Service) putVersion(ctx context.Context, id wire.ID, version int64, data []byte) error {
-	for range swapAttempts {
-		old, err := s.cfg.Store.Get(ctx, TablePolicy, versionKey(id, version))
-		if err != nil {
-			return err
-		}
-		if h, err := s.head(ctx, id); err != nil || version <= h.Highest {
-			return cmpErr(err, olderVersion(h, version))
-		}
-		if err = s.cfg.Store.Swap(ctx, TablePolicy, versionKey(id, version), old, data); !errors.Is(err, ErrChanged) {
-			return err
-		}
-	}
-	return busy()
 }
 
 func cmpErr(err, other error) error {
@@ -167,7 +170,7 @@ func (s *Service) Activate(ctx context.Context, id wire.ID, version int64) (Poli
 		return PolicyState{}, err
 	}
 	return s.changeHead(ctx, id, func(h *head) error {
-		if version > h.Highest {
+		if _, found := h.text(version); !found {
 			return noVersion(id, version)
 		}
 		h.Active = version
@@ -177,13 +180,18 @@ func (s *Service) Activate(ctx context.Context, id wire.ID, version int64) (Poli
 
 // Retire takes a policy out of force. Its versions stay, for what was judged by them.
 func (s *Service) Retire(ctx context.Context, id wire.ID) (PolicyState, error) {
-	return s.changeHead(ctx, id, func(h *head) error {
+	was := int64(0)
+	state, err := s.changeHead(ctx, id, func(h *head) error {
 		if h.Highest == 0 {
 			return noPolicy(id)
 		}
-		h.Active = 0
+		was, h.Active = h.Active, 0
 		return nil
 	})
+	if err == nil {
+		s.changed(ctx, "policy out of force", id, was)
+	}
+	return state, err
 }
 
 func (s *Service) changeHead(ctx context.Context, id wire.ID, change func(*head) error) (PolicyState, error) {
@@ -260,56 +268,66 @@ func (s *Service) Versions(ctx context.Context, id wire.ID) ([]PolicyVersion, er
 	if h.Highest == 0 {
 		return nil, noPolicy(id)
 	}
-	entries, err := s.cfg.Store.List(ctx, TablePolicy, string(id)+"/")
-	if err != nil {
-		return nil, err
-	}
 	list := []PolicyVersion{}
-	for _, e := range entries {
-		_, v, err := readVersion(e.Value)
+	for _, t := range h.Texts {
+		_, v, err := s.read(ctx, id, h, t.Version)
 		if err != nil {
 			return nil, err
 		}
-		if v.Active = v.Version == h.Active; v.Version <= h.Highest {
-			list = append(list, v)
-		}
+		list = append(list, v)
 	}
 	return list, nil
 }
 
 // Policy gives one version of a policy.
 func (s *Service) Policy(ctx context.Context, id wire.ID, version int64) (PolicyVersion, error) {
-	h, err := s.head(ctx, id)
-	if err != nil {
-		return PolicyVersion{}, err
-	}
 	_, v, err := s.version(ctx, id, version)
-	if err == nil && version > h.Highest {
-		err = noVersion(id, version)
-	}
-	v.Active = v.Version == h.Active
 	return v, err
 }
 
 func (s *Service) version(ctx context.Context, id wire.ID, version int64) (*appraise.Policy, PolicyVersion, error) {
-	data, err := s.cfg.Store.Get(ctx, TablePolicy, versionKey(id, version))
+	h, err := s.head(ctx, id)
 	if err != nil {
 		return nil, PolicyVersion{}, err
 	}
-	if data == nil {
+	return s.read(ctx, id, h, version)
+}
+
+// read gives the text that a head names for a version, and no other.
+func (s *Service) read(ctx context.Context, id wire.ID, h head, version int64) (*appraise.Policy, PolicyVersion, error) {
+	digest, found := h.text(version)
+	if !found {
 		return nil, PolicyVersion{}, noVersion(id, version)
 	}
-	return readVersion(data)
+	data, err := s.cfg.Store.Get(ctx, TablePolicy, textKey(id, version, digest))
+	if err != nil {
+		return nil, PolicyVersion{}, err
+	}
+	p, v, err := readVersion(data)
+	if err != nil || p.ID != id || p.Version != version || p.Digest() != digest {
+		return nil, PolicyVersion{}, otherText(id, version, digest, err)
+	}
+	v.Active = version == h.Active
+	return p, v, nil
+}
+
+func otherText(id wire.ID, version int64, digest wire.Digest, err error) error {
+	got := "another text"
+	if err != nil {
+		got = verdict.Short(err.Error())
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "attestation.state", Expected: fmt.Sprintf("version %d of policy %s, %s, in the store", version, id, digest.Short()), Got: got,
+		Fix: "restore the store, or add the policy under a new version", Err: err}
 }
 
 func readVersion(data []byte) (*appraise.Policy, PolicyVersion, error) {
 	var stored storedPolicy
 	if err := wire.Unmarshal(data, &stored); err != nil {
-		return nil, PolicyVersion{}, fmt.Errorf("a policy in the store: %w", err)
+		return nil, PolicyVersion{}, err
 	}
 	p, err := appraise.Parse("policy", []byte(stored.Text))
 	if err != nil {
-		return nil, PolicyVersion{}, fmt.Errorf("a policy in the store: %w", err)
+		return nil, PolicyVersion{}, err
 	}
 	return p, PolicyVersion{ID: p.ID, Version: p.Version, Digest: p.Digest(), Added: stored.Added, Text: stored.Text}, nil
 }
@@ -339,7 +357,7 @@ func (s *Service) policy(ctx context.Context, id wire.ID) (*appraise.Policy, err
 		return nil, verdict.Refuse("appraisal.policies", "a policy in force", "none named "+verdict.Short(string(id)), "have an officer activate a version of it")
 	}
 	if !found || known.policy.Version != h.Active {
-		if known.policy, _, err = s.version(ctx, id, h.Active); err != nil {
+		if known.policy, _, err = s.read(ctx, id, h, h.Active); err != nil {
 			return nil, err
 		}
 	}

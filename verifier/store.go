@@ -10,9 +10,9 @@ type Table string
 
 // The tables.
 const (
-	// TablePolicy holds every version of every policy, by ID/VERSION (16 digits).
+	// TablePolicy holds the texts of policies, by ID/VERSION/DIGEST (16 digits; the policy's).
 	TablePolicy Table = "policy"
-	// TableHead holds which version of a policy is in force, by its id.
+	// TableHead holds which version of a policy is in force and which text each is, by its id.
 	TableHead Table = "head"
 	// TableSecret holds keys: of each shape's tokens, and of challenges.
 	TableSecret Table = "secret"

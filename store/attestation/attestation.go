@@ -24,7 +24,7 @@ import (
 )
 
 // layout names the tables' and records' format. A file of another layout is not opened.
-const layout = "strongroom/attestation-state/v1"
+const layout = "strongroom/attestation-state/v2"
 
 // Store is an attestation service's state on disk. It is safe for concurrent use.
 type Store struct{ db *bolt.DB }

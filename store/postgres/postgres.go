@@ -20,7 +20,7 @@ import (
 )
 
 // layout names the table's and records' format. A table of another layout is not used.
-const layout = "strongroom/attestation-state/v1"
+const layout = "strongroom/attestation-state/v2"
 
 const (
 	// maxConnections is the most connections of one instance: what it asks takes a millisecond.
