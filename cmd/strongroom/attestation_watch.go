@@ -10,12 +10,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/appraise"
-	"strongroom.dev/attest"
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/verdict"
 	"strongroom.dev/watch"
@@ -28,6 +28,7 @@ type watchFlags struct {
 	fleet, dir, webhook, heartbeat string
 	once, allowSoftware            bool
 	endorsements                   endorsementFlags
+	reference                      referenceFlags
 }
 
 func (a *app) attestationWatch() *cobra.Command {
@@ -61,6 +62,7 @@ The fleet is a YAML file:
 	flags.BoolVar(&f.once, "once", false, "one round only; exits 3 if a room does not pass")
 	flags.BoolVar(&f.allowSoftware, "insecure-allow-software", false, "let software platforms pass as warnings")
 	f.endorsements.add(cmd)
+	f.reference.add(cmd)
 	mustHave(cmd, "fleet", "dir")
 	return cmd
 }
@@ -118,15 +120,28 @@ func (a *app) watchConfig(f watchFlags) (watch.Config, error) {
 	if _, err := a.endorsementSet(f.endorsements, a.now()); err != nil {
 		return watch.Config{}, err
 	}
+	if _, err := a.referenceSets(f.reference.paths); err != nil {
+		return watch.Config{}, err
+	}
+	var remember sync.Mutex // rooms are judged at the same time, and home is one
 	judge := func(t watch.Target, evidence, nonce []byte, now time.Time) appraise.Result {
-		var table []attest.Examiner
 		set, err := a.endorsementSet(f.endorsements, now)
 		if err != nil {
 			a.say("endorsements: %s", err)
 		}
-		table = examiners(set)
 		d := appraise.Demand{Policy: policies[t.Policy], Now: now, Freshness: appraise.Freshness{Nonce: nonce}, InsecureAllowSoftware: f.allowSoftware}
-		return examineOne(table, d, string(t.Name), evidence).Result
+		remember.Lock()
+		defer remember.Unlock()
+		if d.Policy != nil && len(d.Policy.Lines()) > 0 {
+			if d.References, err = a.references(f.reference, d.Policy, true); err != nil {
+				a.say("reference values: %s", err)
+			}
+		}
+		r := examineOne(examiners(set), d, string(t.Name), evidence)
+		if err := a.sawReferences([]appraised{r}); err != nil {
+			a.say("reference values: %s", err) // the next round sees an older set pass: say so now
+		}
+		return r.Result
 	}
 	return watch.Config{
 		Fleet: fleet, Path: filepath.Join(f.dir, watchState), Judge: judge, Webhook: f.webhook, Heartbeat: f.heartbeat,
