@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"strongroom.dev/endorse/fetch"
 	"strongroom.dev/verdict"
@@ -49,7 +50,8 @@ func serveDocument(w http.ResponseWriter, r *http.Request, cache *fetch.Cache, d
 		return endorsementError(w, err)
 	}
 	if name := d.ChainHeader(); name != "" && a.Chain != "" {
-		w.Header().Set(name, url.QueryEscape(a.Chain))
+		// As Intel encodes it: some of its clients don't read "+" as a space.
+		w.Header().Set(name, strings.ReplaceAll(url.QueryEscape(a.Chain), "+", "%20"))
 	}
 	writeBody(w, http.StatusOK, contentType, a.Body)
 	return nil

@@ -141,13 +141,17 @@ func ask(ctx context.Context, d Document, address string) (*http.Request, error)
 }
 
 // chainHeader gives the chain that signs Intel's document, which it sends percent-encoded
-// (Intel PCS API version 4).
+// (Intel PCS API version 4). Mirrors encode spaces as "%20" or as forms do, as "+".
 func chainHeader(d Document, h http.Header) string {
 	name := d.ChainHeader()
 	if name == "" {
 		return ""
 	}
-	text, err := url.QueryUnescape(strings.ReplaceAll(h.Get(name), "+", "%2B"))
+	encoded := h.Get(name)
+	if !strings.Contains(encoded, "BEGIN+CERTIFICATE") { // then "+" is no space, but one of base64's
+		encoded = strings.ReplaceAll(encoded, "+", "%2B")
+	}
+	text, err := url.QueryUnescape(encoded)
 	if err != nil || len(text) > MaxChain {
 		return ""
 	}

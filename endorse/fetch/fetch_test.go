@@ -147,6 +147,23 @@ func TestCacheKeeps(t *testing.T) {
 	}
 }
 
+// TestChain: Intel encodes spaces as "%20", mirrors made with form encoding as "+", and some leave
+// the "+" of base64 as it is.
+func TestChain(t *testing.T) {
+	const chain = "-----BEGIN CERTIFICATE-----\nMII+C/A=\n-----END CERTIFICATE-----\n"
+	form := url.QueryEscape(chain)
+	for _, encoded := range []string{form, strings.ReplaceAll(form, "+", "%20"), strings.NewReplacer("+", "%20", "%2B", "+").Replace(form)} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("SGX-PCK-CRL-Issuer-Chain", encoded)
+		}))
+		a, err := fetch.Vendors{Intel: s.URL}.Get(context.Background(), document, start)
+		s.Close()
+		if err != nil || a.Chain != chain {
+			t.Errorf("%s: %q, %v", encoded, a.Chain, err)
+		}
+	}
+}
+
 func TestCacheAsksOnceForAll(t *testing.T) {
 	w := newWorld(t)
 	w.vendor.held = make(chan struct{})
