@@ -6,12 +6,14 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // endorsementFlags say where endorsements come from.
@@ -25,39 +27,114 @@ func (f *endorsementFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may sign bundles: ed25519:..., or the file of one or of its signing key (repeatable)")
 }
 
-// endorsementSet reads everything the flags name. Directories may hold other things too, which
-// are ignored; a file that was named must hold something.
+// endorsementSet reads everything the flags name, bundles only if a trusted key signed them.
 func (a *app) endorsementSet(f endorsementFlags, now time.Time) (endorse.Set, error) {
+	set, _, err := a.trustedEndorsements(f, now)
+	return set, err
+}
+
+func (a *app) trustedEndorsements(f endorsementFlags, now time.Time) (endorse.Set, []bundleView, error) {
 	trusted, err := a.publicKeys("--endorsements-key", f.keys)
 	if err != nil {
-		return endorse.Set{}, err
+		return endorse.Set{}, nil, err
 	}
-	var items []endorse.Item
-	for _, path := range f.paths {
-		var more []endorse.Item
-		if isDirectory(path) {
-			more, err = a.endorsementDir(path, trusted, now)
-		} else {
-			more, err = a.endorsementFile(path, trusted, now)
-			if err == nil && len(more) == 0 {
-				err = misfile(path, "endorsements: certificates, CRLs, TCB information, RIMs, or a bundle", "nothing that strongroom recognises", "name the right file")
-			}
+	return a.endorsementsIn(f.paths, func(data []byte) (endorse.Bundle, []keys.KeyID, error) { return trustedBundle(data, trusted, now) })
+}
+
+// bundleView is a bundle for people and programs.
+type bundleView struct {
+	File    string    `json:"file"`
+	Created wire.Time `json:"created"`
+	Expires wire.Time `json:"expires"`
+	// SignedBy are the ids of the trusted keys that signed it; where nothing is verified, of
+	// all keys whose signatures stand there.
+	SignedBy []keys.KeyID `json:"signed_by"`
+}
+
+// opener reads a bundle, and says who signed it.
+type opener func(data []byte) (endorse.Bundle, []keys.KeyID, error)
+
+func trustedBundle(data []byte, trusted []keys.PublicKey, now time.Time) (endorse.Bundle, []keys.KeyID, error) {
+	if len(trusted) == 0 {
+		return endorse.Bundle{}, nil, verdict.Misuse("--endorsements-key", "the key of whoever signed this bundle", "none", "give --endorsements-key KEY: it must come from whoever packs endorsements for you, not with the bundle")
+	}
+	b, err := endorse.Open(data, trusted, now)
+	if err != nil {
+		return b, nil, err
+	}
+	_, doc, err := endorse.Show(data)
+	if err != nil {
+		return b, nil, err
+	}
+	var by []keys.KeyID
+	for _, k := range trusted {
+		if n, err := doc.SignedBy([]keys.PublicKey{k}); err == nil && n == 1 && !slices.Contains(by, k.ID()) {
+			by = append(by, k.ID())
 		}
+	}
+	return b, by, nil
+}
+
+// shownBundle verifies nothing.
+func shownBundle(data []byte) (endorse.Bundle, []keys.KeyID, error) {
+	b, doc, err := endorse.Show(data)
+	if err != nil {
+		return b, nil, err
+	}
+	by := []keys.KeyID{}
+	for _, s := range doc.Signatures {
+		by = append(by, s.Key)
+	}
+	return b, by, nil
+}
+
+// endorsementsIn reads everything that the paths hold. Directories may hold other things too,
+// which are ignored; a file that was named must hold something. A bundle that can't be opened
+// is an error wherever it lies: somebody meant it to be used.
+func (a *app) endorsementsIn(paths []string, open opener) (endorse.Set, []bundleView, error) {
+	var items []endorse.Item
+	bundles := []bundleView{}
+	read := func(path string, named bool) error {
+		data, err := a.readLarge(path, "endorsements", endorse.MaxFile)
 		if err != nil {
-			return endorse.Set{}, err
+			return err
+		}
+		if isBundle(data) {
+			b, by, err := open(data)
+			if err != nil {
+				return inFile(path, err)
+			}
+			bundles = append(bundles, bundleView{path, b.Created, b.Expires, by})
+			items = append(items, b.Items...)
+			return nil
+		}
+		more := endorse.Parse(filepath.Base(path), data)
+		if named && len(more) == 0 {
+			return misfile(path, "endorsements: certificates, CRLs, TCB information, RIMs, or a bundle", "nothing that strongroom recognises", "name the right file")
 		}
 		items = append(items, more...)
+		return nil
+	}
+	for _, path := range paths {
+		var err error
+		if isDirectory(path) {
+			err = eachEndorsementFile(path, func(file string) error { return read(file, false) })
+		} else {
+			err = read(path, true)
+		}
+		if err != nil {
+			return endorse.Set{}, nil, err
+		}
 	}
 	set, err := endorse.NewSet(items...)
 	if err != nil {
-		return endorse.Set{}, verdict.Misuse("--endorsements", "endorsements within their limits", verdict.Short(err.Error()), "name fewer, or correct the file")
+		return endorse.Set{}, nil, verdict.Misuse("--endorsements", "endorsements within their limits", verdict.Short(err.Error()), "name fewer, or correct the file")
 	}
-	return set, nil
+	return set, bundles, nil
 }
 
-func (a *app) endorsementDir(dir string, trusted []keys.PublicKey, now time.Time) ([]endorse.Item, error) {
-	var items []endorse.Item
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+func eachEndorsementFile(dir string, read func(file string) error) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fileError(path, "a directory of endorsements", err)
 		}
@@ -65,28 +142,8 @@ func (a *app) endorsementDir(dir string, trusted []keys.PublicKey, now time.Time
 		if err != nil || !info.Mode().IsRegular() || info.Size() > endorse.MaxFile {
 			return nil
 		}
-		more, err := a.endorsementFile(path, trusted, now)
-		if err != nil {
-			return err
-		}
-		items = append(items, more...)
-		return nil
+		return read(path)
 	})
-	return items, err
-}
-
-// endorsementFile reads one file. A bundle that is not signed by a trusted key is an error
-// wherever it lies: somebody meant it to be used.
-func (a *app) endorsementFile(path string, trusted []keys.PublicKey, now time.Time) ([]endorse.Item, error) {
-	data, err := a.readLarge(path, "endorsements", endorse.MaxFile)
-	if err != nil {
-		return nil, err
-	}
-	if isBundle(data) {
-		b, err := endorse.Open(data, trusted, now)
-		return b.Items, inFile(path, err)
-	}
-	return endorse.Parse(filepath.Base(path), data), nil
 }
 
 func isBundle(data []byte) bool {

@@ -55,7 +55,7 @@ func intel(t *testing.T, file string, asked *atomic.Int64) *httptest.Server {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
 			if header != "" {
-				w.Header().Set(header, url.QueryEscape(chain))
+				w.Header().Set(header, strings.ReplaceAll(url.QueryEscape(chain), "+", "%20"))
 			}
 			w.Write(body)
 		}
@@ -74,6 +74,7 @@ func intel(t *testing.T, file string, asked *atomic.Int64) *httptest.Server {
 // verifies the quote with the bundle alone.
 func TestEndorsements(t *testing.T) {
 	sample := filepath.Join(vectors(t), "tdx", "Phala-Network+dcap-qvl", "sample")
+	another := filepath.Join(vectors(t), "tdx/confidential-containers+trustee/deps/verifier/test_data/tdx_quote_4.dat")
 	quote, recorded := filepath.Join(sample, "tdx_quote"), filepath.Join(sample, "tdx_quote_collateral.json")
 	var asked atomic.Int64
 	vendor := intel(t, recorded, &asked)
@@ -102,7 +103,7 @@ func TestEndorsements(t *testing.T) {
 	if n := asked.Load(); n != 4 {
 		t.Errorf("the vendor was asked %d times", n)
 	}
-	call(3, "endorsements", "fetch", filepath.Join(vectors(t), "tdx/confidential-containers+trustee/deps/verifier/test_data/tdx_quote_4.dat"), "-o", "dir", "--intel", mirror.URL+"/nowhere")
+	call(3, "endorsements", "fetch", another, "-o", "dir", "--intel", mirror.URL+"/nowhere")
 
 	call(0, "keygen", "--purpose", "signing", "-o", "packer.key")
 	call(0, "keygen", "--purpose", "signing", "-o", "other.key")
@@ -113,7 +114,8 @@ func TestEndorsements(t *testing.T) {
 		t.Error(text)
 	}
 	call(0, "endorsements", "check", "b.json", "--endorsements-key", key)
-	call(4, "endorsements", "check", "b.json")
+	call(2, "endorsements", "check", "b.json")
+	call(4, "endorsements", "check", "b.json", "--endorsements-key", "other.key")
 	call(3, "endorsements", "check", "b.json", "--endorsements-key", key, "--within", "20")
 	call(3, "endorsements", "check", "b.json", "--endorsements-key", key, "--at", "2025-08-15")
 
@@ -124,7 +126,10 @@ func TestEndorsements(t *testing.T) {
 			t.Errorf("%v: %s, %v, %v", source, r.Verdict, r.Warnings, err)
 		}
 	}
-	call(4, append(verify, "b.json")...)
+	if text := call(2, append(verify, "b.json")...); !strings.Contains(text, "--endorsements-key") {
+		t.Error(text)
+	}
+	call(4, append(verify, "b.json", "--endorsements-key", "other.key")...)
 
 	// Later, what is outdated is not packed.
 	now = time.Date(2025, 7, 25, 0, 0, 0, 0, time.UTC)

@@ -297,7 +297,8 @@ func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days 
 	if err != nil {
 		return err
 	}
-	doc, err := endorse.Bundle{Created: wire.At(now), Expires: wire.At(now.AddDate(0, 0, days)), Items: set.Items()}.Document()
+	expires := wire.At(now.AddDate(0, 0, days))
+	doc, err := endorse.Bundle{Created: wire.At(now), Expires: expires, Items: set.Items()}.Document()
 	if err != nil {
 		return verdict.Misuse("endorsements", "endorsements that fit in a bundle", verdict.Short(err.Error()), "pack fewer")
 	}
@@ -311,174 +312,9 @@ func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days 
 	if err := a.saveFile(out, data, 0o644, force); err != nil || out == "-" {
 		return err
 	}
-	return a.print(map[string]any{"file": out, "items": set.Len(), "key": signer.Public()}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %d endorsements, signed by %s\n", out, set.Len(), signer.Public())
+	return a.print(map[string]any{"file": out, "items": set.Len(), "key": signer.Public(), "expires": expires}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %d endorsements, until %s, signed by %s\n", out, set.Len(), expires, signer.Public())
 	})
-}
-
-// shownItem is one endorsement for people and programs.
-type shownItem struct {
-	Kind    endorse.Kind `json:"kind"`
-	Name    string       `json:"name"`
-	Subject string       `json:"subject,omitempty"`
-	Issued  string       `json:"issued,omitempty"`
-	Until   string       `json:"until,omitempty"`
-	Number  string       `json:"number,omitempty"`
-	Current bool         `json:"current"`
-	Bytes   int          `json:"bytes"`
-}
-
-func showItem(it endorse.Item, now time.Time) shownItem {
-	d := it.Dates()
-	s := shownItem{Kind: it.Kind, Name: it.Name, Current: d.Current(now), Bytes: len(it.Data)}
-	if !d.Issued.IsZero() {
-		s.Issued = wire.At(d.Issued).String()
-	}
-	if !d.Until.IsZero() {
-		s.Until = wire.At(d.Until).String()
-	}
-	if d.Number != nil {
-		s.Number = d.Number.String()
-	}
-	switch it.Kind {
-	case endorse.X509Certificate:
-		if c, err := x509.ParseCertificate(it.Data); err == nil {
-			s.Subject = c.Subject.CommonName
-		}
-	case endorse.X509CRL:
-		if l, err := x509.ParseRevocationList(it.Data); err == nil {
-			s.Subject = l.Issuer.CommonName
-		}
-	}
-	return s
-}
-
-func (a *app) endorsementsShow() *cobra.Command {
-	return &cobra.Command{
-		Use:     "show PATH...",
-		Short:   "List endorsements with their dates, verifying nothing",
-		Example: "  strongroom endorsements show bundle.json",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var items []endorse.Item
-			for _, path := range args {
-				more, err := a.lookAt(path)
-				if err != nil {
-					return err
-				}
-				items = append(items, more...)
-			}
-			return a.printItems(items, a.now(), nil)
-		},
-	}
-}
-
-// lookAt reads a path for showing: bundles are opened without a key.
-func (a *app) lookAt(path string) ([]endorse.Item, error) {
-	if !isDirectory(path) {
-		data, err := a.readLarge(path, "endorsements", endorse.MaxFile)
-		if err != nil {
-			return nil, err
-		}
-		if isBundle(data) {
-			b, _, err := endorse.Show(data)
-			return b.Items, inFile(path, err)
-		}
-	}
-	set, err := a.endorsementSet(endorsementFlags{paths: []string{path}}, a.now())
-	return set.Items(), err
-}
-
-func (a *app) printItems(items []endorse.Item, now time.Time, problems []string) error {
-	shown := make([]shownItem, len(items))
-	for i, it := range items {
-		shown[i] = showItem(it, now)
-	}
-	value := map[string]any{"items": shown, "at": wire.At(now)}
-	if problems != nil {
-		value["problems"] = problems
-	}
-	return a.print(value, func(w io.Writer) {
-		for _, s := range shown {
-			mark := "  "
-			if !s.Current {
-				mark = "! "
-			}
-			fmt.Fprintf(w, "%s%-20s %-28s %s to %s  %s\n", mark, s.Kind, verdict.Short(s.Subject+unlessEmpty(s.Number, " number ")), or(s.Issued, "undated"), or(s.Until, "open"), verdict.Printable(s.Name))
-		}
-		for _, p := range problems {
-			fmt.Fprintln(w, verdict.Printable(p))
-		}
-	})
-}
-
-func unlessEmpty(s, before string) string {
-	if s == "" {
-		return ""
-	}
-	return before + s
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-func (a *app) endorsementsCheck() *cobra.Command {
-	var f endorsementFlags
-	var at string
-	var within int
-	cmd := &cobra.Command{
-		Use:   "check PATH...",
-		Short: "Check that endorsements are current, and bundles signed",
-		Long: `Checks dates, and the signatures of bundles. Vendors' own signatures are checked where they
-are used, by verify. Exits 3 if something is outdated, or will be within --within days.`,
-		Example: `  strongroom endorsements check endorsements.bundle --endorsements-key packer.pub --within 7`,
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			now := a.now()
-			if at != "" {
-				var err error
-				if now, err = timeFlag("--at", at); err != nil {
-					return err
-				}
-			}
-			if within < 0 {
-				return verdict.Misuse("--within", "days, 0 or more", fmt.Sprint(within), "correct it")
-			}
-			f.paths = args
-			set, err := a.endorsementSet(f, now)
-			if err != nil {
-				return err
-			}
-			problems := outdated(set.Items(), now, now.AddDate(0, 0, within))
-			if err := a.printItems(set.Items(), now, problems); err != nil || len(problems) == 0 {
-				return err
-			}
-			a.printed = true
-			return verdict.Refuse("endorsements.dates", "endorsements that are current", problems[0], "strongroom endorsements fetch gets new ones")
-		},
-	}
-	cmd.Flags().StringVar(&at, "at", "", "check as of this time (default: now)")
-	cmd.Flags().IntVar(&within, "within", 0, "also refuse what ends within so many days")
-	cmd.Flags().StringArrayVar(&f.keys, "endorsements-key", nil, "key that may have signed bundles: ed25519:..., or the file of one or of its signing key (repeatable)")
-	return cmd
-}
-
-func outdated(items []endorse.Item, now, later time.Time) []string {
-	problems := []string{}
-	for _, it := range items {
-		d := it.Dates()
-		switch {
-		case !d.Current(now):
-			problems = append(problems, fmt.Sprintf("%s %s is for %s to %s", it.Kind, it.Name, wire.At(d.Issued), wire.At(d.Until)))
-		case !d.Current(later):
-			problems = append(problems, fmt.Sprintf("%s %s ends %s", it.Kind, it.Name, wire.At(d.Until)))
-		}
-	}
-	return problems
 }
 
 func (a *app) endorsementsServe() *cobra.Command {
