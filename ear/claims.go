@@ -123,6 +123,9 @@ func (s Statement) claims(shape Shape, base string, now time.Time) (map[string]a
 	}
 	own := s.common(shape, base, now)
 	maps.Copy(own, s.flat())
+	if err := measurementClaims(own, s.Results[0]); err != nil {
+		return nil, err
+	}
 	if shape.Name == EAR().Name {
 		maps.Copy(own, s.ear())
 	}
@@ -172,10 +175,22 @@ func (s Statement) flat() map[string]any {
 			c["strongroom_"+name] = text
 		}
 	}
-	for _, name := range measured(r) {
-		c["strongroom_measurement_"+plainName(name)] = r.Measurements[name]
-	}
 	return c
+}
+
+// measurementClaims adds what was measured. Names that become one claim's are refused: some are of
+// the attester's choosing, and a value of its own must not stand where another's is looked for.
+func measurementClaims(c map[string]any, r appraise.Result) error {
+	of := map[string]string{}
+	for _, name := range measured(r) {
+		claim := "strongroom_measurement_" + plainName(name)
+		if other, taken := of[claim]; taken {
+			return verdict.Refuse("token.measurements", "measurements whose names differ in letters and digits", fmt.Sprintf("%s and %s, both the claim %s", verdict.Short(other), verdict.Short(name), verdict.Short(claim)),
+				"have the attester name them otherwise, or ask for the result without a token")
+		}
+		of[claim], c[claim] = name, r.Measurements[name]
+	}
+	return nil
 }
 
 func list(texts []string) []string {
