@@ -195,6 +195,19 @@ func TestExpectIsComplete(t *testing.T) {
 	}
 }
 
+// TestEmptyNonce: a nonce of no bytes is none, and is not answered by a token without one.
+func TestEmptyNonce(t *testing.T) {
+	r, s := ring(t, ear.MAA(), ear.ES256), statement(t)
+	s.Freshness, s.Nonce = ear.ByRelyingParty, nil
+	token := must(r.Sign(base, s, now))
+	for what, nonce := range map[string][]byte{"none": nil, "one of no bytes": {}} {
+		x := expect(t, ear.MAA(), r)
+		x.Nonce = nonce
+		_, err := ear.Verify(token, x)
+		fails(t, what, err, verdict.Invalid, "token.nonce")
+	}
+}
+
 // TestRefusesStatements: what no token may be made of.
 func TestRefusesStatements(t *testing.T) {
 	r := ring(t, ear.EAR(), ear.ES256)

@@ -60,8 +60,8 @@ type Expect struct {
 	Audience string
 	Keys     KeySet
 	Now      time.Time
-	// Nonce, if given, must be the one in the token. Without one, only tokens for a challenge of
-	// the service itself are taken.
+	// Nonce, if it has any bytes, must be the one in the token. Without one, only tokens for a
+	// challenge of the service itself are taken.
 	Nonce []byte
 	// InsecureAnyNonce takes tokens for whatever nonce: the evidence may be old. Those of shape maa
 	// have theirs in the runtime data, where the relying party then has to look for it.
@@ -238,9 +238,9 @@ func (x Expect) judgeClaims(p payload) error {
 		return verdict.Refuse("token.expired", "a token that is still good", fmt.Sprintf("one that expired %v ago", x.Now.Sub(expires).Round(time.Second)), "attest again")
 	case x.Now.Before(before.Add(-Skew)):
 		return verdict.Refuse("token.expired", "a token that is good already", fmt.Sprintf("one that is not for another %v", before.Sub(x.Now).Round(time.Second)), "set the clock right")
-	case x.Nonce != nil && !bytes.Equal(x.Nonce, p.Nonce):
+	case len(x.Nonce) > 0 && !bytes.Equal(x.Nonce, p.Nonce):
 		return verdict.NotGenuine("token.nonce", "the nonce asked for", "another", "ask for a token for this nonce")
-	case x.Nonce == nil && p.Fresh != ByService && (p.Fresh != ByRelyingParty || !x.InsecureAnyNonce):
+	case len(x.Nonce) == 0 && p.Fresh != ByService && (p.Fresh != ByRelyingParty || !x.InsecureAnyNonce):
 		return verdict.NotGenuine("token.nonce", "evidence for a challenge of the service, or for a nonce of the relying party's own", "a nonce that this relying party did not choose: the evidence may be old", "choose a nonce, and look for it in the token")
 	case (p.Cnf == nil || p.Cnf.KeyID == "") && !x.Shape.Bearer:
 		return verdict.NotGenuine("token.key-binding", "a token that names its holder's key (cnf)", "none", "ask for a new token")

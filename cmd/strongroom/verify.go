@@ -127,7 +127,8 @@ func (a *app) demand(f verifyFlags) (appraise.Demand, error) {
 	return d, err
 }
 
-// bytesFlag reads hex, or the bytes of a file named after an @.
+// bytesFlag reads hex, or the bytes of a file named after an @. No bytes are no answer to what
+// they should be: they are refused, so that an empty file turns nothing off.
 func (a *app) bytesFlag(flag, value string) ([]byte, error) {
 	if value == "" {
 		return nil, nil
@@ -135,13 +136,13 @@ func (a *app) bytesFlag(flag, value string) ([]byte, error) {
 	const most = 4096 // more than any platform's field
 	if file, isFile := strings.CutPrefix(value, "@"); isFile {
 		data, err := a.readDocument(file, "the bytes for "+flag)
-		if err == nil && len(data) > most {
-			err = misfile(file, fmt.Sprintf("at most %d bytes for %s", most, flag), fmt.Sprint(len(data)), "name the right file")
+		if err == nil && (len(data) == 0 || len(data) > most) {
+			err = misfile(file, fmt.Sprintf("1 to %d bytes for %s", most, flag), fmt.Sprint(len(data)), "name the right file")
 		}
 		return data, err
 	}
 	data, err := hex.DecodeString(strings.TrimPrefix(value, "0x"))
-	if err != nil || len(data) > most {
+	if err != nil || len(data) == 0 || len(data) > most {
 		return nil, verdict.Misuse(flag, "bytes in hex, or @FILE", verdict.Short(value), "two hex digits for each byte")
 	}
 	return data, nil
