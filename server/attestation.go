@@ -36,10 +36,14 @@ type AttestationLimits struct {
 	AtOnce int
 }
 
-// NewAttestation makes the interface.
+// NewAttestation makes the interface. The logger gets a line for every change of a policy and
+// every request that failed here; nil for none.
 func NewAttestation(s *verifier.Service, limits AttestationLimits, logger *slog.Logger) *Attestation {
 	if limits.AtOnce == 0 {
 		limits.AtOnce = 64
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
 	}
 	return &Attestation{service: s, logger: logger, clients: newClientLimits(limits.PerClient), metrics: newMetrics(), busy: make(chan struct{}, limits.AtOnce)}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -22,7 +23,9 @@ func (a *Attestation) adminRoutes() []route {
 		{"POST", "/v1/policies/{id}/activate", onPolicy(a.activatePolicy), true},
 		{"POST", "/v1/policies/{id}/try", onPolicy(a.tryPolicy), true},
 		{"DELETE", "/v1/policies/{id}", onPolicy(func(w http.ResponseWriter, r *http.Request, id wire.ID) error {
-			return answerJSON(w)(a.service.Retire(r.Context(), id))
+			state, err := a.service.Retire(r.Context(), id)
+			a.changed(r, "policy out of force", id, 0, err)
+			return answerJSON(w)(state, err)
 		}), true},
 	}...)
 }
@@ -51,10 +54,21 @@ func (a *Attestation) showPolicy(w http.ResponseWriter, r *http.Request, id wire
 	return answerJSON(w)(a.service.Policy(r.Context(), id, n))
 }
 
+// changed writes a line about a change of a policy that was made. Officers are whoever can open
+// the listener; a Unix socket does not tell one from another, so that from is all that is known.
+func (a *Attestation) changed(r *http.Request, what string, id wire.ID, version int64, err error) {
+	if err != nil {
+		return
+	}
+	a.logger.LogAttrs(r.Context(), slog.LevelInfo, what, slog.String("policy", string(id)), slog.Int64("version", version), slog.String("by", "officer"), slog.String("from", r.RemoteAddr))
+}
+
 // putPolicy takes the YAML text itself.
 func (a *Attestation) putPolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {
 	return a.work(w, r, verifier.MaxPolicy, func(ctx context.Context, body []byte) (any, error) {
-		return a.service.AddPolicy(ctx, id, body)
+		added, err := a.service.AddPolicy(ctx, id, body)
+		a.changed(r, "policy added", id, added.Highest, err)
+		return added, err
 	})
 }
 
@@ -63,7 +77,9 @@ func (a *Attestation) activatePolicy(w http.ResponseWriter, r *http.Request, id 
 	if err := readJSON(w, r, 4096, &which); err != nil {
 		return err
 	}
-	return answerJSON(w)(a.service.Activate(r.Context(), id, which.Version))
+	state, err := a.service.Activate(r.Context(), id, which.Version)
+	a.changed(r, "policy in force", id, which.Version, err)
+	return answerJSON(w)(state, err)
 }
 
 func (a *Attestation) tryPolicy(w http.ResponseWriter, r *http.Request, id wire.ID) error {

@@ -99,8 +99,7 @@ func (s *Service) Attest(ctx context.Context, r Request) (Answer, error) {
 	}
 	finding, digest, err := s.examine(r, a.now)
 	if err != nil {
-		s.stats.judged(finding.Facts.Platform, invalid)
-		return Answer{}, err
+		return Answer{}, s.refused(ctx, a, finding.Facts.Platform, err)
 	}
 	return s.answer(ctx, a, finding, digest)
 }
@@ -145,6 +144,17 @@ func genuine(err error) error {
 
 // answer judges a finding, and makes a token of a good result if one was asked for.
 func (s *Service) answer(ctx context.Context, a asking, f attest.Finding, digest wire.Digest) (Answer, error) {
+	d := decision{platform: f.Facts.Platform}
+	answer, err := s.decide(ctx, a, f, digest, &d)
+	if err == nil && a.audience != "" {
+		d.token = a.shape.Name
+	}
+	s.note(ctx, a, d, err)
+	return answer, err
+}
+
+// decide does that, and says in d what it decided.
+func (s *Service) decide(ctx context.Context, a asking, f attest.Finding, digest wire.Digest, d *decision) (Answer, error) {
 	if a.binding != nil {
 		want, err := a.binding(len(f.Facts.ReportData))
 		if err != nil {
@@ -161,10 +171,13 @@ func (s *Service) answer(ctx context.Context, a asking, f attest.Finding, digest
 	}
 	result := appraise.Demand{Policy: a.policy, Freshness: a.fresh, InsecureAllowSoftware: s.cfg.InsecureAllowSoftware, References: references, Now: a.now}.Judge(f)
 	result.Checks = mended(result.Checks, a.mend)
+	d.verdict = string(result.Verdict)
+	if failed := result.Failed(); len(failed) > 0 {
+		d.failed = failed[0].ID
+	}
 	if err := s.saw(ctx, result.Reference); err != nil {
 		return Answer{}, err
 	}
-	s.stats.judged(f.Facts.Platform, string(result.Verdict))
 	answer := Answer{Result: result, Vector: ear.VectorOf(result), Evidence: digest}
 	if a.audience == "" {
 		return answer, s.redeem(ctx, a.challenge)

@@ -82,13 +82,13 @@ func (s *Service) azureGuestToken(ctx context.Context, g Gate, body []byte) (MAA
 		return MAAAnswer{}, err
 	}
 	a.fresh.Nonce = info.ClientPayload.Nonce
-	finding, digest, err := s.examineOnly(azure.Name, evidence, a)
+	finding, digest, err := s.examineOnly(ctx, azure.Name, evidence, a)
 	if err != nil {
 		return MAAAnswer{}, err
 	}
 	key, jwk, err := info.encryptionKey(report)
 	if err != nil {
-		return MAAAnswer{}, err
+		return MAAAnswer{}, s.refused(ctx, a, azure.Name, err)
 	}
 	if a.key, err = ear.ConfirmJWK(jwk); err != nil {
 		return MAAAnswer{}, err

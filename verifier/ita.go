@@ -97,7 +97,7 @@ func (s *Service) ITA(ctx context.Context, body []byte) (ITAAnswer, error) {
 		hash.Write(part)
 	}
 	a.fresh.ReportData = hash.Sum(nil)
-	finding, digest, err := s.examineOnly("tdx", r.Quote, a)
+	finding, digest, err := s.examineOnly(ctx, "tdx", r.Quote, a)
 	if err != nil {
 		return ITAAnswer{}, err
 	}

@@ -87,12 +87,12 @@ func (s *Service) MAA(ctx context.Context, operation, version string, body []byt
 	}
 	bound := sha256.Sum256(r.runtime)
 	a.fresh.ReportData = bound[:]
-	finding, digest, err := s.examineOnly(kind.platform, r.evidence, a)
+	finding, digest, err := s.examineOnly(ctx, kind.platform, r.evidence, a)
 	if err != nil {
 		return MAAAnswer{}, err
 	}
 	if err := r.checkInitTime(kind.platform, finding.Facts.InitData); err != nil {
-		return MAAAnswer{}, err
+		return MAAAnswer{}, s.refused(ctx, a, kind.platform, err)
 	}
 	if a.extra, err = maaClaims(kind.platform, finding, r, a.policy); err != nil {
 		return MAAAnswer{}, err
@@ -102,15 +102,14 @@ func (s *Service) MAA(ctx context.Context, operation, version string, body []byt
 }
 
 // examineOnly examines evidence of one platform, whatever else it looks like.
-func (s *Service) examineOnly(platform wire.ID, evidence []byte, a asking) (attest.Finding, wire.Digest, error) {
+func (s *Service) examineOnly(ctx context.Context, platform wire.ID, evidence []byte, a asking) (attest.Finding, wire.Digest, error) {
 	for _, x := range s.table.Load().examiners {
 		if x.Name != platform {
 			continue
 		}
 		f, err := x.Examine(evidence, a.now)
 		if err != nil {
-			s.stats.judged(platform, invalid)
-			return attest.Finding{}, wire.Digest{}, genuine(err)
+			return attest.Finding{}, wire.Digest{}, s.refused(ctx, a, platform, genuine(err))
 		}
 		return f, attest.Evidence{Platform: platform, Evidence: evidence}.Digest(), nil
 	}

@@ -180,18 +180,13 @@ func (s *Service) Activate(ctx context.Context, id wire.ID, version int64) (Poli
 
 // Retire takes a policy out of force. Its versions stay, for what was judged by them.
 func (s *Service) Retire(ctx context.Context, id wire.ID) (PolicyState, error) {
-	was := int64(0)
-	state, err := s.changeHead(ctx, id, func(h *head) error {
+	return s.changeHead(ctx, id, func(h *head) error {
 		if h.Highest == 0 {
 			return noPolicy(id)
 		}
-		was, h.Active = h.Active, 0
+		h.Active = 0
 		return nil
 	})
-	if err == nil {
-		s.changed(ctx, "policy out of force", id, was)
-	}
-	return state, err
 }
 
 func (s *Service) changeHead(ctx context.Context, id wire.ID, change func(*head) error) (PolicyState, error) {

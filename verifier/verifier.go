@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,8 @@ type Config struct {
 	// Build names the program in tokens.
 	Build string
 	Now   func() time.Time
+	// Logger gets a line for every judged request; nil for none.
+	Logger *slog.Logger
 }
 
 // Gate lets one audience have tokens of a shape that its own software takes as it is, judged by
@@ -87,6 +90,9 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if cfg.Store == nil {
 		return nil, verdict.Misuse("attestation.config", "a store", "none", "a defect in the program: report it")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{cfg: cfg, active: make(map[wire.ID]inForce), endorsed: make(chan struct{}, endorsedAtOnce)}
 	if err := s.loadSecret(ctx); err != nil {
@@ -286,23 +292,46 @@ func (s *Service) Ready(ctx context.Context) error {
 	if !s.cfg.Now().Before(ring.Expiry()) {
 		return &verdict.Error{Kind: verdict.Broken, Check: "attestation.keys", Expected: "a key that signs now", Got: "keys until " + wire.At(ring.Expiry()).String(), Fix: "look at the service's clock and store"}
 	}
-	ids := []wire.ID{}
-	if s.cfg.Policy != "" {
-		ids = append(ids, s.cfg.Policy)
-	}
-	for _, g := range s.cfg.Gates {
-		ids = append(ids, g.Policy)
-	}
-	if len(ids) == 0 {
+	if len(s.judges()) == 0 {
 		_, err := s.cfg.Store.List(ctx, TableHead, "")
 		return err
 	}
-	for _, id := range ids {
+	for _, id := range s.judges() {
 		if _, err := s.policy(ctx, id); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// judges lists the policies that the service is told to judge by, each once.
+func (s *Service) judges() []wire.ID {
+	ids := []wire.ID{}
+	if s.cfg.Policy != "" {
+		ids = append(ids, s.cfg.Policy)
+	}
+	for _, g := range s.cfg.Gates {
+		if !slices.Contains(ids, g.Policy) {
+			ids = append(ids, g.Policy)
+		}
+	}
+	return ids
+}
+
+// Lacking lists the policies that the service is told to judge by and that are not in force: what
+// they judge is refused until an officer puts them in force.
+func (s *Service) Lacking(ctx context.Context) ([]wire.ID, error) {
+	var ids []wire.ID
+	for _, id := range s.judges() {
+		h, err := s.head(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if h.Active == 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 func redeemedKey(expires time.Time, id string) string {
