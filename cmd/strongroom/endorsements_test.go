@@ -145,7 +145,7 @@ func TestEndorsementsOfDevices(t *testing.T) {
 	if code := a.run([]string{"endorsements", "fetch", evidence, "-o", "dir", "--dry-run"}); code != 0 {
 		t.Fatal(errs.String())
 	}
-	if text := out.String(); strings.Count(text, "nvidia/v1/rim/NV_GPU_") != 2 || strings.Count(text, "nvidia-status/ocsp/") < 2 {
+	if text := out.String(); strings.Count(text, "https://rim.attestation.nvidia.com/v1/rim/NV_GPU_") != 2 || strings.Count(text, "https://ocsp.ndis.nvidia.com/ asked with /ocsp/") < 2 {
 		t.Error(text)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -77,11 +78,7 @@ ten seconds; the call waits as it asks.`,
 				return err
 			}
 			if dry {
-				return a.print(map[string]any{"documents": docs}, func(w io.Writer) {
-					for _, d := range docs {
-						fmt.Fprintln(w, d.Name())
-					}
-				})
+				return a.printPlan(vendors.Vendors, docs)
 			}
 			return a.fetchAll(ctx, fetch.Config{Dir: dir, Vendors: vendors.Vendors, Now: a.now}, docs, func(rims [][]byte) ([]fetch.Document, error) {
 				return a.needed(args, product, rims)
@@ -90,19 +87,22 @@ ten seconds; the call waits as it asks.`,
 	}
 	cmd.Flags().StringVarP(&dir, "out", "o", "", "`DIR` to keep the documents in; made if absent")
 	cmd.Flags().StringVar(&product, "product", "", "Milan, Genoa or Turin, for AMD reports of version 2, which don't say")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be asked for")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be asked for, and where")
 	vendors.add(cmd)
 	mustHave(cmd, "out")
 	return cmd
 }
 
 // needed lists the documents that the evidence needs, each once. RIMs that are there already
-// have certificates whose status is needed in turn.
+// have certificates whose status is needed in turn. All files are looked at before the first
+// error is told, so that it names every file that must be seen to.
 func (a *app) needed(files []string, product string, rims [][]byte) ([]fetch.Document, error) {
-	if product != "" && !slices.Contains([]string{"Milan", "Genoa", "Turin"}, product) {
-		return nil, verdict.Misuse("--product", "Milan, Genoa or Turin", verdict.Short(product), "correct it")
+	product, err := knownProduct(product)
+	if err != nil {
+		return nil, err
 	}
 	var docs []fetch.Document
+	var failed []error
 	for _, file := range files {
 		data, err := a.readEvidence(file)
 		if err != nil {
@@ -110,7 +110,7 @@ func (a *app) needed(files []string, product string, rims [][]byte) ([]fetch.Doc
 		}
 		more, err := neededFor(data, product, rims)
 		if err != nil {
-			return nil, inFile(file, err)
+			failed = append(failed, inFile(file, err))
 		}
 		for _, d := range more {
 			if !slices.Contains(docs, d) {
@@ -118,7 +118,64 @@ func (a *app) needed(files []string, product string, rims [][]byte) ([]fetch.Doc
 			}
 		}
 	}
-	return docs, nil
+	return docs, together(failed)
+}
+
+// knownProduct gives the name that AMD writes, of one in any case.
+func knownProduct(given string) (string, error) {
+	for _, p := range []string{"", "Milan", "Genoa", "Turin"} {
+		if strings.EqualFold(p, given) {
+			return p, nil
+		}
+	}
+	return "", verdict.Misuse("--product", "Milan, Genoa or Turin", verdict.Short(given), "correct it")
+}
+
+// together makes one error of those of several files: the first, with every file that fails
+// alike, and what the others fail with.
+func together(failed []error) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	const most = 20
+	e := *verdict.As(failed[0])
+	for i, err := range failed[1:] {
+		other := verdict.As(err)
+		switch {
+		case i+2 > most:
+			e.Got += fmt.Sprintf("; and %d more files fail", len(failed)-most)
+			return &e
+		case other.Check == e.Check && other.Got == verdict.As(failed[0]).Got:
+			e.Where += ", " + other.Where
+		default:
+			e.Got += fmt.Sprintf("; %s: %s: %s", other.Where, other.Check, other.Got)
+		}
+	}
+	return &e
+}
+
+// plannedDocument is what would be asked for, and where.
+type plannedDocument struct {
+	fetch.Document
+	// URL is the whole address; an OCSP request is posted to it.
+	URL string `json:"url"`
+}
+
+// printPlan says what fetching would ask for.
+func (a *app) printPlan(vendors fetch.Vendors, docs []fetch.Document) error {
+	plan := make([]plannedDocument, len(docs))
+	for i, d := range docs {
+		plan[i] = plannedDocument{d, vendors.Address(d)}
+	}
+	return a.print(map[string]any{"documents": plan}, func(w io.Writer) {
+		for _, p := range plan {
+			request := ""
+			if p.Vendor == fetch.NVIDIAStatus {
+				request = " asked with " + p.Path
+			}
+			fmt.Fprintln(w, verdict.Printable(p.URL+request))
+		}
+	})
 }
 
 // neededFor lists what evidence needs, by the platform that its form shows.

@@ -93,7 +93,7 @@ func Wait(err error) (time.Duration, bool) {
 func (v Vendors) Get(ctx context.Context, d Document, now time.Time) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	address := v.address(d)
+	address := v.Address(d)
 	req, err := ask(ctx, d, address)
 	if err != nil {
 		return Answer{}, unreachable(d, address, err)
@@ -158,7 +158,9 @@ func chainHeader(d Document, h http.Header) string {
 	return text
 }
 
-func (v Vendors) address(d Document) string {
+// Address gives the whole address that a document is asked for at. A certificate's status is
+// asked for with a POST, whose body the document's path holds.
+func (v Vendors) Address(d Document) string {
 	base, own := "", ""
 	switch d.Vendor {
 	case AMD:
