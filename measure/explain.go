@@ -57,7 +57,10 @@ func (e Event) Cover(bank Algorithm) Cover {
 func (e Event) parts() [][]byte {
 	switch e.Type {
 	case Separator:
-		return [][]byte{{1, 0, 0, 0}} // an error, described by the data (PFP, section 3.3.2)
+		// An error, described by the data (PFP, section 3.3.2), which must not deny it.
+		if text, _ := describeSeparator(e.Data); text != firmwareEnded {
+			return [][]byte{errorSeparator()}
+		}
 	case EFIVariableBoot:
 		// EDK II hashes the contents of boot variables only.
 		if v, ok := parseVariable(e.Data); ok {
@@ -103,15 +106,26 @@ type Explanation struct {
 }
 
 // Explain describes every event in one bank. Registers are numbered as kind numbers them; an
-// event that no such register holds keeps the log's number.
+// event that no such register holds keeps the log's number. In the register of Secure Boot it
+// points out what is made to look like the firmware's own word: a separator under another
+// name, which is a mismatch, and variables behind it.
 func (l *Log) Explain(kind Kind, bank Algorithm) []Explanation {
 	all := make([]Explanation, 0, len(l.Events))
+	end := l.firmwareEnd(kind, bank)
 	for i, e := range l.Events {
 		reg, err := register(kind, e.Register)
 		if err != nil {
 			reg = e.Register
 		}
-		all = append(all, Explanation{i + 1, reg, e.Type.String(), hex.EncodeToString(e.Digest(bank)), e.Text(), e.Cover(bank)})
+		x := Explanation{i + 1, reg, e.Type.String(), hex.EncodeToString(e.Digest(bank)), e.Text(), e.Cover(bank)}
+		switch {
+		case end < 0 || e.Register != secureBootHolder(kind) || !e.Extends():
+		case i == end && e.Type != Separator:
+			x.Text, x.Cover = "a separator by its digest, whatever the log calls it", Mismatch
+		case i > end && e.Type == EFIVariableDriverConfig:
+			x.Text = cut("not the firmware's own word: " + x.Text)
+		}
+		all = append(all, x)
 	}
 	return all
 }
@@ -163,10 +177,12 @@ func describeNoAction(data []byte) string {
 	return "note of " + fmt.Sprint(len(data)) + " bytes"
 }
 
+const firmwareEnded = "end of the firmware's own measurements"
+
 func describeSeparator(data []byte) (string, bool) {
 	switch {
 	case bytes.Equal(data, []byte{0, 0, 0, 0}), bytes.Equal(data, []byte{0xff, 0xff, 0xff, 0xff}):
-		return "end of the firmware's own measurements", true
+		return firmwareEnded, true
 	case bytes.Equal(data, []byte{1, 0, 0, 0}):
 		return "the firmware reports an error", true
 	}

@@ -22,24 +22,25 @@ type Boot struct {
 	SecureBoot measure.SecureBoot
 }
 
-// ErrNoBank says that a log has no digests of any quoted bank but that of SHA-1.
-var ErrNoBank = errors.New("a log without digests of a quoted bank that can be relied on")
+// ErrNoBank says that a log has no digests of the strongest bank that is quoted, or that no
+// bank is quoted but that of SHA-1.
+var ErrNoBank = errors.New("a log that proves nothing")
 
-// Replay compares an event log with the quoted values, in the strongest bank that both have.
+// Replay compares an event log with the quoted values, in the strongest quoted bank: the one
+// that measurements come from. A weaker bank won't do. Firmware may have left it alone though
+// it is active (CVE-2021-42299), so that whatever booted could fill it as it liked.
 // A log proves nothing of PCRs that differ: their events are left out.
 func (all *Quoted) Replay(data []byte) (*Boot, error) {
 	log, err := measure.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	var bank Bank
-	for _, b := range all.Banks {
-		if log.Has(b.Bank) {
-			bank = b
-		}
-	}
-	if bank.Bank == 0 {
-		return nil, ErrNoBank
+	bank := all.Best()
+	switch {
+	case bank.Bank == 0:
+		return nil, fmt.Errorf("%w: no bank is quoted but that of SHA-1", ErrNoBank)
+	case !log.Has(bank.Bank):
+		return nil, fmt.Errorf("%w: it has digests of %v, and none of %s, the strongest bank that is quoted", ErrNoBank, log.Banks, bank.Bank)
 	}
 	registers, err := log.Replay(measure.PCRs, bank.Bank)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"strongroom.dev/measure"
@@ -91,6 +92,10 @@ func TestReplayRefused(t *testing.T) {
 	}
 	if _, err := quoted(t, bank(measure.SHA512)).Replay(log); !errors.Is(err, tpm2.ErrNoBank) {
 		t.Errorf("a bank that the log lacks: %v", err)
+	}
+	both := quoted(t, after(t, log, measure.SHA256), bank(measure.SHA384))
+	if _, err := both.Replay(log); !errors.Is(err, tpm2.ErrNoBank) || !strings.Contains(err.Error(), "sha384, the strongest bank") {
+		t.Errorf("a log of a weaker bank than the strongest that is quoted: %v", err)
 	}
 	for name, data := range map[string][]byte{"nothing": nil, "text": []byte("hello"), "cut": log[:len(log)-100]} {
 		if _, err := quoted(t, bank(measure.SHA256)).Replay(data); err == nil {

@@ -68,7 +68,7 @@ func (all *Quoted) CheckInitData(id string, initData []byte) verdict.Check {
 	return check(id, ok, fmt.Sprintf("PCR %d extended once, with the init data", InitDataPCR), got, "let the room's image extend the PCR once, as spec/tpm.md has it")
 }
 
-// CheckLog replays an event log; the boot is nil if the log has no bank to replay. What
+// CheckLog replays an event log; the boot is nil if the log lacks the strongest quoted bank. What
 // differs is no reason to doubt the quotes: the log is wrong. It gives an error for what is no
 // log of a TPM's machine.
 func (all *Quoted) CheckLog(id string, log []byte) (verdict.Check, *Boot, error) {
@@ -76,7 +76,7 @@ func (all *Quoted) CheckLog(id string, log []byte) (verdict.Check, *Boot, error)
 	boot, err := all.Replay(log)
 	switch {
 	case errors.Is(err, ErrNoBank):
-		return check(id, false, expected, err.Error(), fix), nil, nil
+		return check(id, false, expected, err.Error(), "send a log with digests of the strongest bank that the firmware extends, and quote that bank; or send none"), nil, nil
 	case err != nil:
 		return check(id, false, expected, err.Error(), fix), nil, err
 	}

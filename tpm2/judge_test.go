@@ -67,6 +67,13 @@ func TestCheckLog(t *testing.T) {
 	if c, boot, err := quoted(t, bank(measure.SHA512)).CheckLog("x", log); c.OK || boot != nil || err != nil {
 		t.Errorf("without the bank: %+v %v", c, err)
 	}
+	// Firmware may have left SHA-256 alone, so that what booted filled it (CVE-2021-42299).
+	if c, boot, err := quoted(t, after(t, log, measure.SHA256), bank(measure.SHA384)).CheckLog("x", log); c.OK || boot != nil || err != nil || c.Fix == "" {
+		t.Errorf("of a weaker bank than the strongest: %+v %v", c, err)
+	}
+	if c, boot, err := good.CheckLog("x", read(t, logs+"cos-85-amd-sev.bin")); c.OK || boot == nil || boot.Bank != measure.SHA256 || err != nil {
+		t.Errorf("of more banks than are quoted: %+v %v", c, err)
+	}
 	if c, _, err := good.CheckLog("x", []byte("boot")); c.OK || err == nil {
 		t.Errorf("no log: %+v %v", c, err)
 	}
