@@ -139,7 +139,8 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if base == "" {
 		base = "http://" + listeners.public.Addr().String()
 	}
-	cfg := verifier.Config{Base: base, Table: examiners, Endorsements: set, References: references, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
+	logger := slog.New(slog.NewTextHandler(a.err, nil))
+	cfg := verifier.Config{Base: base, Logger: logger, Table: examiners, Endorsements: set, References: references, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
 		EAR: ear.Algorithm(f.signing), Federation: ear.Algorithm(f.federation), Rotation: ear.Usual(), Build: "strongroom " + version.Version, Now: a.now}
 	if len(policies) > 0 {
 		cfg.Policy = policies[0].ID
@@ -165,10 +166,13 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := putInForce(ctx, s, policies); err != nil {
+	if err := putInForce(ctx, s, policies, logger); err != nil {
 		return err
 	}
-	return a.runAttestation(ctx, f, s, listeners)
+	if err := a.warnOfLacking(ctx, s); err != nil {
+		return err
+	}
+	return a.runAttestation(ctx, f, s, listeners, logger)
 }
 
 // attestationStore is a store that can be let go of.
@@ -282,7 +286,7 @@ func (a *app) readPolicies(paths []string) ([]filePolicy, error) {
 // putInForce adds what is new. What the service knows stays as its officers left it, in force or
 // not; a version that is older than the newest and was never there, or another text under a
 // version that was, is an error, since somebody means it to hold.
-func putInForce(ctx context.Context, s *verifier.Service, policies []filePolicy) error {
+func putInForce(ctx context.Context, s *verifier.Service, policies []filePolicy, logger *slog.Logger) error {
 	for _, p := range policies {
 		known, err := s.Policy(ctx, p.ID, p.Version)
 		if err == nil && known.Digest != p.Digest {
@@ -297,12 +301,23 @@ func putInForce(ctx context.Context, s *verifier.Service, policies []filePolicy)
 		if _, err := s.Activate(ctx, p.ID, p.Version); err != nil {
 			return inFile(p.path, err)
 		}
+		logger.LogAttrs(ctx, slog.LevelInfo, "policy in force", slog.String("policy", string(p.ID)), slog.Int64("version", p.Version), slog.String("by", "--policy"))
 	}
 	return nil
 }
 
+// warnOfLacking says which policies are to judge and are not in force. That is no reason not to
+// start: officers add policies to a service that runs.
+func (a *app) warnOfLacking(ctx context.Context, s *verifier.Service) error {
+	ids, err := s.Lacking(ctx)
+	for _, id := range ids {
+		a.say("attestation: no version of policy %s is in force: what it is to judge is refused, and /readyz says 503, until \"strongroom attestation policy add\" and \"activate\" put one in force", id)
+	}
+	return err
+}
+
 // runAttestation serves until ctx ends. One listener without the others is no service.
-func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifier.Service, l listeners) error {
+func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifier.Service, l listeners, logger *slog.Logger) error {
 	socket := filepath.Join(f.dir, attestationSocket)
 	officers, done, err := listenAdmin(socket)
 	if err != nil {
@@ -313,7 +328,6 @@ func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifie
 	defer done()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	logger := slog.New(slog.NewTextHandler(a.err, nil))
 	api := server.NewAttestation(s, f.limits, logger)
 	parts := map[net.Listener]http.Handler{l.public: api.Handler(), officers: api.Admin()}
 	if l.watch != nil {

@@ -217,6 +217,12 @@ func TestAttestationServes(t *testing.T) {
 	}
 	attestationFilesArePrivate(t, dir)
 
+	for _, want := range []string{`msg="policy in force" policy=dev version=1 by=--policy`, `msg="evidence judged" audience=` + vault + ` platform=dev verdict=warning policy=dev version=1 check="" token=ear`} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, p.stderr.String())
+		}
+	}
+
 	// A second process on the directory, or on the port, is refused and changes nothing.
 	if e := failing(t, 1, "serve", "--dir", dir, "--listen", "127.0.0.1:0"); e.Check != "attestation.state" {
 		t.Errorf("%+v", e)
@@ -246,6 +252,16 @@ func TestAttestationServes(t *testing.T) {
 	if _, err := net.DialTimeout("tcp", p.ready.Address, time.Second); err == nil {
 		t.Error("the port still answers")
 	}
+}
+
+// TestAttestationLacksPolicies: a gate whose policy is not there is said at the start, since
+// nothing but an officer's next step mends it.
+func TestAttestationLacksPolicies(t *testing.T) {
+	p := startAttestation(t, filepath.Join(t.TempDir(), "attestation"), "--gate", "federation:nosuch=aud")
+	if status, _ := fetched(t, p.url()+"/readyz"); status != 503 || !strings.Contains(p.stderr.String(), "no version of policy nosuch is in force") {
+		t.Errorf("%d: %s", status, p.stderr.String())
+	}
+	p.stop(t)
 }
 
 // checkTokenCommand has the program check a token, with a key set in a file.
