@@ -245,7 +245,7 @@ func TestSingleUse(t *testing.T) {
 			continue
 		}
 		fails(t, "twice", err, verdict.Refused, "challenge.used")
-		w.now = w.now.Add(verifier.ChallengeLifetime + time.Minute)
+		w.now = w.now.Add(2*verifier.ChallengeLifetime + time.Second)
 		if err := w.Upkeep(ctx); err != nil {
 			t.Fatal(err)
 		}

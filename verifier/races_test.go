@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
@@ -108,5 +109,28 @@ func TestTextInStoreAltered(t *testing.T) {
 	fails(t, "an altered text", err, verdict.Broken, "attestation.state")
 	if _, err := w.Versions(ctx, "rooms"); !errors.As(err, new(*verdict.Error)) {
 		t.Errorf("listed: %v", err)
+	}
+}
+
+// TestRedeemedOnceBesideOtherClocks: an instance whose clock is ahead forgets no challenge that is
+// still good where the clock is behind.
+func TestRedeemedOnceBesideOtherClocks(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, func(c *verifier.Config) { c.SingleUse = true })
+	w.inForce(rooms)
+	for _, skew := range []time.Duration{0, 10 * time.Second, verifier.ChallengeLifetime} {
+		cfg := w.cfg
+		cfg.Now = func() time.Time { return w.now.Add(skew) }
+		ahead := must(verifier.Open(ctx, cfg))
+		r, _ := good(w)
+		w.now = w.now.Add(verifier.ChallengeLifetime - time.Second)
+		must(w.Attest(ctx, r))
+		if err := ahead.Upkeep(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*verifier.Service{w.Service, must(verifier.Open(ctx, w.cfg))} {
+			_, err := s.Attest(ctx, r)
+			fails(t, "again, beside a clock "+skew.String()+" ahead", err, verdict.Refused, "challenge.used")
+		}
 	}
 }

@@ -16,7 +16,8 @@ const (
 	TableHead Table = "head"
 	// TableSecret holds keys: of each shape's tokens, and of challenges.
 	TableSecret Table = "secret"
-	// TableRedeemed holds redeemed challenges until they expire, by time (16 hex digits) and id.
+	// TableRedeemed holds redeemed challenges for a while after they expire, by that time (16 hex
+	// digits) and id.
 	TableRedeemed Table = "redeemed"
 	// TableSeen holds the set of reference values of each product that was used last, by product:
 	// older ones are refused from then on.

@@ -179,7 +179,8 @@ func (s *Service) Upkeep(ctx context.Context) error {
 	}
 	s.rings.Store(&rings)
 	if s.cfg.SingleUse {
-		return s.cfg.Store.DeleteBelow(ctx, TableRedeemed, redeemedKey(s.cfg.Now(), ""))
+		// Other instances' clocks may be behind: where a challenge is still good, it must be known.
+		return s.cfg.Store.DeleteBelow(ctx, TableRedeemed, redeemedKey(s.cfg.Now().Add(-ChallengeLifetime), ""))
 	}
 	return nil
 }
