@@ -2,10 +2,11 @@ package sevsnp
 
 import (
 	"crypto/x509"
-	"encoding/asn1"
 	"fmt"
 	"math/big"
 	"time"
+
+	"strongroom.dev/endorse"
 )
 
 // revocations are what AMD's CRLs say of one product's intermediates. VCEKs and VLEKs have
@@ -39,13 +40,10 @@ func (r revocations) and(other revocations) revocations {
 	return revocations{append(r.lists[:len(r.lists):len(r.lists)], other.lists...), r.forged + other.forged}
 }
 
-// usable reports whether a list is complete and speaks for its issuer only: no critical
-// extension (such as a delta's or an indirect list's) is known here.
+// usable reports whether a list is complete and speaks for its issuer only, in AMD's form.
 func usable(l *x509.RevocationList) bool {
-	for _, e := range l.Extensions {
-		if e.Critical || e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 27}) || e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 28}) {
-			return false
-		}
+	if endorse.WholeCRL(l) != nil {
+		return false
 	}
 	return l.SignatureAlgorithm == x509.SHA384WithRSAPSS && !l.NextUpdate.IsZero() && l.Number != nil
 }

@@ -3,10 +3,12 @@ package dice
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/wire"
 )
 
@@ -174,45 +176,51 @@ func (x *examination) dates(p *path) {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// revocation checks each certificate by the list that its issuer publishes. Where a certificate
-// names a list there must be a current one; devices' own certificates name none.
+// revocation checks each certificate by the lists that its issuer publishes. Any genuine one
+// revokes, however old. Where a certificate names a list, the newest must be current; devices'
+// own certificates name none.
 func (x *examination) revocation(p *path) {
 	const expected = "no certificate revoked, by current lists of all issuers that publish one"
 	looked := 0
+	var missing *x509.Certificate
+	var why error
 	for i, l := range p.layers {
+		lists := endorse.RevocationBy(l.cert.RawIssuer, x.crls, p.signedCRL(i))
+		if since, revoked := lists.Revoked(l.cert.SerialNumber); revoked {
+			x.fail("revocation", expected, fmt.Sprintf("%.80q, revoked %s", l.cert.Subject.CommonName, stamp(since)), "take the device out of use, and ask its maker why")
+			return
+		}
+		switch _, err := lists.Current(x.now); {
+		case err == nil:
+			looked++
+		case len(l.cert.CRLDistributionPoints) > 0 && missing == nil:
+			missing, why = l.cert, err
+		}
+	}
+	switch {
+	case missing != nil:
+		x.fail("collateral", expected, fmt.Sprintf("none that speaks of %.80q: %v", missing.Subject.CommonName, why), "fetch "+fmt.Sprintf("%.100q", missing.CRLDistributionPoints[0])+" and give it with --endorsements")
+	case looked == 0:
+		x.pass("revocation", expected, "no certificate names a list")
+	default:
+		x.pass("revocation", expected, fmt.Sprintf("%d lists name none", looked))
+	}
+}
+
+// signedCRL gives the check of lists by the issuer of a layer. A key that the caller pins without
+// a certificate has no uses written down; it may sign lists.
+func (p *path) signedCRL(i int) func(*x509.RevocationList) error {
+	return func(l *x509.RevocationList) error {
 		issuer := p.top
 		if i > 0 {
 			issuer = p.layers[i-1].key
-		}
-		list := x.list(l.cert, issuer)
-		if list == nil {
-			if len(l.cert.CRLDistributionPoints) > 0 {
-				x.fail("collateral", expected, fmt.Sprintf("none at hand that speaks of %.80q", l.cert.Subject.CommonName), "fetch "+fmt.Sprintf("%.100q", l.cert.CRLDistributionPoints[0])+" and give it with --endorsements")
-				return
-			}
-			continue
-		}
-		looked++
-		for _, entry := range list.RevokedCertificateEntries {
-			if entry.SerialNumber.Cmp(l.cert.SerialNumber) == 0 {
-				x.fail("revocation", expected, fmt.Sprintf("%.80q, revoked %s", l.cert.Subject.CommonName, stamp(entry.RevocationTime)), "take the device out of use, and ask its maker why")
-				return
+			if p.layers[i-1].cert.KeyUsage&x509.KeyUsageCRLSign == 0 {
+				return errors.New("the one at hand is by a key that may not sign lists")
 			}
 		}
-	}
-	if looked == 0 {
-		x.pass("revocation", expected, "no certificate names a list")
-		return
-	}
-	x.pass("revocation", expected, fmt.Sprintf("%d lists name none", looked))
-}
-
-// list gives the caller's current list by a certificate's issuer.
-func (x *examination) list(c *x509.Certificate, issuer *key) *x509.RevocationList {
-	for _, l := range x.crls {
-		if bytes.Equal(l.RawIssuer, c.RawIssuer) && !x.now.Before(l.ThisUpdate) && !x.now.After(l.NextUpdate) && issuer.verify(l.Raw) == nil {
-			return l
+		if issuer.verify(l.Raw) != nil {
+			return errors.New("the one at hand is not signed by its issuer")
 		}
+		return nil
 	}
-	return nil
 }

@@ -214,30 +214,54 @@ func TestRevocation(t *testing.T) {
 	d, other := newDevice(p384), newDevice(p384)
 	listed := d.with(1, func(tm *template) { tm.crl = "http://pki.example/a.crl" })
 	serial := int64(len("IDevID")) + 1
-	from, to := today.AddDate(0, -1, 0), today.AddDate(0, 1, 0)
+	from, to, ended := today.AddDate(0, -1, 0), today.AddDate(0, 1, 0), today.Add(-time.Hour)
+	// The local identity signs the first firmware's certificate, and may sign lists or not.
+	lister := d.with(2, func(tm *template) { tm.usage = 6 })
+	own := list("LDevID", d.keys[2], from, to, int64(len("FMC alias"))+1)
+	held := d.with(3, func(tm *template) { tm.crl = "http://pki.example/b.crl" })
+	var (
+		empty = list("authority", d.keys[0], from, to)
+		newer = list("authority", d.keys[0], today.AddDate(0, 0, -1), to, serial)
+		over  = list("authority", d.keys[0], today.AddDate(0, 0, -1), ended)
+		delta = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}}
+		shard = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 3, 0x82, 1, 0xff}}}
+	)
 	for name, c := range map[string]struct {
 		device *device
-		list   []byte
+		lists  [][]byte
 		want   string
 	}{
-		"none named, none given": {d, nil, "affirming"},
-		"named, not given":       {listed, nil, "contraindicated -dice.collateral"},
-		"given":                  {listed, list("authority", d.keys[0], from, to), "affirming"},
-		"another revoked":        {listed, list("authority", d.keys[0], from, to, serial+1), "affirming"},
-		"revoked":                {listed, list("authority", d.keys[0], from, to, serial), "contraindicated -dice.revocation"},
-		"not named, revoked":     {d, list("authority", d.keys[0], from, to, serial), "contraindicated -dice.revocation"},
-		"expired":                {listed, list("authority", d.keys[0], from, today.Add(-time.Hour)), "contraindicated -dice.collateral"},
-		"not yet valid":          {listed, list("authority", d.keys[0], today.Add(time.Hour), to), "contraindicated -dice.collateral"},
-		"forged":                 {listed, list("authority", other.keys[0], from, to), "contraindicated -dice.collateral"},
-		"of another issuer":      {listed, list("IDevID", d.keys[0], from, to), "contraindicated -dice.collateral"},
-		"of the device itself":   {d, list("LDevID", d.keys[2], from, to, int64(len("FMC alias"))+1), "contraindicated -dice.revocation"},
+		"none named, none given":       {d, nil, "affirming"},
+		"named, not given":             {listed, nil, "contraindicated -dice.collateral"},
+		"given":                        {listed, [][]byte{empty}, "affirming"},
+		"another revoked":              {listed, [][]byte{list("authority", d.keys[0], from, to, serial+1)}, "affirming"},
+		"revoked":                      {listed, [][]byte{list("authority", d.keys[0], from, to, serial)}, "contraindicated -dice.revocation"},
+		"not named, revoked":           {d, [][]byte{list("authority", d.keys[0], from, to, serial)}, "contraindicated -dice.revocation"},
+		"expired":                      {listed, [][]byte{list("authority", d.keys[0], from, ended)}, "contraindicated -dice.collateral"},
+		"revoked by an expired one":    {listed, [][]byte{empty, list("authority", d.keys[0], from, ended, serial)}, "contraindicated -dice.revocation"},
+		"revoked by a newer one":       {listed, [][]byte{empty, newer}, "contraindicated -dice.revocation"},
+		"revoked by an older one":      {listed, [][]byte{list("authority", d.keys[0], today.AddDate(0, -2, 0), to, serial), empty}, "contraindicated -dice.revocation"},
+		"the newest is over":           {listed, [][]byte{empty, over}, "contraindicated -dice.collateral"},
+		"a delta only":                 {listed, [][]byte{partial("authority", d.keys[0], from, to, delta)}, "contraindicated -dice.collateral"},
+		"a part only":                  {listed, [][]byte{partial("authority", d.keys[0], from, to, shard)}, "contraindicated -dice.collateral"},
+		"revoked by a delta":           {listed, [][]byte{empty, partial("authority", d.keys[0], from, to, delta, serial)}, "contraindicated -dice.revocation"},
+		"not yet valid":                {listed, [][]byte{list("authority", d.keys[0], today.Add(time.Hour), to)}, "contraindicated -dice.collateral"},
+		"forged":                       {listed, [][]byte{list("authority", other.keys[0], from, to)}, "contraindicated -dice.collateral"},
+		"forged, and a genuine one":    {listed, [][]byte{list("authority", other.keys[0], from, to, serial), empty}, "affirming"},
+		"of another issuer":            {listed, [][]byte{list("IDevID", d.keys[0], from, to)}, "contraindicated -dice.collateral"},
+		"of the device itself":         {lister, [][]byte{own}, "contraindicated -dice.revocation"},
+		"by a key that may not":        {d, [][]byte{own}, "affirming"},
+		"by a key that may not, named": {held, [][]byte{list("LDevID", d.keys[2], from, to)}, "contraindicated -dice.collateral"},
 	} {
-		items := pin(d.keys[0]).Items()
-		if c.list != nil {
-			items = append(items, endorse.Item{Kind: endorse.X509CRL, Data: c.list})
-		}
-		if got := judge(dice.New(must(endorse.NewSet(items...))).Examine(c.device.chain(1), today)); got != c.want {
-			t.Errorf("%s: got %q, expected %q", name, got, c.want)
+		for range 2 { // in either order
+			items := pin(d.keys[0]).Items()
+			for _, l := range c.lists {
+				items = append(items, endorse.Item{Kind: endorse.X509CRL, Data: l})
+			}
+			if got := judge(dice.New(must(endorse.NewSet(items...))).Examine(c.device.chain(1), today)); got != c.want {
+				t.Errorf("%s: got %q, expected %q", name, got, c.want)
+			}
+			slices.Reverse(c.lists)
 		}
 	}
 }

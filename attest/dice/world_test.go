@@ -159,6 +159,11 @@ func request(key *signer, breakIt bool) []byte {
 
 // list makes a CRL.
 func list(issuer string, by *signer, from, to time.Time, serials ...int64) []byte {
+	return partial(issuer, by, from, to, nil, serials...)
+}
+
+// partial makes a CRL with extensions.
+func partial(issuer string, by *signer, from, to time.Time, extensions []pkix.Extension, serials ...int64) []byte {
 	parts := [][]byte{{2, 1, 1}, must(asn1.Marshal(pkix.AlgorithmIdentifier{Algorithm: by.algorithm})), name(issuer).FullBytes, must(asn1.Marshal(from)), must(asn1.Marshal(to))}
 	if len(serials) > 0 {
 		var entries [][]byte
@@ -166,6 +171,9 @@ func list(issuer string, by *signer, from, to time.Time, serials ...int64) []byt
 			entries = append(entries, seq(must(asn1.Marshal(big.NewInt(n))), must(asn1.Marshal(from))))
 		}
 		parts = append(parts, seq(entries...))
+	}
+	if len(extensions) > 0 {
+		parts = append(parts, tlv(0xa0, must(asn1.Marshal(extensions))))
 	}
 	tbs := seq(parts...)
 	return signedDER(tbs, pkix.AlgorithmIdentifier{Algorithm: by.algorithm}, by.sign(tbs))

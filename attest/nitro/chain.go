@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 )
 
@@ -109,18 +110,15 @@ func (x *examination) revocation() {
 	const expected = "no certificate of the chain revoked"
 	chain := append(x.document.bundle[:len(x.document.bundle):len(x.document.bundle)], x.document.certificate)
 	checked := 0
-	for _, list := range x.crls {
-		for i, issuer := range chain[:len(chain)-1] {
-			if !bytes.Equal(list.RawIssuer, issuer.RawSubject) || list.CheckSignatureFrom(issuer) != nil || x.now.Before(list.ThisUpdate) || x.now.After(list.NextUpdate) {
-				continue
-			}
+	for i, issuer := range chain[:len(chain)-1] {
+		subject := chain[i+1]
+		lists := endorse.RevocationBy(issuer.RawSubject, x.crls, endorse.SignedCRL(issuer))
+		if since, revoked := lists.Revoked(subject.SerialNumber); revoked { // by an old list too
+			x.fail("revocation", expected, fmt.Sprintf("%.80q, revoked %s", subject.Subject.CommonName, stamp(since)), "move the enclave to another instance, and ask AWS why")
+			return
+		}
+		if _, err := lists.Current(x.now); err == nil {
 			checked++
-			for _, entry := range list.RevokedCertificateEntries {
-				if entry.SerialNumber.Cmp(chain[i+1].SerialNumber) == 0 {
-					x.fail("revocation", expected, fmt.Sprintf("%.80q, revoked %s", chain[i+1].Subject.CommonName, stamp(entry.RevocationTime)), "move the enclave to another instance, and ask AWS why")
-					return
-				}
-			}
 		}
 	}
 	if checked == 0 {

@@ -7,10 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,8 +179,8 @@ func TestCertificates(t *testing.T) {
 		"signer may not sign":       {only(4, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }), "invalid evidence nitro.chain"},
 		"signer without basics":     {only(4, func(c *x509.Certificate) { c.BasicConstraintsValid = false }), "invalid evidence nitro.chain"},
 		"signed with SHA-256":       {only(3, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA256 }), "invalid evidence nitro.chain"},
-		"unknown critical":          {only(3, func(c *x509.Certificate) { c.ExtraExtensions = critical() }), "invalid evidence nitro.chain"},
-		"signer's unknown critical": {only(4, func(c *x509.Certificate) { c.ExtraExtensions = critical() }), "invalid evidence nitro.chain"},
+		"unknown critical":          {only(3, func(c *x509.Certificate) { c.ExtraExtensions = critical(1, 2, 3, 4) }), "invalid evidence nitro.chain"},
+		"signer's unknown critical": {only(4, func(c *x509.Certificate) { c.ExtraExtensions = critical(1, 2, 3, 4) }), "invalid evidence nitro.chain"},
 	} {
 		w := newWorld(t)
 		w.change = c.change
@@ -230,35 +230,47 @@ func only(which int, change func(*x509.Certificate)) func(int, *x509.Certificate
 	}
 }
 
-func critical() []pkix.Extension {
-	return []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+func critical(id ...int) []pkix.Extension {
+	return []pkix.Extension{{Id: id, Critical: true, Value: []byte{5, 0}}}
 }
 
 // TestRevocation is about lists that the caller has (pitfall 7): one that names a certificate of
-// the chain refuses; forged, foreign and expired ones say nothing.
+// the chain refuses, however old or partial; forged and foreign ones say nothing, and those that
+// are expired or not whole clear nobody.
 func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	other := newWorld(t)
 	document := w.document(w.payload())
 	late := w.now.Add(90 * time.Minute)
 	for name, c := range map[string]struct {
-		list *x509.RevocationList
-		now  time.Time
-		want string
+		lists []*x509.RevocationList
+		now   time.Time
+		want  string
 	}{
-		"an empty list":          {w.list(0), w.now, "affirming"},
-		"region revoked":         {w.list(0, 9, 2), w.now, "contraindicated -nitro.revocation"},
-		"instance revoked":       {w.list(2, 4), w.now, "contraindicated -nitro.revocation"},
-		"signer revoked":         {w.list(3, 5), w.now, "contraindicated -nitro.revocation"},
-		"another's serial":       {w.list(0, 3), w.now, "affirming"},
-		"expired":                {w.list(0, 2), late, good},
-		"forged by another root": {other.list(0, 2), w.now, good},
+		"an empty list":          {lists(w.list(0)), w.now, "affirming"},
+		"region revoked":         {lists(w.list(0, 9, 2)), w.now, "contraindicated -nitro.revocation"},
+		"instance revoked":       {lists(w.list(2, 4)), w.now, "contraindicated -nitro.revocation"},
+		"signer revoked":         {lists(w.list(3, 5)), w.now, "contraindicated -nitro.revocation"},
+		"another's serial":       {lists(w.list(0, 3)), w.now, "affirming"},
+		"expired":                {lists(w.list(0)), late, good},
+		"expired, revoked":       {lists(w.list(0, 2)), late, "contraindicated -nitro.revocation"},
+		"revoked by one of two":  {lists(w.list(0), w.list(0, 2)), w.now, "contraindicated -nitro.revocation"},
+		"a delta":                {lists(w.partial(0, critical(2, 5, 29, 27))), w.now, good},
+		"a part":                 {lists(w.partial(0, critical(2, 5, 29, 28))), w.now, good},
+		"something unknown":      {lists(w.partial(0, critical(1, 2, 3, 4))), w.now, good},
+		"revoked by a delta":     {lists(w.list(0), w.partial(0, critical(2, 5, 29, 27), 2)), w.now, "contraindicated -nitro.revocation"},
+		"forged by another root": {lists(other.list(0, 2)), w.now, good},
 	} {
-		if got := judge(nitro.NewUnder(w.chain[0], c.list).Examine(document, c.now)); got != c.want {
-			t.Errorf("%s: got %q, expected %q", name, got, c.want)
+		for range 2 { // in either order
+			if got := judge(nitro.NewUnder(w.chain[0], c.lists...).Examine(document, c.now)); got != c.want {
+				t.Errorf("%s: got %q, expected %q", name, got, c.want)
+			}
+			slices.Reverse(c.lists)
 		}
 	}
 }
+
+func lists(all ...*x509.RevocationList) []*x509.RevocationList { return all }
 
 // TestForms takes one document in every form, and checks what each binds.
 func TestForms(t *testing.T) {

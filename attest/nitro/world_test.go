@@ -175,9 +175,14 @@ func (w *world) sign(protected raw, payload []byte, key *ecdsa.PrivateKey) []byt
 	return cborOf([]any{[]byte(protected), pairs{}, payload, signature})
 }
 
-// list makes a CRL by one of the authorities.
+// list makes a CRL by one of the authorities, of the last hour and the next.
 func (w *world) list(issuer int, serials ...int64) *x509.RevocationList {
-	t := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: w.now.Add(-time.Hour), NextUpdate: w.now.Add(time.Hour)}
+	return w.partial(issuer, nil, serials...)
+}
+
+// partial makes a CRL with extensions.
+func (w *world) partial(issuer int, extensions []pkix.Extension, serials ...int64) *x509.RevocationList {
+	t := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: w.now.Add(-time.Hour), NextUpdate: w.now.Add(time.Hour), ExtraExtensions: extensions}
 	for _, s := range serials {
 		t.RevokedCertificateEntries = append(t.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(s), RevocationTime: w.now})
 	}

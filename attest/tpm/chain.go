@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/wire"
 )
@@ -252,7 +253,7 @@ func days(d time.Duration) string {
 
 // revocation is what CRLs say of a path.
 type revocation struct {
-	missing []string // CRLs that are named but not at hand, current and genuine
+	missing []string // CRLs that are named but not at hand, current, whole and genuine
 	revoked string   // a certificate that a genuine CRL names
 	checked int      // certificates that a current CRL was checked for
 }
@@ -263,31 +264,18 @@ func (p *path) revocation(crls []*x509.RevocationList, now time.Time) revocation
 	var r revocation
 	for i, c := range p.certs[:len(p.certs)-1] {
 		issuer := p.certs[i+1]
-		current, tried, detail := false, 0, ""
-		for _, l := range crls {
-			if !bytes.Equal(l.RawIssuer, issuer.RawSubject) || tried == maxCRLs {
-				continue
-			}
-			if tried++; issuer.CheckSignature(l.SignatureAlgorithm, l.RawTBSRevocationList, l.Signature) != nil {
-				detail = " (the one at hand is not signed by it)"
-				continue
-			}
-			if slices.ContainsFunc(l.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(c.SerialNumber) == 0 }) {
-				r.revoked = fmt.Sprintf("certificate %x of %q", c.SerialNumber, issuer.Subject.CommonName)
-			}
-			if now.Before(l.ThisUpdate) || l.NextUpdate.IsZero() || now.After(l.NextUpdate) {
-				detail = fmt.Sprintf(" (the one at hand is for %s to %s)", l.ThisUpdate.UTC().Format(time.DateOnly), l.NextUpdate.UTC().Format(time.DateOnly))
-				continue
-			}
-			current = true
+		lists := endorse.RevocationBy(issuer.RawSubject, crls, endorse.SignedCRL(issuer))
+		if _, revoked := lists.Revoked(c.SerialNumber); revoked {
+			r.revoked = fmt.Sprintf("certificate %x of %q", c.SerialNumber, issuer.Subject.CommonName)
 		}
+		_, err := lists.Current(now)
 		switch {
-		case current:
+		case err == nil:
 			r.checked++
 		case len(c.CRLDistributionPoints) > 0:
-			r.missing = append(r.missing, fmt.Sprintf("%q%s from %s", issuer.Subject.CommonName, detail, c.CRLDistributionPoints[0]))
-		case tried > 0:
-			r.missing = append(r.missing, fmt.Sprintf("%q%s", issuer.Subject.CommonName, detail))
+			r.missing = append(r.missing, fmt.Sprintf("%q (%v) from %s", issuer.Subject.CommonName, err, c.CRLDistributionPoints[0]))
+		case lists.Published():
+			r.missing = append(r.missing, fmt.Sprintf("%q (%v)", issuer.Subject.CommonName, err))
 		}
 	}
 	return r

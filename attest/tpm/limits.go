@@ -21,8 +21,6 @@ const (
 	maxPath = 6
 	// maxTries is the most signatures checked while looking for a path of certificates.
 	maxTries = 24
-	// maxCRLs is the most CRLs of one issuer that are looked at.
-	maxCRLs = 8
 	// maxPins is the most pinned keys that a quote without a key is tried with.
 	maxPins = 64
 	// maxFields is the most fields of a protocol buffer message.

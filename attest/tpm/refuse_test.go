@@ -149,6 +149,33 @@ func certificateRules() []rule {
 		{name: "revoked by a CRL that is old", failed: "tpm.revocation", change: func(t *testing.T, w *world) {
 			w.set = append(w.set, crl(t, w.middle, noon.AddDate(-1, 0, 0), w.ak.cert))
 		}},
+		{name: "CRL that is a delta", failed: "tpm.collateral", change: func(t *testing.T, w *world) {
+			w.recertify(t, pointed)
+			w.set = append(w.set, partialCRL(t, w.middle, noon.AddDate(0, 0, -1), map[int][]byte{27: {2, 1, 1}}))
+		}},
+		{name: "CRL of authorities' certificates only", failed: "tpm.collateral", change: func(t *testing.T, w *world) {
+			w.recertify(t, pointed)
+			w.set = append(w.set, partialCRL(t, w.middle, noon.AddDate(0, 0, -1), map[int][]byte{28: {0x30, 3, 0x82, 1, 0xff}}))
+		}},
+		{name: "CRL with an unknown critical extension", failed: "tpm.collateral", change: func(t *testing.T, w *world) {
+			w.recertify(t, pointed)
+			w.set = append(w.set, partialCRL(t, w.middle, noon.AddDate(0, 0, -1), map[int][]byte{99: {5, 0}}))
+		}},
+		{name: "revoked by a delta beside the whole CRL", failed: "tpm.revocation", change: func(t *testing.T, w *world) {
+			w.set = append(w.set, crl(t, w.middle, noon.AddDate(0, 0, -2)), partialCRL(t, w.middle, noon.AddDate(0, 0, -1), map[int][]byte{27: {2, 1, 1}}, w.ak.cert))
+		}},
+		{name: "CRL by a key that may not sign CRLs", failed: "tpm.collateral", change: func(t *testing.T, w *world) {
+			list := crl(t, w.middle, noon.AddDate(0, 0, -1))
+			w.intermediate(t, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign })
+			w.recertify(t, pointed)
+			w.set = append(w.set, list)
+		}},
+		{name: "revoked by the ninth of its issuer's CRLs", failed: "tpm.revocation", change: func(t *testing.T, w *world) {
+			for day := range 8 {
+				w.set = append(w.set, crl(t, w.middle, noon.AddDate(0, 0, -day)))
+			}
+			w.set = append(w.set, crl(t, w.middle, noon.AddDate(0, 0, -9), w.ak.cert))
+		}},
 		{name: "intermediate revoked", failed: "tpm.revocation", change: func(t *testing.T, w *world) {
 			w.set = append(w.set, crl(t, w.root, noon.AddDate(0, 0, -1), w.middle.cert))
 		}},

@@ -152,7 +152,16 @@ func tpmNames(t testing.TB, manufacturer, model, version string) pkix.Extension 
 // crl lists revoked certificates of an authority.
 func crl(t testing.TB, by certified, from time.Time, revoked ...*x509.Certificate) []byte {
 	t.Helper()
+	return partialCRL(t, by, from, nil, revoked...)
+}
+
+// partialCRL is one with critical extensions, by their numbers below 2.5.29.
+func partialCRL(t testing.TB, by certified, from time.Time, extensions map[int][]byte, revoked ...*x509.Certificate) []byte {
+	t.Helper()
 	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: from, NextUpdate: from.AddDate(0, 1, 0)}
+	for n, value := range extensions {
+		list.ExtraExtensions = append(list.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, n}, Critical: true, Value: value})
+	}
 	for _, c := range revoked {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: from})
 	}
