@@ -2,11 +2,18 @@ package server_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"log/slog"
+	"math/big"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/server"
 )
 
@@ -26,5 +33,22 @@ func TestPolicyChangesAreLogged(t *testing.T) {
 		if strings.Count(log.String(), want) != 1 {
 			t.Errorf("the log lacks %s: %s", want, log.String())
 		}
+	}
+}
+
+// TestMetricsSayWhatEnds: how long endorsements last is there once there are any.
+func TestMetricsSayWhatEnds(t *testing.T) {
+	w := newAttestation(t, server.AttestationLimits{})
+	const name = "strongroom_attestation_endorsements_left_seconds "
+	var text string
+	if w.call(w.admin, "GET", "/metrics", nil, 200, &text); strings.Contains(text, name) {
+		t.Error("a number, where nothing ends")
+	}
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	der := must(x509.CreateCertificate(rand.Reader, c, c, key.Public(), key))
+	w.service.Renew(must(endorse.NewSet(endorse.Item{Kind: endorse.X509Certificate, Name: "a", Data: der})), nil)
+	if w.call(w.admin, "GET", "/metrics", nil, 200, &text); !strings.Contains(text, name+"-36") {
+		t.Errorf("an hour late, and the metrics say %s", text)
 	}
 }

@@ -188,7 +188,7 @@ func TestAttestation(t *testing.T) {
 	for _, line := range []string{
 		"strongroom_attestation_challenges_total 1\n", `strongroom_attestation_verdicts_total{platform="dev",verdict="warning"} 1`, `strongroom_attestation_tokens_total{shape="ear"} 1`,
 		`strongroom_http_requests_total{route="POST /v1/attest",status="200"} 1`, `strongroom_http_request_seconds_bucket{route="POST /v1/attest",le="+Inf"} 1`,
-		`strongroom_http_request_seconds_count{route="POST /v1/attest"} 1`, `strongroom_attestation_key_expiry_seconds{shape="maa"} `,
+		`strongroom_http_request_seconds_count{route="POST /v1/attest"} 1`, `strongroom_attestation_key_expiry_timestamp_seconds{shape="maa"} `,
 	} {
 		if !strings.Contains(metrics, line) {
 			t.Errorf("metrics lack %s", line)

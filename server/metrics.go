@@ -79,9 +79,21 @@ func (m *metrics) text(s verifier.Stats) []byte {
 	for _, c := range s.Tokens {
 		fmt.Fprintf(&b, "strongroom_attestation_tokens_total{shape=%q} %d\n", c.What, c.N)
 	}
-	head("strongroom_attestation_key_expiry_seconds", "gauge", "When the newest key of a shape stops signing, in seconds since 1970.")
+	head("strongroom_attestation_key_expiry_timestamp_seconds", "gauge", "When the newest key of a shape stops signing, in seconds since 1970.")
 	for _, c := range s.KeyExpiry {
-		fmt.Fprintf(&b, "strongroom_attestation_key_expiry_seconds{shape=%q} %d\n", c.What, c.N)
+		fmt.Fprintf(&b, "strongroom_attestation_key_expiry_timestamp_seconds{shape=%q} %d\n", c.What, c.N)
+	}
+	for _, g := range []struct {
+		name, help string
+		left       *time.Duration
+	}{
+		{"strongroom_attestation_endorsements_left_seconds", "Time until the endorsement that ends first has ended; negative after that.", s.EndorsementsLeft},
+		{"strongroom_attestation_references_left_seconds", "Time until the first product's newest set of reference values has expired; negative after that.", s.ReferencesLeft},
+	} {
+		if g.left != nil { // nothing at hand ends: no number would be true
+			head(g.name, "gauge", g.help)
+			fmt.Fprintf(&b, "%s %d\n", g.name, int64(g.left.Seconds()))
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"strongroom.dev/wire"
 )
@@ -37,6 +38,10 @@ type Stats struct {
 	Tokens     []Count[string]
 	// KeyExpiry is when each shape's newest key stops signing, in seconds since 1970.
 	KeyExpiry []Count[string]
+	// EndorsementsLeft is how long the endorsement that ends first is still good, ReferencesLeft
+	// the same of reference values, of each product's newest set: below zero once it has ended,
+	// nil if nothing at hand has an end. What came with requests does not count.
+	EndorsementsLeft, ReferencesLeft *time.Duration
 }
 
 // Count is how often something happened.
@@ -77,6 +82,8 @@ func (s *Service) Stats() Stats {
 	slices.SortFunc(st.Verdicts, func(a, b Count[Verdicts]) int {
 		return cmp.Or(cmp.Compare(a.What.Platform, b.What.Platform), cmp.Compare(a.What.Verdict, b.What.Verdict))
 	})
+	now, e := s.cfg.Now(), s.table.Load().ends
+	st.EndorsementsLeft, st.ReferencesLeft = left(e.endorsements, now), left(e.references, now)
 	rings := *s.rings.Load()
 	for _, shape := range slices.Sorted(maps.Keys(rings)) {
 		st.KeyExpiry = append(st.KeyExpiry, Count[string]{shape, uint64(rings[shape].Expiry().Unix())})

@@ -81,6 +81,7 @@ type table struct {
 	set        endorse.Set
 	examiners  []attest.Examiner
 	references [][]byte
+	ends       ends
 }
 
 // Open makes a service over a store, with keys and secrets made if the store has none yet.
@@ -160,7 +161,7 @@ func (s *Service) gate(shape ear.Shape, audience string) (Gate, error) {
 // Renew replaces endorsements and reference values. Checks under way end with those they began
 // with. Nothing in a set of reference values is believed before a policy asks for it.
 func (s *Service) Renew(set endorse.Set, references [][]byte) {
-	s.table.Store(&table{set, s.cfg.Table(set), references})
+	s.table.Store(&table{set, s.cfg.Table(set), references, endsOf(set, references)})
 }
 
 // Upkeep renews keys when they are due, and forgets challenges that have expired. Call it every
