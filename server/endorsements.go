@@ -63,11 +63,14 @@ func endorsementError(w http.ResponseWriter, err error) error {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(wait.Seconds()))))
 		return withStatus{http.StatusServiceUnavailable, err}
 	}
-	switch {
+	switch e := verdict.As(err); {
 	case errors.Is(err, context.Canceled):
 		return err
-	case verdict.As(err).Kind == verdict.Refused:
+	case e.Kind == verdict.Refused:
 		return withStatus{http.StatusNotFound, err}
+	case e.Check == "endorsements.fetch" || e.Check == "endorsements.form":
+		// It names the vendor and what is wrong there: whoever asks can mend it only then.
+		err = openly{err}
 	}
 	return withStatus{http.StatusBadGateway, err}
 }

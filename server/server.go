@@ -143,14 +143,22 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
+// openly marks a Broken error whose text names nothing but what callers may know.
+type openly struct{ error }
+
+func (e openly) Unwrap() error { return e.error }
+
 // writeError answers with an error document (verdict.Encode). The cause of a Broken error
-// can name files and peers: it goes to the logger, and the caller learns only the check.
+// can name files and peers: it goes to the logger, and the caller learns only the check,
+// unless the error is marked [openly].
 func writeError(w http.ResponseWriter, logger *slog.Logger, err error) {
 	e := verdict.As(err)
-	if e.Kind != verdict.Usage && e.Kind != verdict.Refused && e.Kind != verdict.Invalid {
-		if logger != nil {
-			logger.Error("request failed", "check", e.Check, "err", err)
-		}
+	broken := e.Kind != verdict.Usage && e.Kind != verdict.Refused && e.Kind != verdict.Invalid
+	if broken && logger != nil {
+		logger.Error("request failed", "check", e.Check, "err", err)
+	}
+	var open openly
+	if broken && !errors.As(err, &open) {
 		e = &verdict.Error{Kind: verdict.Broken, Check: e.Check, Expected: e.Expected, Got: "an error inside the server", Fix: "try again; the server's own log says what happened"}
 	}
 	writeBody(w, statusOf(err), "application/json", verdict.Encode(e))

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -113,9 +114,13 @@ func (v Vendors) Get(ctx context.Context, d Document, now time.Time) (Answer, er
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable:
 		return Answer{}, errWait{retryAfter(resp.Header.Get("Retry-After"))}
 	case resp.StatusCode >= 400 && resp.StatusCode < 500:
-		return Answer{}, verdict.Refuse("endorsements.fetch", d.Name(), fmt.Sprintf("status %d from %s: it has no such document", resp.StatusCode, host(address)), "check that the evidence is of a machine that its vendor knows")
+		return Answer{}, verdict.Refuse("endorsements.fetch", d.Name(), fmt.Sprintf("status %d from %s: %s", resp.StatusCode, host(address), cmp.Or(told(resp.Body), "it has no such document")), "check that the evidence is of a machine that its vendor knows")
 	case resp.StatusCode != http.StatusOK:
-		return Answer{}, unreachable(d, address, fmt.Errorf("status %d", resp.StatusCode))
+		text := fmt.Sprintf("status %d", resp.StatusCode)
+		if why := told(resp.Body); why != "" {
+			text += ", which says: " + why
+		}
+		return Answer{}, unreachable(d, address, errors.New(text))
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
 	if err != nil {
@@ -177,12 +182,39 @@ func (v Vendors) Address(d Document) string {
 	return strings.TrimSuffix(cmp.Or(base, own), "/") + d.Path
 }
 
-func unreachable(d Document, address string, err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
+// told gives what a cache of ours says about a failure, "" for anything else.
+func told(body io.Reader) string {
+	data, err := io.ReadAll(io.LimitReader(body, maxTold))
+	if err != nil {
+		return ""
 	}
-	return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.fetch", Expected: d.Name(), Got: host(address) + ": " + verdict.Short(err.Error()), Fix: "try again later, or from a machine with a network, and carry them over as a bundle", Err: err}
+	e := verdict.Decode(data)
+	if !strings.HasPrefix(e.Check, "endorsements.") {
+		return ""
+	}
+	return verdict.Short(e.Got)
+}
+
+// reason gives what went wrong on the way, without addresses of this machine's network.
+func reason(err error) string {
+	var name *net.DNSError
+	var op *net.OpError
+	var u *url.Error
+	switch {
+	case errors.As(err, &name) && name.IsNotFound:
+		return "its name does not resolve"
+	case errors.As(err, &name):
+		return "its name can't be looked up: " + name.Err
+	case errors.As(err, &op):
+		return op.Op + ": " + op.Err.Error()
+	case errors.As(err, &u):
+		return u.Err.Error()
+	}
+	return err.Error()
+}
+
+func unreachable(d Document, address string, err error) error {
+	return &verdict.Error{Kind: verdict.Broken, Check: "endorsements.fetch", Expected: d.Name(), Got: host(address) + ": " + verdict.Short(reason(err)), Fix: "try again later, or from a machine with a network, and carry them over as a bundle", Err: err}
 }
 
 func host(address string) string {
