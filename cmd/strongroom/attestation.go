@@ -45,7 +45,7 @@ const (
 
 type attestationFlags struct {
 	dir, listen, watch, issuer string
-	database                   string
+	database                   postgres.Config
 	policies, gates            []string
 	signing, federation        string
 	endorsements               endorsementFlags
@@ -73,8 +73,8 @@ Software made by others (clouds, vaults, clients of other services) gets tokens 
 audiences named with --gate, judged by the policy named there.
 
 Several instances behind one address share a database, --database, without its password (see
-~/.pgpass, PGPASSFILE); each has a directory of its own for its socket. Whoever reads the
-database's table can sign tokens.
+~/.pgpass, PGPASSFILE), and with sslmode=verify-full if it is on another machine; each has a
+directory of its own for its socket. Whoever reads the database's table can sign tokens.
 
 Endorsements and reference values are read again on SIGHUP and every --renew.`,
 		Example: `  strongroom attestation serve --dir attestation --issuer https://attest.example.org \
@@ -92,7 +92,8 @@ Endorsements and reference values are read again on SIGHUP and every --renew.`,
 	flags.StringVar(&f.dir, "dir", "", "`DIR` of the service; made by the first call")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
 	flags.StringVar(&f.watch, "watch", "", "`HOST:PORT` for metrics and health besides; none if not given")
-	flags.StringVar(&f.database, "database", "", "`URL` of a PostgreSQL database for the state that several instances share (default: a file in --dir)")
+	flags.StringVar(&f.database.Address, "database", "", "`URL` of a PostgreSQL database for the state that several instances share (default: a file in --dir)")
+	flags.BoolVar(&f.database.InsecureConnection, "insecure-database", false, "reach a database on another machine without checking who answers: whoever does can sign tokens")
 	flags.StringVar(&f.issuer, "issuer", "", "`URL` by which clients reach the service (default: http and the address listened on)")
 	flags.StringArrayVar(&f.policies, "policy", nil, "`FILE` of a policy to add and put in force, if its version is new; the first judges where a request names none (repeat)")
 	flags.StringArrayVar(&f.gates, "gate", nil, "an audience that others' software gates, as `SHAPE:POLICY=AUDIENCE`, SHAPE being federation, maa or ita (repeat)")
@@ -148,8 +149,8 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
-	if f.database != "" {
-		if err := postgres.Check(f.database); err != nil {
+	if f.database.Address != "" {
+		if err := f.database.Check(); err != nil {
 			return err
 		}
 	}
@@ -186,7 +187,7 @@ func openAttestation(ctx context.Context, f attestationFlags) (attestationStore,
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return nil, misfile(f.dir, "a directory for the attestation service", err.Error(), "name another with --dir")
 	}
-	if f.database != "" {
+	if f.database.Address != "" {
 		return openDatabase(ctx, f)
 	}
 	return attestation.Open(filepath.Join(f.dir, attestationState), 2*time.Second)
@@ -358,6 +359,9 @@ func (a *app) attestationReady(s *verifier.Service, f attestationFlags, l listen
 	}
 	if f.issuer == "" {
 		a.say("attestation: tokens name %s, where nobody else reaches this service; give --issuer what clients use", s.Base())
+	}
+	if f.database.InsecureConnection {
+		a.say("INSECURE: whoever answers for the database can sign tokens")
 	}
 	if f.allowSoftware {
 		a.say("INSECURE: software platforms pass where no policy judges")

@@ -10,9 +10,11 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"strongroom.dev/verdict"
@@ -34,29 +36,66 @@ type Store struct{ pool *pgxpool.Pool }
 
 var _ verifier.Store = (*Store)(nil)
 
-// Check refuses addresses that can't be used: a URL such as
-// postgres://strongroom@db.example.org/attestation?sslmode=verify-full, without a password.
-func Check(address string) error {
-	u, err := url.Parse(address)
-	if err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") {
-		_, secret := u.User.Password()
-		if !secret && !u.Query().Has("password") {
-			if _, err = pgxpool.ParseConfig(address); err == nil {
-				return nil
-			}
-		} else {
-			return verdict.Misuse("--database", "an address without a password: others on this machine can see it", "one with a password", "put the password into ~/.pgpass, or the file that PGPASSFILE names")
+// Config says where the state is. The zero Config is refused.
+type Config struct {
+	// Address is a URL such as postgres://strongroom@db.example.org/attestation?sslmode=verify-full,
+	// without a password. What it leaves out comes from PostgreSQL's own variables and files.
+	Address string
+	// InsecureConnection allows connections to other machines on which somebody on the way can be
+	// the database: read the keys that sign tokens, and say which policies are in force.
+	InsecureConnection bool
+}
+
+const example = "a URL such as postgres://strongroom@db.example.org/attestation?sslmode=verify-full"
+
+// Check refuses addresses that can't be used, and unless told otherwise those of other machines
+// whose certificate would not be checked (sslmode is prefer if it is not given).
+func (c Config) Check() error {
+	_, err := c.parse()
+	return err
+}
+
+func (c Config) parse() (*pgxpool.Config, error) {
+	u, err := url.Parse(c.Address)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, verdict.Misuse("--database", example, "something else", "correct it")
+	}
+	if _, secret := u.User.Password(); secret || u.Query().Has("password") {
+		return nil, verdict.Misuse("--database", "an address without a password: others on this machine can see it", "one with a password", "put the password into ~/.pgpass, or the file that PGPASSFILE names")
+	}
+	cfg, err := pgxpool.ParseConfig(c.Address)
+	if err != nil {
+		return nil, verdict.Misuse("--database", example, "something else", "correct it")
+	}
+	if host := unchecked(cfg.ConnConfig.Config); host != "" && !c.InsecureConnection {
+		return nil, verdict.Misuse("--database", "a connection to "+verdict.Short(host)+" on which its certificate and name are checked", "one that takes any certificate, or none",
+			"add sslmode=verify-full, and sslrootcert=FILE for an authority of your own; or use a Unix socket")
+	}
+	return cfg, nil
+}
+
+// unchecked gives the first host that would be reached over a network without being known by its
+// certificate, of all that the driver would try, in all ways it would try; "" if none would.
+func unchecked(c pgconn.Config) string {
+	tries := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+	for _, t := range tries {
+		network, _ := pgconn.NetworkAddress(t.Host, t.Port)
+		known := t.TLSConfig != nil && !t.TLSConfig.InsecureSkipVerify
+		if network != "unix" && !loopback(t.Host) && !known {
+			return t.Host
 		}
 	}
-	return verdict.Misuse("--database", "a URL such as postgres://strongroom@db.example.org/attestation?sslmode=verify-full", "something else", "correct it")
+	return ""
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Open connects, and makes the table if it isn't there.
-func Open(ctx context.Context, address string) (*Store, error) {
-	if err := Check(address); err != nil {
-		return nil, err
-	}
-	cfg, err := pgxpool.ParseConfig(address)
+func Open(ctx context.Context, c Config) (*Store, error) {
+	cfg, err := c.parse()
 	if err != nil {
 		return nil, err
 	}

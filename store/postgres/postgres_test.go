@@ -54,7 +54,7 @@ func database(t *testing.T) string {
 	t.Cleanup(func() { server.Process.Signal(os.Interrupt); server.Wait() })
 	address := "postgres://strongroom@/postgres?host=" + dir
 	for range 200 {
-		s, err := postgres.Open(context.Background(), address)
+		s, err := postgres.Open(context.Background(), postgres.Config{Address: address})
 		if err == nil {
 			s.Close()
 			return address
@@ -85,7 +85,7 @@ func programs(t *testing.T) string {
 
 func open(t *testing.T, address string) *postgres.Store {
 	t.Helper()
-	s, err := postgres.Open(context.Background(), address)
+	s, err := postgres.Open(context.Background(), postgres.Config{Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,15 +198,64 @@ func instances(t *testing.T, address string) {
 	}
 }
 
-func TestRefusesAddresses(t *testing.T) {
-	for _, address := range []string{"", "host=/tmp user=x password=secret", "postgres://u:secret@h/db", "postgres://u@h/db?password=secret", "mysql://u@h/db", "postgres://u@h:port/db"} {
-		err := postgres.Check(address)
-		var e *verdict.Error
-		if !errors.As(err, &e) || e.Check != "--database" || strings.Contains(err.Error(), "secret") {
+// plain forgets what the environment says of databases.
+func plain(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"PGHOST", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE", "PGSSLCERT", "PGSSLKEY"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", t.TempDir())
+}
+
+// TestRefusesOpenConnections: whoever can pass for the database signs tokens. Every host and every
+// way to connect that the driver would try counts.
+func TestRefusesOpenConnections(t *testing.T) {
+	plain(t)
+	for _, address := range []string{
+		"postgres://u@db.example.org/db", "postgres://u@db.example.org/db?sslmode=prefer", "postgres://u@db.example.org/db?sslmode=allow", "postgres://u@db.example.org/db?sslmode=disable",
+		"postgres://u@db.example.org/db?sslmode=require", "postgres://u@db.example.org/db?sslmode=verify-ca", "postgres://u@192.0.2.1/db", "postgres://u@[2001:db8::1]/db",
+		"postgres://u@localhost,db.example.org/db", "postgres://u@127.0.0.1.example.org/db", "postgres://u@/db?host=db.example.org", "postgres://u@localhost/db?host=db.example.org",
+		"postgres://u@localhost.example.org/db",
+	} {
+		err := postgres.Config{Address: address}.Check()
+		if e := verdict.As(err); err == nil || e.Kind != verdict.Usage || e.Check != "--database" || !strings.Contains(e.Fix, "sslmode=verify-full") {
+			t.Errorf("%s: %v", address, err)
+		}
+		if err := (postgres.Config{Address: address, InsecureConnection: true}).Check(); err != nil {
+			t.Errorf("%s, as told: %v", address, err)
+		}
+	}
+	for _, address := range []string{
+		"postgres://u@db.example.org/db?sslmode=verify-full", "postgres://u@one.example.org,two.example.org/db?sslmode=verify-full", "postgres://u@db.example.org/db?sslrootcert=system",
+		"postgres://u@/db?host=/run/postgresql", "postgres://u@localhost/db", "postgres://u@127.0.0.1/db", "postgres://u@[::1]/db?sslmode=disable",
+	} {
+		if err := (postgres.Config{Address: address}).Check(); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	_, err := postgres.Open(context.Background(), "postgres://u@/db?host=/nowhere")
+	t.Setenv("PGSSLMODE", "verify-full")
+	if err := (postgres.Config{Address: "postgres://u@db.example.org/db"}).Check(); err != nil {
+		t.Errorf("PGSSLMODE: %v", err)
+	}
+	t.Setenv("PGSSLMODE", "")
+	t.Setenv("PGHOST", "db.example.org")
+	if (postgres.Config{Address: "postgres:///db"}).Check() == nil {
+		t.Error("PGHOST is another machine")
+	}
+}
+
+func TestRefusesAddresses(t *testing.T) {
+	plain(t)
+	for _, address := range []string{"", "host=/tmp user=x password=secret", "postgres://u:secret@h/db", "postgres://u@h/db?password=secret", "mysql://u@h/db", "postgres://u@h:port/db"} {
+		for _, insecure := range []bool{false, true} {
+			err := postgres.Config{Address: address, InsecureConnection: insecure}.Check()
+			var e *verdict.Error
+			if !errors.As(err, &e) || e.Check != "--database" || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+	}
+	_, err := postgres.Open(context.Background(), postgres.Config{Address: "postgres://u@/db?host=/nowhere"})
 	if e := verdict.As(err); err == nil || e.Check != "attestation.database" || e.Fix == "" {
 		t.Errorf("a database that is not there: %v", err)
 	}
