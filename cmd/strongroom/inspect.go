@@ -69,8 +69,8 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Say what a file of ours is, and what about it is not verified",
 		Long: `Shows any file of ours: party, agreement (signed or YAML), dataset statement, run request,
-evidence, proof, reference values, receipt, checkpoint, sealed file, key file, or the directory
-of a log or a party. It never shows a secret.
+evidence, proof, bundle of endorsements, appraisal policy, reference values (signed or a draft),
+receipt, checkpoint, sealed file, key file, public key, or the directory of a log or a party. It never shows a secret.
 
 It is for looking: it exits 0 for any file of ours, genuine or not, and 2 for one that is not
 ours. What must be relied on is verified by "agreement check", "receipt verify",
@@ -166,6 +166,15 @@ func (a *app) inspectData(i *inspection, data []byte) error {
 		return verdict.Misuse("inspect", "a binary age file", "text armor", "remove the armor with the age command")
 	case strings.HasPrefix(strings.TrimSpace(text), "age1"):
 		return inspectRecipient(i, strings.TrimSpace(text))
+	}
+	switch k, err := publicKeyIn(text); {
+	case err == nil:
+		inspectPublicKey(i, k)
+		return nil
+	case topLevel(text, "platforms") && !topLevel(text, "parties"): // agreements have both
+		return inspectPolicy(i, data)
+	case topLevel(text, "product") && topLevel(text, "groups"):
+		return inspectReferenceDraft(i, data)
 	}
 	body, err := draft.Parse(i.File, data)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
@@ -29,6 +30,7 @@ func (a *app) inspectJSON(i *inspection, data []byte) error {
 		TimeMS     *int64          `json:"time_ms"`
 		Descriptor json.RawMessage `json:"descriptor"`
 		Document   json.RawMessage `json:"document"`
+		Platforms  json.RawMessage `json:"platforms"`
 	}
 	if err := json.Unmarshal(data, &shape); err != nil {
 		return verdict.Misuse("inspect", "JSON of ours", verdict.Short(err.Error()), "take the file as it was written")
@@ -44,6 +46,8 @@ func (a *app) inspectJSON(i *inspection, data []byte) error {
 		return a.inspectEvidence(i, data)
 	case shape.Kind != nil && shape.TimeMS != nil:
 		return inspectEntry(i, data)
+	case shape.Platforms != nil:
+		return inspectPolicy(i, data)
 	case shape.Descriptor != nil:
 		i.fact("note", "an entry of an address book")
 		return a.inspectParty(i, shape.Descriptor)
@@ -69,6 +73,8 @@ func (a *app) inspectTyped(i *inspection, docType string, data []byte) error {
 		return a.inspectProof(i, data)
 	case reference.Type:
 		return a.inspectReference(i, data)
+	case endorse.Type:
+		return a.inspectEndorsements(i, data)
 	}
 	kind, found := map[string]string{
 		release.RequestType:     "a room's request for keys",
@@ -95,9 +101,7 @@ func (a *app) inspectTyped(i *inspection, docType string, data []byte) error {
 func (a *app) inspectReference(i *inspection, data []byte) error {
 	p, err := reference.Parse(data)
 	if err != nil {
-		e := *verdict.As(err)
-		e.Kind = verdict.Usage // inspect judges nothing
-		return &e
+		return unjudged(err)
 	}
 	i.Kind = "reference values"
 	i.fact("product", "%s, version %d, security version %d", p.Values.Product, p.Values.Version, p.Values.SecurityVersion)
