@@ -134,3 +134,35 @@ func TestRedeemedOnceBesideOtherClocks(t *testing.T) {
 		}
 	}
 }
+
+// headless is a store that dies before a head is written.
+type headless struct{ verifier.Store }
+
+func (s headless) Swap(ctx context.Context, t verifier.Table, key string, old, value []byte) error {
+	if t == verifier.TableHead {
+		return errors.New("no power")
+	}
+	return s.Store.Swap(ctx, t, key, old, value)
+}
+
+// TestTextWithoutHead: a text whose addition never ended is no version, and in nobody's way.
+func TestTextWithoutHead(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, nil)
+	cfg := w.cfg
+	cfg.Store = headless{w.store}
+	dying := must(verifier.Open(ctx, cfg))
+	if _, err := dying.AddPolicy(ctx, "rooms", []byte(version(1, "{}"))); err == nil {
+		t.Fatal("added without a head")
+	}
+	_, err := w.Activate(ctx, "rooms", 1)
+	fails(t, "activating it", err, verdict.Refused, "appraisal.version")
+	strict := version(1, "{machines: {only: [beef]}}")
+	w.inForce(strict)
+	if all := must(w.Versions(ctx, "rooms")); len(all) != 1 || all[0].Text != strict || !all[0].Active {
+		t.Errorf("%+v", all)
+	}
+	r, _ := good(w)
+	_, err = w.Attest(ctx, r)
+	fails(t, "judged by the text that was added", err, verdict.Refused, "policy.machine")
+}
