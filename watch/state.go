@@ -35,7 +35,7 @@ type Seen struct {
 	Measured string `json:"measured,omitempty"`
 	// At is when it was last asked, LastGood when it last passed, Since when it came to stand so.
 	At       wire.Time `json:"at"`
-	LastGood wire.Time `json:"last_good"`
+	LastGood wire.Time `json:"last_good,omitzero"`
 	Since    wire.Time `json:"since"`
 }
 

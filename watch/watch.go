@@ -171,7 +171,10 @@ func (w *Watcher) ask(ctx context.Context, t Target, nonce [32]byte) ([]byte, er
 		return nil, withoutAddress(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return nil, fmt.Errorf("status %d: it sends elsewhere, which is not followed", resp.StatusCode)
+	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("status %d", resp.StatusCode)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, attest.MaxEvidence+1))
