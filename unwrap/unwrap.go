@@ -53,7 +53,8 @@ func (u *unwrapping) any(data []byte, nesting int) error {
 		if !json.Valid(text) {
 			return nil
 		}
-		return u.json(text, nesting, 0)
+		_, err := u.json(text, 0, nesting, 0)
+		return err
 	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
 		return u.pem(text, nesting)
 	}
@@ -79,73 +80,97 @@ func (u *unwrapping) pem(text []byte, nesting int) error {
 	}
 }
 
-// json reads one value of a valid text.
-func (u *unwrapping) json(text []byte, nesting, depth int) error {
+// json walks a valid text once, whatever its nesting: at is where a value begins, and what
+// comes back is where it has ended.
+func (u *unwrapping) json(text []byte, at, nesting, depth int) (int, error) {
 	if u.spent++; u.spent > maxWrapped || depth > maxWrappedDepth {
-		return fmt.Errorf("more than %d values, or deeper than %d", maxWrapped, maxWrappedDepth)
+		return 0, fmt.Errorf("more than %d values, or deeper than %d", maxWrapped, maxWrappedDepth)
 	}
-	switch text[0] {
+	switch text[at] {
 	case '"':
-		var plain string
-		if err := json.Unmarshal(text, &plain); err != nil {
-			return err
+		plain, end, err := quoted(text, at)
+		if err != nil {
+			return 0, err
 		}
-		return u.any([]byte(plain), nesting+1)
+		return end, u.any([]byte(plain), nesting+1)
 	case '[':
-		if list := byteList(text); list != nil {
-			return u.any(list, nesting+1)
+		if list, end := byteList(text, at); list != nil {
+			return end, u.any(list, nesting+1)
 		}
-		return u.members(text, nesting, depth)
+		return u.members(text, at, nesting, depth)
 	case '{':
-		return u.members(text, nesting, depth)
+		return u.members(text, at, nesting, depth)
 	}
-	return nil
+	for at < len(text) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(text[at])) { // a number or a word
+		at++
+	}
+	return at, nil
 }
 
 // members reads what is in an object or array.
-func (u *unwrapping) members(text []byte, nesting, depth int) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	seen := map[json.Token]bool{}
-	for d.More() {
-		if text[0] == '{' {
-			name, err := d.Token()
+func (u *unwrapping) members(text []byte, at, nesting, depth int) (int, error) {
+	object, seen := text[at] == '{', map[string]bool{}
+	for at = space(text, at+1); text[at] != ']' && text[at] != '}'; {
+		if object {
+			name, end, err := quoted(text, at)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			if seen[name] {
-				return fmt.Errorf("duplicate member %.40q", name)
+				return 0, fmt.Errorf("duplicate member %.40q", name)
 			}
 			seen[name] = true
+			at = space(text, space(text, end)+1) // past the colon
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
+		end, err := u.json(text, at, nesting, depth+1)
+		if err != nil {
+			return 0, err
 		}
-		if err := u.json(value, nesting, depth+1); err != nil {
-			return err
+		if at = space(text, end); text[at] == ',' {
+			at = space(text, at+1)
 		}
 	}
-	return nil
+	return at + 1, nil
+}
+
+func space(text []byte, at int) int {
+	for at < len(text) && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n') {
+		at++
+	}
+	return at
+}
+
+// quoted reads the text in quotes that begins at a place.
+func quoted(text []byte, at int) (plain string, end int, err error) {
+	for end = at + 1; text[end] != '"'; end++ {
+		if text[end] == '\\' {
+			end++
+		}
+	}
+	err = json.Unmarshal(text[at:end+1], &plain)
+	return plain, end + 1, err
 }
 
 // byteList reads a list of numbers from 0 to 255, nothing else; nil if it is none.
-func byteList(text []byte) []byte {
-	inside := bytes.TrimSpace(text[1 : len(text)-1])
-	list := make([]byte, 0, len(inside)/2)
-	for more := len(inside) > 0; more; {
-		var item []byte
-		item, inside, more = bytes.Cut(inside, []byte{','})
-		n, err := strconv.ParseUint(string(bytes.TrimSpace(item)), 10, 8)
+func byteList(text []byte, at int) ([]byte, int) {
+	var list []byte
+	for at = space(text, at+1); ; {
+		from := at
+		for at < len(text) && text[at] >= '0' && text[at] <= '9' {
+			at++
+		}
+		n, err := strconv.ParseUint(string(text[from:at]), 10, 8)
 		if err != nil {
-			return nil
+			return nil, 0
 		}
 		list = append(list, byte(n))
+		switch at = space(text, at); text[at] {
+		case ']':
+			return list, at + 1
+		case ',':
+			at = space(text, at+1)
+		default:
+			return nil, 0
+		}
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	return list
 }
