@@ -68,11 +68,14 @@ again, so an interrupted call goes on where it stopped. AMD's server answers abo
 ten seconds; the call waits as it asks.`,
 		Example: `  strongroom endorsements fetch report.bin -o endorsements/
   strongroom endorsements fetch *.quote -o endorsements/ --intel https://pccs.example:8081
-  strongroom endorsements fetch report.bin -o endorsements/ --dry-run`,
+  strongroom endorsements fetch report.bin --dry-run`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if dir == "" && !dry {
+				return verdict.Misuse("--out", "a directory to keep the documents in", "none", "give -o DIR, or --dry-run to see what would be asked for")
+			}
 			docs, err := a.needed(args, product, nil)
 			if err != nil {
 				return err
@@ -89,7 +92,6 @@ ten seconds; the call waits as it asks.`,
 	cmd.Flags().StringVar(&product, "product", "", "Milan, Genoa or Turin, for AMD reports of version 2, which don't say")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be asked for, and where")
 	vendors.add(cmd)
-	mustHave(cmd, "out")
 	return cmd
 }
 
