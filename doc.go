@@ -36,6 +36,7 @@
 //	channel           the room's one byte stream
 //	ear               attestation results as signed tokens
 //	endorse/fetch     vendors' services, and a cache of what they say
+//	device            what an agent asks its evidence device
 //	broker            a party's key service: decide, record, release
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do

@@ -29,7 +29,7 @@ var floors = [][]string{
 	4:  {"attest/*"},
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear"},
-	7:  {"broker", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
+	7:  {"broker", "device", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
 	8:  {"room", "watch", "replica", "image", "workload/sql/guard"},
 	9:  {"host", "store/*", "edge", "workload/sql/engine", "internal/home"},
 	10: {"client", "server", "ui", "examples/*"},

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
@@ -63,7 +64,7 @@ type Config struct {
 	// logs, or lies. next makes the call.
 	Relay func(ctx context.Context, stream, path string, body []byte, next Next) (status int, answer []byte)
 	// Evidence, where set, sees every piece of evidence before the room does.
-	Evidence func(report [64]byte, made []byte) []byte
+	Evidence func(report [64]byte, made attest.Evidence) attest.Evidence
 }
 
 // Next makes a call as it stands.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/channel"
+	"strongroom.dev/device"
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -69,7 +69,7 @@ func keysDocument(raw json.RawMessage) ([]byte, error) {
 // launch is the processes and descriptors behind a room.
 type launch struct {
 	*Room
-	initData wire.Digest
+	initData wire.Digest // of the agreement that it was started for
 	channel  net.Conn
 	device   net.Conn
 	exited   chan error
@@ -143,7 +143,7 @@ func (l *launch) exec(ctx context.Context, files []*os.File) error {
 // run serves the room to its end.
 func (l *launch) run(ctx context.Context, message []byte) {
 	defer l.cancel()
-	go l.attest()
+	go device.Serve(ctx, l.device, devDevice{l})
 	err := l.converse(ctx, message)
 	l.channel.Close()
 	l.device.Close()
@@ -196,31 +196,33 @@ func (l *launch) relayAll(ctx context.Context, session *channel.Session) {
 	}
 }
 
-// attest is the evidence device of the dev platform: 64 bytes of report data in, evidence
-// behind its length in 4 bytes out. It serves the agent alone: nothing else holds the other
-// end.
-func (l *launch) attest() {
-	for {
-		var report [64]byte
-		if _, err := io.ReadFull(l.device, report[:]); err != nil {
-			return
-		}
-		evidence, err := dev.Sign(l.config.Root, l.config.Programs.measured, l.initData, report)
-		if err != nil {
-			return
-		}
-		data, err := wire.Marshal(evidence)
-		if err != nil {
-			return
-		}
-		if l.config.Evidence != nil {
-			data = l.config.Evidence(report, data)
-		}
-		if err := channel.WriteMessage(l.device, data); err != nil {
-			return
-		}
+// devDevice is the evidence device of the dev platform. It serves the agent alone: nothing
+// else holds the other end.
+type devDevice struct{ *launch }
+
+// Begin refuses an agreement that the room was not started for.
+func (d devDevice) Begin(_ context.Context, initData wire.Digest, _ wire.Hash) (device.Introduction, error) {
+	if initData != d.initData {
+		return device.Introduction{}, verdict.Refuse("device.init_data", "the agreement that this room was started for", "another", "start a room for each agreement")
 	}
+	return device.Introduction{Platform: dev.Name, Why: "started by the launcher of the INSECURE dev platform"}, nil
 }
+
+// Activate refuses: nobody has to vouch for the development root's key but who pins it.
+func (d devDevice) Activate(context.Context, []byte, []byte) ([]byte, error) {
+	return nil, verdict.Refuse("device.key", "a device with a key of its own", "the dev platform", "a defect in the agent: report it")
+}
+
+func (d devDevice) Attest(_ context.Context, report [64]byte, _ []byte) (attest.Evidence, error) {
+	e, err := dev.Sign(d.config.Root, d.config.Programs.measured, d.initData, report)
+	if err == nil && d.config.Evidence != nil {
+		e = d.config.Evidence(report, e)
+	}
+	return e, err
+}
+
+// Separate measures nothing: the evidence of this platform has no place for it.
+func (d devDevice) Separate(context.Context, wire.Digest) error { return nil }
 
 // socketPair gives a connection and the file that is its other end.
 func socketPair() (net.Conn, *os.File, error) {

@@ -255,7 +255,7 @@ func (r *run) releaseOf(ctx context.Context, o *owner, peers []release.PeerCheck
 	binding := attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(o.challenge.Token), Signing: r.signing.Public(), HPKE: r.hpke.Public(),
 		Agreement: r.agreement.Digest(), Run: r.request.Digest()}
 	var err error
-	if o.evidence, err = r.Attest(ctx, binding.ReportData()); err != nil {
+	if o.evidence, err = r.Device.Attest(ctx, binding.ReportData(), nil); err != nil {
 		return fmt.Errorf("evidence device: %w", err)
 	}
 	if err := r.show(o); err != nil {

@@ -17,22 +17,19 @@ import (
 	"os"
 	"time"
 
-	"strongroom.dev/attest"
+	"strongroom.dev/device"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
-	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
 )
 
 // Config is what a room stands on. All members but Lacks are required: the zero Config
 // refuses.
 type Config struct {
-	// Platform is the kind of machine this is, as agreements name it.
-	Platform wire.ID
 	// Lacks are the sandbox layers that the kernel denied.
 	Lacks []sandbox.Lack
-	// Attest asks the evidence device for evidence with this report data.
-	Attest func(ctx context.Context, report [64]byte) (attest.Evidence, error)
+	// Device makes evidence of the machine.
+	Device device.Device
 	// Ask makes one call to a broker or ledger ("broker/alpha", "/v1/release") by way of the
 	// host, which may answer what it likes. limit bounds the answer in bytes.
 	Ask func(ctx context.Context, stream, path string, body []byte, limit int) ([]byte, error)
@@ -72,7 +69,7 @@ type Config struct {
 }
 
 func (c *Config) complete() bool {
-	return c.Platform != "" && c.Attest != nil && c.Ask != nil && c.Tell != nil && c.File != nil && c.Input != nil && c.Memory != nil && c.Seal != nil &&
+	return c.Device != nil && c.Ask != nil && c.Tell != nil && c.File != nil && c.Input != nil && c.Memory != nil && c.Seal != nil &&
 		c.Engine != nil && c.FirstFile > 0 && c.Silence != nil && c.Elapsed != nil && c.HostClock != nil &&
 		c.Patience > 0 && c.Patience <= MaxPatience && c.Longest > 0 && c.Longest <= MaxWork && c.EngineMemory > 0 && c.EngineThreads > 0
 }

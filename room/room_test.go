@@ -99,7 +99,7 @@ func TestRefusedBeforeAnybodyIsAsked(t *testing.T) {
 		{"requester may not run", "run.may-run", nil, func(s *room.Start) {
 			s.Run = document(t, w.request(func(r *agreement.Run) { r.Requester = "alpha" }).Document)
 		}},
-		{"platform not agreed", "room.platform", func(c *room.Config) { c.Platform = "snp" }, nil},
+		{"platform not agreed", "room.platform", func(c *room.Config) { c.Device = &fakeDevice{w: w, platform: "snp"} }, nil},
 		{"layer missing", "room.sandbox", func(c *room.Config) { c.Lacks = []sandbox.Lack{{Layer: sandbox.Landlock, Reason: "too old"}} }, nil},
 		{"input missing", "room.inputs", nil, func(s *room.Start) { s.Inputs = s.Inputs[:1] }},
 		{"inputs in another order", "room.inputs", nil, func(s *room.Start) { s.Inputs[0], s.Inputs[1] = s.Inputs[1], s.Inputs[0] }},

@@ -11,6 +11,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/device"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
@@ -37,6 +38,7 @@ type run struct {
 	inputs    []*input
 	owners    []*owner
 	engine    *os.File
+	machine   device.Introduction
 	job       sql.Job
 
 	signing *keys.SigningKey
@@ -134,7 +136,7 @@ func (r *run) makeKeys() (err error) {
 // verify checks everything that can be checked without a broker, by the host's clock, which
 // can only make it refuse; judge repeats what depends on time by the brokers' clock.
 func (r *run) verify(ctx context.Context) error {
-	for _, check := range []func() error{r.readDocuments, func() error { return r.judge(r.HostClock()) }, r.checkPlatform, r.checkWork, r.readInputs} {
+	for _, check := range []func() error{r.readDocuments, func() error { return r.judge(r.HostClock()) }, func() error { return r.meet(ctx) }, r.checkWork, r.readInputs} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -186,12 +188,22 @@ func (r *run) party(id wire.ID) *agreement.SignedParty {
 	return nil
 }
 
+// meet tells the evidence device which agreement this is, and learns what kind of machine
+// it is.
+func (r *run) meet(ctx context.Context) (err error) {
+	body := r.agreement.Canonical()
+	if r.machine, err = r.Device.Begin(ctx, attest.InitData(body), attest.ShortInitData(body)); err != nil {
+		return fmt.Errorf("evidence device: %w", err)
+	}
+	return r.checkPlatform()
+}
+
 // checkPlatform asks whether the agreement accepts this kind of machine, with what its
 // kernel denies. Whether it is one, evidence shows to the brokers.
 func (r *run) checkPlatform() error {
-	i := slices.IndexFunc(r.agreement.Platforms, func(p agreement.Platform) bool { return p.Kind == r.Platform })
+	i := slices.IndexFunc(r.agreement.Platforms, func(p agreement.Platform) bool { return p.Kind == r.machine.Platform })
 	if i < 0 {
-		return verdict.Refuse("room.platform", "a platform that the agreement accepts", string(r.Platform), "start the room on another kind of machine")
+		return verdict.Refuse("room.platform", "a platform that the agreement accepts", string(r.machine.Platform), "start the room on another kind of machine")
 	}
 	for _, lack := range r.Lacks {
 		if !slices.Contains(r.agreement.Platforms[i].MayLack, lack.Layer) {

@@ -62,6 +62,10 @@ func (r *run) openKeys() error {
 // open decrypts every input into memory, checking header, size and root on the very bytes
 // it decrypts. Nothing reads the plaintext before all of that has passed.
 func (r *run) open(ctx context.Context) error {
+	// From here on there is plaintext: no more evidence, and not another word.
+	if err := r.Device.Separate(ctx, r.request.Digest()); err != nil {
+		return fmt.Errorf("evidence device: %w", err)
+	}
 	if err := r.Silence(); err != nil {
 		return err
 	}

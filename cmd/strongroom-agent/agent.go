@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -12,9 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"strongroom.dev/attest"
-	"strongroom.dev/attest/dev"
 	"strongroom.dev/channel"
+	"strongroom.dev/device"
 	"strongroom.dev/room"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
@@ -35,9 +32,8 @@ type agent struct {
 	inside  *sandbox.Inside
 	session *channel.Session
 	control *channel.Stream
-	device  *os.File
+	device  *device.Client
 	telling sync.Mutex // one event or file at a time
-	asking  sync.Mutex // one question to the evidence device at a time
 }
 
 func serve(in *sandbox.Inside, memory int64, connected bool) error {
@@ -48,7 +44,7 @@ func serve(in *sandbox.Inside, memory int64, connected bool) error {
 	if err != nil {
 		return err
 	}
-	device, err := polled(deviceFD, "evidence device")
+	asked, err := polled(deviceFD, "evidence device")
 	if err != nil {
 		return err
 	}
@@ -61,7 +57,7 @@ func serve(in *sandbox.Inside, memory int64, connected bool) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() { <-session.Done(); cancel() }()
-	a := &agent{inside: in, session: session, device: device}
+	a := &agent{inside: in, session: session, device: device.NewClient(asked)}
 	return a.run(ctx, memory)
 }
 
@@ -118,11 +114,10 @@ func (a *agent) leave() {
 
 func (a *agent) config(memory int64) room.Config {
 	return room.Config{
-		Platform: dev.Name,
-		Lacks:    a.inside.Lacks,
-		Attest:   a.attest,
-		Ask:      a.session.Call,
-		Tell:     a.tell,
+		Lacks:  a.inside.Lacks,
+		Device: a.device,
+		Ask:    a.session.Call,
+		Tell:   a.tell,
 		File: func(name string, data io.Reader, size int64) error {
 			a.telling.Lock()
 			defer a.telling.Unlock()
@@ -147,31 +142,6 @@ func (a *agent) tell(e room.Event) error {
 	a.telling.Lock()
 	defer a.telling.Unlock()
 	return room.WriteEvent(a.control, e)
-}
-
-// attest asks the evidence device: 64 bytes of report data in, a message with the evidence out.
-func (a *agent) attest(ctx context.Context, report [64]byte) (attest.Evidence, error) {
-	a.asking.Lock()
-	defer a.asking.Unlock()
-	stop := context.AfterFunc(ctx, func() { a.device.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	var e attest.Evidence
-	if _, err := a.device.Write(report[:]); err != nil {
-		return e, err
-	}
-	data, err := channel.ReadMessage(a.device, 2*attest.MaxEvidence)
-	if err != nil {
-		return e, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&e); err != nil {
-		return e, err
-	}
-	if e.Platform != dev.Name {
-		return e, verdict.NotGenuine("room.evidence", "evidence of platform "+string(dev.Name), verdict.Short(string(e.Platform)), "start the room with a launcher of this version")
-	}
-	return e, nil
 }
 
 // handedOver opens a descriptor that the host handed over.
