@@ -18,6 +18,7 @@
 //	scale             lengths and vectors in dstack's encoding
 //	tcbinfo           what DICE devices state in their certificates
 //	plainyaml         YAML with one reading, for what people write
+//	verity            trees by which a kernel checks a disk, block by block
 //	keys              typed keys, signed documents, HPKE
 //	agreement         who, which code, which data, which results: signed and named by digest
 //	agreement/draft   agreements as people write them
@@ -41,9 +42,11 @@
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
+//	machine           the first process of a room's virtual machine
 //	room              the agent: what happens inside
 //	proof             what anyone can check afterwards
 //	watch             a fleet of rooms attested again and again
+//	image             the files that a room boots from
 //	host              what starts a room, trusted with nothing
 //	store             state and logs on disk
 //	client, server    HTTP, both ends
