@@ -2,9 +2,9 @@ package dcap
 
 // Limits, checked before any signature.
 const (
-	// MaxEnvelope is the most bytes of evidence in any form: hex or JSON around a quote with its
-	// event log is below 300 KiB.
-	MaxEnvelope = 1 << 20
+	// MaxEnvelope is the most bytes of evidence in any form: JSON around a quote, with the whole
+	// area of 1 MiB that firmware set aside for its event log, is 1.4 MiB.
+	MaxEnvelope = 3 << 19
 	// MaxQuote is the most bytes of a quote with its padding: genuine ones are 5 KiB, which
 	// platforms pad to 8,000 bytes at most.
 	MaxQuote = 64 << 10

@@ -3,8 +3,9 @@ package tpm2
 // Limits, checked while parsing.
 const (
 	// MaxDocument is the most bytes of a JSON document: a quote with its values as arrays of
-	// numbers, a hardware report and an event log are below 256 KiB.
-	MaxDocument = 1 << 20
+	// numbers, a hardware report and an event log are below 256 KiB; an area of 256 KiB that is set
+	// aside for the log is up to 1 MiB of numbers.
+	MaxDocument = 3 << 19
 	// MaxQuotes is the most quotes in one piece of evidence: TPMs have up to 4 banks.
 	MaxQuotes = 8
 	// MaxMessage is the most bytes of a TPMS_ATTEST: those seen have 113 to 201.

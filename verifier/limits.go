@@ -3,9 +3,9 @@ package verifier
 import "time"
 
 const (
-	// MaxRequest is the most bytes of a request: evidence of a megabyte in base64, which the
-	// largest is below, with its certificates.
-	MaxRequest = 2 << 20
+	// MaxRequest is the most bytes of a request: the largest evidence in base64 is 2 MiB, the most
+	// endorsements beside it 350 KiB.
+	MaxRequest = 3 << 20
 	// MaxPolicy is the most bytes of a policy: 4,096 machines take 600 KiB.
 	MaxPolicy = 1 << 20
 	// ChallengeLifetime is how long a challenge may be answered (R11).
