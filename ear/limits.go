@@ -14,6 +14,15 @@ const (
 	MaxKeys = 16
 	// maxKeySet is the most bytes of a key set document.
 	maxKeySet = 64 << 10
+	// chainLifetime is how long a chain of certificates for keys is good: relying parties that pin its
+	// root have that long.
+	chainLifetime = 5 * 365 * 24 * time.Hour
+	// listLifetime is how long a list of revoked certificates is good, and listEvery how often there
+	// is a new one.
+	listLifetime = 7 * 24 * time.Hour
+	listEvery    = 24 * time.Hour
+	// backdated is how far behind a relying party's clock may be for certificates and lists.
+	backdated = time.Hour
 	// maxMeasurements is the most measurements put into a token beyond those that its policy names.
 	maxMeasurements = 16
 	// maxAudience is the most bytes of an audience: URLs.

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -107,11 +106,10 @@ func newRingKey(shape Shape, a Algorithm, from, until time.Time) (ringKey, error
 
 // prepare names the key and makes its signer, once for all tokens.
 func prepare(shape Shape, k ringKey) (ringKey, error) {
-	print, err := (&jose.JSONWebKey{Key: k.private.Public()}).Thumbprint(crypto.SHA256)
-	if err != nil {
+	var err error
+	if k.id, err = thumbprint(k.private.Public()); err != nil {
 		return k, err
 	}
-	k.id = base64.RawURLEncoding.EncodeToString(print)
 	k.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: k.algorithm, Key: jose.JSONWebKey{Key: k.private, KeyID: k.id}},
 		(&jose.SignerOptions{}).WithType(jose.ContentType(shape.Type)))
 	return k, err

@@ -32,6 +32,9 @@ type Shape struct {
 	Algorithms []Algorithm
 	// Bearer says that whoever holds the token can use it, so that it leaves sealed only.
 	Bearer bool
+	// Certified says that the key set has certificates by an [Authority], without which the clients
+	// that know the shape take no key.
+	Certified bool
 }
 
 // EAR is the shape of attestation results, for relying parties that know them.
@@ -53,7 +56,7 @@ func MAA() Shape {
 
 // ITA is the shape with the claims of Intel Trust Authority.
 func ITA() Shape {
-	return Shape{Name: "ita", Type: "ita+jwt", Algorithms: []Algorithm{PS384, RS256}}
+	return Shape{Name: "ita", Type: "ita+jwt", Algorithms: []Algorithm{PS384, RS256}, Certified: true}
 }
 
 // Shapes lists every shape.
@@ -64,7 +67,7 @@ func (s Shape) Issuer(base string) string { return strings.TrimSuffix(base, "/")
 
 func (s Shape) known() error {
 	for _, k := range Shapes() {
-		if s.Name == k.Name && s.Type == k.Type && s.Bearer == k.Bearer && slices.Equal(s.Algorithms, k.Algorithms) {
+		if s.Name == k.Name && s.Type == k.Type && s.Bearer == k.Bearer && s.Certified == k.Certified && slices.Equal(s.Algorithms, k.Algorithms) {
 			return nil
 		}
 	}

@@ -78,6 +78,7 @@ func (a *Attestation) publicRoutes() []route {
 		{"POST", "/v1/attest", a.attest, false},
 		{"GET", "/{shape}/certs", a.document(a.service.KeySet), true},
 		{"GET", "/{shape}/.well-known/openid-configuration", a.document(a.service.Discovery), true},
+		{"GET", "/{shape}/crl/{id}", a.revocationList, true},
 		{"GET", "/openapi.json", func(w http.ResponseWriter, _ *http.Request) error {
 			writeBody(w, http.StatusOK, jsonType, attestationOpenAPI)
 			return nil
@@ -207,21 +208,29 @@ func parseOnce(data []byte, v any) error {
 // document serves a shape's key set or discovery document, which relying parties may keep for
 // a while: keys are published days before they sign.
 func (a *Attestation) document(get func(ear.Shape) ([]byte, error)) answer {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		for _, shape := range ear.Shapes() {
-			if shape.Name != r.PathValue("shape") {
-				continue
-			}
-			data, err := get(shape)
-			if err != nil {
-				return withStatus{http.StatusNotFound, err}
-			}
-			w.Header().Set("Cache-Control", "public, max-age=3600")
-			writeBody(w, http.StatusOK, jsonType, data)
-			return nil
+	return func(w http.ResponseWriter, r *http.Request) error { return ofShape(w, r, jsonType, get) }
+}
+
+// revocationList serves a list that certificates in the key set name. A new one comes daily, days
+// before the last one ends.
+func (a *Attestation) revocationList(w http.ResponseWriter, r *http.Request) error {
+	return ofShape(w, r, "application/pkix-crl", func(shape ear.Shape) ([]byte, error) { return a.service.RevocationList(shape, r.PathValue("id")) })
+}
+
+func ofShape(w http.ResponseWriter, r *http.Request, contentType string, get func(ear.Shape) ([]byte, error)) error {
+	for _, shape := range ear.Shapes() {
+		if shape.Name != r.PathValue("shape") {
+			continue
 		}
-		return withStatus{http.StatusNotFound, verdict.Refuse("attestation.audience", "a shape of token", verdict.Short(r.PathValue("shape")), "GET /openapi.json lists what there is")}
+		data, err := get(shape)
+		if err != nil {
+			return withStatus{http.StatusNotFound, err}
+		}
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		writeBody(w, http.StatusOK, contentType, data)
+		return nil
 	}
+	return withStatus{http.StatusNotFound, verdict.Refuse("attestation.audience", "a shape of token", verdict.Short(r.PathValue("shape")), "GET /openapi.json lists what there is")}
 }
 
 // maa answers clients of Microsoft Azure Attestation, in errors as well.

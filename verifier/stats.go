@@ -84,7 +84,7 @@ func (s *Service) Stats() Stats {
 	})
 	now, e := s.cfg.Now(), s.table.Load().ends
 	st.EndorsementsLeft, st.ReferencesLeft = left(e.endorsements, now), left(e.references, now)
-	rings := *s.rings.Load()
+	rings := s.issuing.Load().rings
 	for _, shape := range slices.Sorted(maps.Keys(rings)) {
 		st.KeyExpiry = append(st.KeyExpiry, Count[string]{shape, uint64(rings[shape].Expiry().Unix())})
 	}

@@ -64,16 +64,22 @@ var ErrBusy = errors.New("too many requests of this kind at once")
 
 // Service is the attestation service. It is safe for concurrent use.
 type Service struct {
-	cfg    Config
-	secret *keys.Secret
-	table  atomic.Pointer[table]
-	rings  atomic.Pointer[map[string]ear.Ring]
-	stats  counters
+	cfg     Config
+	secret  *keys.Secret
+	table   atomic.Pointer[table]
+	issuing atomic.Pointer[issuing]
+	stats   counters
 	// endorsed are the places for requests that bring endorsements.
 	endorsed chan struct{}
 
 	mu     sync.Mutex
 	active map[wire.ID]inForce
+}
+
+// issuing is the keys that sign now or soon, by shape, and the certificates of those that have any.
+type issuing struct {
+	rings       map[string]ear.Ring
+	authorities map[string]ear.Authority
 }
 
 // table is the examiners over the endorsements of a moment, and the reference values.
@@ -164,10 +170,11 @@ func (s *Service) Renew(set endorse.Set, references [][]byte) {
 	s.table.Store(&table{set, s.cfg.Table(set), references, endsOf(set, references)})
 }
 
-// Upkeep renews keys when they are due, and forgets challenges that have expired. Call it every
-// minute or so: without it, the service runs out of keys.
+// Upkeep renews keys, certificates and lists of revoked ones when they are due, and forgets
+// challenges that have expired. Call it every minute or so: without it, the service runs out of
+// keys.
 func (s *Service) Upkeep(ctx context.Context) error {
-	rings := map[string]ear.Ring{}
+	next := issuing{map[string]ear.Ring{}, map[string]ear.Authority{}}
 	for _, shape := range ear.Shapes() {
 		if !s.needs(shape) {
 			continue
@@ -176,9 +183,15 @@ func (s *Service) Upkeep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rings[shape.Name] = ring
+		next.rings[shape.Name] = ring
+		if !shape.Certified {
+			continue
+		}
+		if next.authorities[shape.Name], err = s.certify(ctx, shape, ring); err != nil {
+			return err
+		}
 	}
-	s.rings.Store(&rings)
+	s.issuing.Store(&next)
 	if s.cfg.SingleUse {
 		// Other instances' clocks may be behind: where a challenge is still good, it must be known.
 		return s.cfg.Store.DeleteBelow(ctx, TableRedeemed, redeemedKey(s.cfg.Now().Add(-ChallengeLifetime), ""))
@@ -205,33 +218,58 @@ func (s *Service) advance(ctx context.Context, shape ear.Shape) (ear.Ring, error
 	case ear.Federation().Name:
 		algorithm = cmp.Or(s.cfg.Federation, s.cfg.EAR)
 	}
-	for range swapAttempts {
-		old, err := s.cfg.Store.Get(ctx, TableSecret, "ring/"+shape.Name)
-		if err != nil {
-			return ear.Ring{}, err
-		}
+	var next ear.Ring
+	err := s.renewed(ctx, "ring/"+shape.Name, func(old []byte) (data []byte, changed bool, err error) {
 		var ring ear.Ring
 		if old != nil {
 			if ring, err = ear.ParseRing(shape, old); err != nil {
-				return ear.Ring{}, err
+				return nil, false, err
 			}
 		}
-		next, changed, err := ring.Advance(shape, algorithm, s.cfg.Rotation, s.cfg.Now())
-		if err != nil || !changed {
-			return next, err
+		if next, changed, err = ring.Advance(shape, algorithm, s.cfg.Rotation, s.cfg.Now()); err != nil || !changed {
+			return nil, false, err
 		}
-		data, err := next.MarshalSecret()
+		data, err = next.MarshalSecret()
+		return data, true, err
+	})
+	return next, err
+}
+
+// certify brings the certificates of a shape's keys up to date, as advance does the keys.
+func (s *Service) certify(ctx context.Context, shape ear.Shape, ring ear.Ring) (ear.Authority, error) {
+	var next ear.Authority
+	err := s.renewed(ctx, "authority/"+shape.Name, func(old []byte) (data []byte, changed bool, err error) {
+		var authority ear.Authority
+		if old != nil {
+			if authority, err = ear.ParseAuthority(shape, old); err != nil {
+				return nil, false, err
+			}
+		}
+		if next, changed, err = authority.Advance(ring, s.cfg.Base, s.cfg.Now()); err != nil || !changed {
+			return nil, false, err
+		}
+		data, err = next.MarshalSecret(shape)
+		return data, true, err
+	})
+	return next, err
+}
+
+// renewed renews a secret in the store, anew if another instance came first.
+func (s *Service) renewed(ctx context.Context, key string, renew func(old []byte) (data []byte, changed bool, err error)) error {
+	for range swapAttempts {
+		old, err := s.cfg.Store.Get(ctx, TableSecret, key)
 		if err != nil {
-			return ear.Ring{}, err
+			return err
 		}
-		if err = s.cfg.Store.Swap(ctx, TableSecret, "ring/"+shape.Name, old, data); err == nil {
-			return next, nil
+		data, changed, err := renew(old)
+		if err != nil || !changed {
+			return err
 		}
-		if !errors.Is(err, ErrChanged) {
-			return ear.Ring{}, err
+		if err = s.cfg.Store.Swap(ctx, TableSecret, key, old, data); !errors.Is(err, ErrChanged) {
+			return err
 		}
 	}
-	return ear.Ring{}, busy()
+	return busy()
 }
 
 func busy() error {
@@ -258,8 +296,10 @@ func (s *Service) loadSecret(ctx context.Context) error {
 }
 
 // ring gives the keys of a shape.
-func (s *Service) ring(shape ear.Shape) (ear.Ring, error) {
-	ring, found := (*s.rings.Load())[shape.Name]
+func (s *Service) ring(shape ear.Shape) (ear.Ring, error) { return s.issuing.Load().ring(shape) }
+
+func (i *issuing) ring(shape ear.Shape) (ear.Ring, error) {
+	ring, found := i.rings[shape.Name]
 	if !found {
 		return ear.Ring{}, verdict.Refuse("attestation.audience", "a shape of token that this service gives out", shape.Name, "whoever runs the service enables it by naming an audience and a policy")
 	}
@@ -269,11 +309,24 @@ func (s *Service) ring(shape ear.Shape) (ear.Ring, error) {
 // KeySet gives the key set document of a shape, and Discovery the one that names it. Shapes that
 // are off have none.
 func (s *Service) KeySet(shape ear.Shape) ([]byte, error) {
-	ring, err := s.ring(shape)
+	at := s.issuing.Load() // keys and certificates of one moment
+	ring, err := at.ring(shape)
 	if err != nil {
 		return nil, err
 	}
+	if shape.Certified {
+		return at.authorities[shape.Name].KeySet(ring)
+	}
 	return ring.KeySet()
+}
+
+// RevocationList gives a list of revoked certificates of a shape's keys, DER, by the last element
+// of the address that certificates have for it.
+func (s *Service) RevocationList(shape ear.Shape, id string) ([]byte, error) {
+	if list := s.issuing.Load().authorities[shape.Name].List(id); list != nil {
+		return list, nil
+	}
+	return nil, verdict.Refuse("attestation.crl", "the list of a CA that certifies keys of this service", verdict.Short(id), "take the address from a certificate of the key set")
 }
 
 // Discovery gives the OpenID Connect discovery document of a shape.

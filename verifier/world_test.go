@@ -76,6 +76,28 @@ func (w *world) cheapKeys(shape ear.Shape) {
 	if err := w.cfg.Store.Swap(context.Background(), verifier.TableSecret, "ring/"+shape.Name, nil, ring); err != nil {
 		w.t.Fatal(err)
 	}
+	if !shape.Certified {
+		return
+	}
+	if err := w.cfg.Store.Swap(context.Background(), verifier.TableSecret, "authority/"+shape.Name, nil, oneAuthority(shape, ring, w.now)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// storedAuthorities are made once, like the key: for each shape, of the first service.
+var storedAuthorities sync.Map
+
+func oneAuthority(shape ear.Shape, ring []byte, now time.Time) []byte {
+	if known, found := storedAuthorities.Load(shape.Name); found {
+		return known.([]byte)
+	}
+	a, _, err := ear.Authority{}.Advance(must(ear.ParseRing(shape, ring)), base, now)
+	if err != nil {
+		panic(err)
+	}
+	data := must(a.MarshalSecret(shape))
+	storedAuthorities.Store(shape.Name, data)
+	return data
 }
 
 // inForce adds a policy and puts it in force.
