@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/snp"
 	"strongroom.dev/ear"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/server"
 	"strongroom.dev/store/attestation"
 	"strongroom.dev/verifier"
@@ -44,27 +46,11 @@ const (
 	serviceBatches = 9
 )
 
-// errNoVectors says that recorded evidence is not here.
-var errNoVectors = errors.New("no recorded evidence: set STRONGROOM_VECTORS")
-
-// recorded reads a file of recorded evidence, which stands beside the project.
-func recorded(name string) ([]byte, error) {
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "shared", "vectors")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "attestation", filepath.FromSlash(name)))
-	if errors.Is(err, os.ErrNotExist) && os.Getenv("CI") != "true" {
-		return nil, errNoVectors
-	}
-	return data, err
-}
-
 // endorsements reads files of endorsements.
 func endorsements(names ...string) (endorse.Set, error) {
 	var items []endorse.Item
 	for _, name := range names {
-		data, err := recorded(name)
+		data, err := evidencetest.Load(name)
 		if err != nil {
 			return endorse.Set{}, err
 		}
@@ -86,7 +72,7 @@ func attestBench(match func(name string) bool) ([]row, error) {
 			continue
 		}
 		more, err := part.run()
-		if errors.Is(err, errNoVectors) {
+		if errors.Is(err, evidencetest.ErrNone) && !evidencetest.Required() {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			continue
 		}
@@ -114,10 +100,10 @@ const (
 
 func newSNPWorld() (w snpWorld, err error) {
 	w.at = time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC)
-	if w.report, err = recorded(snpCaptures + "test-report.bin"); err != nil {
+	if w.report, err = evidencetest.Load(snpCaptures + "test-report.bin"); err != nil {
 		return w, err
 	}
-	if w.vcek, err = recorded(snpCaptures + "test-vcek.der"); err != nil {
+	if w.vcek, err = evidencetest.Load(snpCaptures + "test-vcek.der"); err != nil {
 		return w, err
 	}
 	w.set, err = endorsements(snpCaptures+"test-vcek.der", snpLists)

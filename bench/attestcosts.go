@@ -28,6 +28,7 @@ import (
 	"strongroom.dev/attest/tdx"
 	"strongroom.dev/ear"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verifier"
 	"strongroom.dev/wire"
 )
@@ -120,7 +121,7 @@ func bareP384() (func() error, error) {
 
 // peer is go-sev-guest's full verification, offline, under the same root.
 func (w snpWorld) peer() (func() error, error) {
-	chain, err := recorded(snpPeers + "trust/ask_ark_milan.pem")
+	chain, err := evidencetest.Load(snpPeers + "trust/ask_ark_milan.pem")
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ const (
 // tdxRows compares the verification of a quote whose collateral is known with the peer's full
 // verification, which is answered from memory.
 func tdxRows() ([]row, error) {
-	quote, err := recorded(tdxQuote)
+	quote, err := evidencetest.Load(tdxQuote)
 	if err != nil {
 		return nil, err
 	}

@@ -5,8 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 
 	"strongroom.dev/dcap"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // service answers go-tdx-guest's requests for collateral.
@@ -81,17 +80,13 @@ func TestGoTDXGuestMasksPlatform(t *testing.T) {
 // TestGoTDXGuestMasksGenuinePlatform is the same on genuine evidence, where it is there.
 func TestGoTDXGuestMasksGenuinePlatform(t *testing.T) {
 	const trustee = "tdx/confidential-containers+trustee/deps/verifier/test_data/"
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = "../../shared/vectors"
-	}
-	quote, err := os.ReadFile(filepath.Join(dir, "attestation", trustee+"tdx_quote_6.dat"))
-	if err != nil {
-		t.Skip("tdx_quote_6.dat is withheld from this project: tested where it is there")
+	quote := evidencetest.Find(t, trustee+"tdx_quote_6.dat")
+	if quote == nil {
+		t.Skip("tdx_quote_6.dat is held back from this project: tested where it is there")
 	}
 	var items []endorse.Item
 	for _, name := range []string{trustee + "tcbInfo.json", trustee + "enclaveIdentity.json", "tdx/Phala-Network+dcap-qvl/sample/tdx_quote_collateral.json"} {
-		for _, it := range endorse.Parse(name, vector(t, name)) {
+		for _, it := range endorse.Parse(name, evidencetest.Read(t, name)) {
 			if strings.HasPrefix(name, trustee) || it.Kind == endorse.X509Certificate || it.Kind == endorse.X509CRL {
 				items = append(items, it)
 			}
@@ -116,8 +111,8 @@ func TestGoTDXGuestMasksGenuinePlatform(t *testing.T) {
 // phala is a genuine quote with all its collateral, and when that holds.
 func phala(t testing.TB) (quote []byte, set endorse.Set, at time.Time) {
 	t.Helper()
-	quote = vector(t, "tdx/Phala-Network+dcap-qvl/sample/tdx_quote")
-	set, err := endorse.NewSet(endorse.Parse("collateral", vector(t, "tdx/Phala-Network+dcap-qvl/sample/tdx_quote_collateral.json"))...)
+	quote = evidencetest.Read(t, "tdx/Phala-Network+dcap-qvl/sample/tdx_quote")
+	set, err := endorse.NewSet(endorse.Parse("collateral", evidencetest.Read(t, "tdx/Phala-Network+dcap-qvl/sample/tdx_quote_collateral.json"))...)
 	if err != nil {
 		t.Fatal(err)
 	}

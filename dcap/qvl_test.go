@@ -14,6 +14,7 @@ import (
 
 	"strongroom.dev/dcap"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // qvlScript hands cases to the npm package @phala/dcap-qvl 0.3.9 and prints its verdicts.
@@ -139,7 +140,7 @@ func TestAgreesWithQVL(t *testing.T) {
 	for _, c := range cases {
 		var items []endorse.Item
 		for _, name := range c.collateral {
-			items = append(items, endorse.Parse(name, vector(t, name))...)
+			items = append(items, endorse.Parse(name, evidencetest.Read(t, name))...)
 		}
 		at, err := time.Parse(time.DateOnly, c.at)
 		if err != nil {
@@ -149,7 +150,7 @@ func TestAgreesWithQVL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := dcap.Open(vector(t, c.quote))
+		e, err := dcap.Open(evidencetest.Read(t, c.quote))
 		if err != nil {
 			t.Fatal(err)
 		}

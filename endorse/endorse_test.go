@@ -9,32 +9,14 @@ import (
 	"encoding/pem"
 	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 )
-
-// vectors gives the folder of real captures; without it the test is skipped, and under CI
-// fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 // found counts items by kind.
 func found(items []endorse.Item) map[endorse.Kind]int {
@@ -50,7 +32,6 @@ type counts = map[endorse.Kind]int
 // TestFiles looks at files of vendors and tools, and makes a set of whatever is recognised
 // in every file there is.
 func TestFiles(t *testing.T) {
-	dir := vectors(t)
 	want := map[string]counts{
 		"arm-synthetic/confidential-containers+trustee/deps/verifier/test_data/cca/misc/cpak-pub.json":                            {endorse.PublicKey: 1},
 		"dice/chipsalliance+caliptra-sw/test/tests/caliptra_integration_tests/smoke_testdata/idevid_csr_ecc.der":                  {endorse.X509Request: 1},
@@ -81,31 +62,19 @@ func TestFiles(t *testing.T) {
 		"tdx/oasisprotocol+oasis-core/go/common/sgx/pcs/testdata/tcb_info_v3_tdx_fmspc_C0806F000000.json":                         {endorse.IntelTCBInfo: 1},
 	}
 	seen := 0
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		items := endorse.Parse(filepath.Base(path), data)
+	evidencetest.Walk(t, func(name string, data []byte) {
+		items := endorse.Parse(filepath.Base(name), data)
 		if _, err := endorse.NewSet(items...); err != nil {
-			t.Errorf("%s: %v", path, err)
+			t.Errorf("%s: %v", name, err)
 		}
-		rel, err := filepath.Rel(dir, path)
-		if expected, listed := want[filepath.ToSlash(rel)]; listed {
+		if expected, listed := want[name]; listed {
 			seen++
 			if got := found(items); !maps.Equal(got, expected) {
-				t.Errorf("%s: found %v, expected %v", rel, got, expected)
+				t.Errorf("%s: found %v, expected %v", name, got, expected)
 			}
 		}
-		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if seen != len(want) && os.Getenv("CI") == "true" {
+	if seen != len(want) && evidencetest.Required() {
 		t.Errorf("%d of %d files are there", seen, len(want))
 	}
 }

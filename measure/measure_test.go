@@ -4,30 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 )
-
-// vector reads real evidence from the shared directory. It fails under CI=true and skips
-// elsewhere if the file isn't there.
-func vector(t testing.TB, path string) []byte {
-	t.Helper()
-	root := os.Getenv("STRONGROOM_VECTORS")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared", "vectors")
-	}
-	data, err := os.ReadFile(filepath.Join(root, "attestation", path))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("vector missing: %v", err)
-		}
-		t.Skipf("vector missing (set STRONGROOM_VECTORS): %v", err)
-	}
-	return data
-}
 
 const (
 	eventlog = "tpm/google+go-eventlog/testdata/eventlogs/"
@@ -64,7 +46,7 @@ func TestVectors(t *testing.T) {
 		{tdxguest + "ccel_data.dat", measure.RTMRs, 1, 43, measure.SecureBootOff},
 	} {
 		t.Run(filepath.Base(c.path), func(t *testing.T) {
-			data := vector(t, c.path)
+			data := evidencetest.Read(t, c.path)
 			l, err := measure.Parse(data)
 			if err != nil {
 				t.Fatal(err)
@@ -90,7 +72,7 @@ func TestVectors(t *testing.T) {
 }
 
 func TestReplayCCEL(t *testing.T) {
-	quote := vector(t, tdxguest+"cos-113-tdx-quote.dat")
+	quote := evidencetest.Read(t, tdxguest+"cos-113-tdx-quote.dat")
 	for _, c := range []struct {
 		path string
 		same string // which of RTMR 0 to 2 must come out as quoted
@@ -104,7 +86,7 @@ func TestReplayCCEL(t *testing.T) {
 		{trustee + "CCEL_data", ""},
 		{trustee + "CCEL_data_ovmf", ""},
 	} {
-		l, err := measure.Parse(vector(t, c.path))
+		l, err := measure.Parse(evidencetest.Read(t, c.path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +109,7 @@ func TestReplayCCEL(t *testing.T) {
 // TestEveryEventCounts changes each byte of each digest of a log that replays, and each
 // register number: the registers must come out different.
 func TestEveryEventCounts(t *testing.T) {
-	data := bytes.Clone(vector(t, tdxguest+"ccel_data.dat"))
+	data := bytes.Clone(evidencetest.Read(t, tdxguest+"ccel_data.dat"))
 	l, err := measure.Parse(data)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +135,7 @@ func TestEveryEventCounts(t *testing.T) {
 
 func TestACPITablesAreNoLogs(t *testing.T) {
 	for _, path := range []string{eventlog + "ccel/CCEL.bin", eventlog + "ccel/cos-113-intel-tdx.table.bin", tdxguest + "ccel_table.dat"} {
-		data := vector(t, path)
+		data := evidencetest.Read(t, path)
 		if _, err := measure.Parse(data); err == nil || measure.Detect(data) {
 			t.Errorf("%s: %v, detected %v", path, err, measure.Detect(data))
 		}
@@ -163,7 +145,7 @@ func TestACPITablesAreNoLogs(t *testing.T) {
 // TestSeparatorOnly compares with the published value of a register that only a separator
 // extended.
 func TestSeparatorOnly(t *testing.T) {
-	l, err := measure.Parse(vector(t, eventlog+"tpm/cos-93-amd-sev.bin"))
+	l, err := measure.Parse(evidencetest.Read(t, eventlog+"tpm/cos-93-amd-sev.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
 
@@ -29,7 +30,7 @@ func FuzzExamine(f *testing.F) {
 	f.Add([]byte{3}, []byte(nil))
 	f.Add([]byte{2, 0, 0, 0}, []byte{0x30, 0x03, 2, 1, 0})
 	v := sevsnp.New(sevsnp.Collateral{})
-	now := at("2026-06-01")
+	now := evidencetest.Time("2026-06-01")
 	f.Fuzz(func(t *testing.T, head, behind []byte) {
 		report := filled(head)
 		for _, evidence := range [][]byte{

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
 
@@ -27,8 +28,8 @@ func TestMutatedReports(t *testing.T) {
 	for _, g := range genuine {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			v, report := sevsnp.New(collateral(t, g.with...)), load(t, g.name)
-			if r, err := v.Examine(report, at(g.day)); err != nil || !r.Genuine {
+			v, report := sevsnp.New(collateral(t, g.with...)), evidencetest.Read(t, g.name)
+			if r, err := v.Examine(report, evidencetest.Time(g.day)); err != nil || !r.Genuine {
 				t.Fatalf("unaltered: %v", err)
 			}
 			for i := range report {
@@ -37,7 +38,7 @@ func TestMutatedReports(t *testing.T) {
 				}
 				mutated := bytes.Clone(report)
 				mutated[i] ^= byte(1 << (i % 8))
-				if r, err := v.Examine(mutated, at(g.day)); err == nil && (r.Genuine || len(r.Claims) != 0) {
+				if r, err := v.Examine(mutated, evidencetest.Time(g.day)); err == nil && (r.Genuine || len(r.Claims) != 0) {
 					t.Errorf("byte %#x altered, and genuine", i)
 				}
 			}
@@ -62,9 +63,9 @@ func chosen(n int) []int {
 // TestMutatedCertificates alters a chip's certificate and AMD's intermediate and root beside
 // the report, in DER.
 func TestMutatedCertificates(t *testing.T) {
-	report, now := load(t, trustee+"test-report.bin"), at("2025-06-01")
-	vcek := load(t, trustee+"test-vcek.der")
-	ask, ark := splitPEM(t, load(t, google+"trust/ask_ark_milan.pem"))
+	report, now := evidencetest.Read(t, trustee+"test-report.bin"), evidencetest.Time("2025-06-01")
+	vcek := evidencetest.Read(t, trustee+"test-vcek.der")
+	ask, ark := splitPEM(t, evidencetest.Read(t, google+"trust/ask_ark_milan.pem"))
 	v := sevsnp.New(collateral(t, lists))
 	evidence := func(vcek, ask, ark []byte) []byte {
 		return append(bytes.Clone(report), table(t, vcekGUID, vcek, askGUID, ask, askGUID, ark)...)
@@ -96,7 +97,7 @@ func TestMutatedCertificates(t *testing.T) {
 
 // TestMutatedCRL alters AMD's list: it is then missing.
 func TestMutatedCRL(t *testing.T) {
-	report, now := load(t, trustee+"test-report.bin"), at("2025-06-01")
+	report, now := evidencetest.Read(t, trustee+"test-report.bin"), evidencetest.Time("2025-06-01")
 	c := collateral(t, trustee+"test-vcek.der", lists)
 	var milan *x509.RevocationList
 	for _, l := range c.CRLs {
@@ -121,7 +122,7 @@ func TestMutatedCRL(t *testing.T) {
 // TestMutatedDocument alters a COSE document with a report inside: every byte of report, key,
 // payload and signature, and some of the endorsements in it.
 func TestMutatedDocument(t *testing.T) {
-	doc, now := load(t, scitt+"css-attested-cosesign1-20250617.cose"), at("2025-08-01")
+	doc, now := evidencetest.Read(t, scitt+"css-attested-cosesign1-20250617.cose"), evidencetest.Time("2025-08-01")
 	v := sevsnp.New(collateral(t, lists))
 	if got := outcome(v.Examine(doc, now)); got != "" {
 		t.Fatal(got)
@@ -151,7 +152,7 @@ func TestMutatedDocument(t *testing.T) {
 // signature: it then fails, or says nothing about this measurement.
 func TestMutatedStatement(t *testing.T) {
 	c := collateral(t, sidecar+"uvm_host_amd_certificate.pem", sidecar+"body.uvm_reference_info.bin", sidecar+"uvm_security_policy.base64", lists)
-	report, now := load(t, sidecar+"snp_report.bin"), at("2025-06-01")
+	report, now := evidencetest.Read(t, sidecar+"snp_report.bin"), evidencetest.Time("2025-06-01")
 	doc := c.Statements[0]
 	if r, err := sevsnp.New(c).Examine(report, now); outcome(r, err) != "" || r.Claims["uvm_svn"] != int64(22) || r.Claims["container_policy"] != true {
 		t.Fatal(outcome(r, err))

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-sev-guest/verify"
 	"github.com/google/go-sev-guest/verify/trust"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
 
@@ -27,7 +28,7 @@ func peer(t testing.TB, report, vek []byte, product, chainFile string, now time.
 	if err != nil {
 		return err
 	}
-	ask, ark := splitPEM(t, load(t, chainFile))
+	ask, ark := splitPEM(t, evidencetest.Read(t, chainFile))
 	a := &spb.Attestation{Report: p, CertificateChain: &spb.CertificateChain{AskCert: ask, ArkCert: ark}}
 	if c, err := x509.ParseCertificate(vek); err == nil && c.Subject.CommonName == "SEV-VLEK" {
 		a.CertificateChain.VlekCert = vek
@@ -41,7 +42,7 @@ func peerOptions(t testing.TB, product, chainFile string, now time.Time) *verify
 	t.Helper()
 	var roots trust.AMDRootCerts
 	roots.ProductLine = product
-	if err := roots.FromKDSCertBytes(load(t, chainFile)); err != nil {
+	if err := roots.FromKDSCertBytes(evidencetest.Read(t, chainFile)); err != nil {
 		t.Fatal(err)
 	}
 	return &verify.Options{DisableCertFetching: true, Now: now, TrustedRoots: map[string][]*trust.AMDRootCerts{product: {&roots}}}
@@ -73,20 +74,20 @@ func inPEM(t testing.TB, data []byte, n int) []byte {
 // but where the table says so, with the reason.
 func TestPeer(t *testing.T) {
 	reports := map[string][]byte{
-		"milan-debug": load(t, google+"testdata/attestation.bin"),
-		"milan-azure": load(t, trustee+"test-report.bin"),
-		"milan-vlek":  load(t, trustee+"test-vlek-report.bin"),
-		"milan-aci":   load(t, sidecar+"snp_report.bin"),
-		"siena":       load(t, rs+"live-report-v5-genoa.bin"),
+		"milan-debug": evidencetest.Read(t, google+"testdata/attestation.bin"),
+		"milan-azure": evidencetest.Read(t, trustee+"test-report.bin"),
+		"milan-vlek":  evidencetest.Read(t, trustee+"test-vlek-report.bin"),
+		"milan-aci":   evidencetest.Read(t, sidecar+"snp_report.bin"),
+		"siena":       evidencetest.Read(t, rs+"live-report-v5-genoa.bin"),
 	}
 	veks := map[string][]byte{
-		"milan-debug": load(t, google+"testdata/vcek.testcer"),
-		"milan-azure": load(t, trustee+"test-vcek.der"),
-		"milan-vlek":  load(t, trustee+"test-vlek.der"),
-		"milan-aci":   inPEM(t, load(t, sidecar+"uvm_host_amd_certificate.pem"), 1),
-		"siena":       load(t, rs+"live-vcek-genoa.der"),
+		"milan-debug": evidencetest.Read(t, google+"testdata/vcek.testcer"),
+		"milan-azure": evidencetest.Read(t, trustee+"test-vcek.der"),
+		"milan-vlek":  evidencetest.Read(t, trustee+"test-vlek.der"),
+		"milan-aci":   inPEM(t, evidencetest.Read(t, sidecar+"uvm_host_amd_certificate.pem"), 1),
+		"siena":       evidencetest.Read(t, rs+"live-vcek-genoa.der"),
 	}
-	now := at("2025-06-01")
+	now := evidencetest.Time("2025-06-01")
 	for name, report := range reports {
 		for certName, vek := range veks {
 			product, chainFile := "Milan", google+"trust/ask_ark_milan.pem"
@@ -95,7 +96,7 @@ func TestPeer(t *testing.T) {
 				chainFile = google + "trust/ask_ark_milan_vlek.pem"
 			case "siena":
 				product, chainFile = "Genoa", google+"trust/ask_ark_genoa.pem"
-				now = at("2026-03-01")
+				now = evidencetest.Time("2026-03-01")
 			}
 			cert, err := x509.ParseCertificate(vek)
 			if err != nil {
@@ -111,7 +112,7 @@ func TestPeer(t *testing.T) {
 			if ours != wantOurs || theirs != wantTheirs {
 				t.Errorf("report %s under %s: genuine to us %v (%v), to go-sev-guest %v", name, certName, ours, err, theirs)
 			}
-			now = at("2025-06-01")
+			now = evidencetest.Time("2025-06-01")
 		}
 	}
 }
@@ -119,7 +120,7 @@ func TestPeer(t *testing.T) {
 // TestPeerFields compares every field with go-sev-guest's reading.
 func TestPeerFields(t *testing.T) {
 	for _, name := range []string{google + "testdata/attestation.bin", trustee + "test-report.bin", trustee + "test-vlek-report.bin", sidecar + "snp_report.bin", rs + "live-report-v5-genoa.bin"} {
-		data := load(t, name)
+		data := evidencetest.Read(t, name)
 		theirs, err := abi.ReportToProto(data)
 		if err != nil {
 			t.Fatal(err)
@@ -166,8 +167,8 @@ func TestPeerFields(t *testing.T) {
 
 // rawP384 is the report's signature alone, prepared beforehand: what no verifier can beat.
 func rawP384(b *testing.B) func() bool {
-	report := load(b, trustee+"test-report.bin")
-	cert, err := x509.ParseCertificate(load(b, trustee+"test-vcek.der"))
+	report := evidencetest.Read(b, trustee+"test-report.bin")
+	cert, err := x509.ParseCertificate(evidencetest.Read(b, trustee+"test-vcek.der"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -188,8 +189,8 @@ func rawP384(b *testing.B) func() bool {
 // BenchmarkReport measures in one run: the bare P-384 verification, a full examination with
 // the chain known, one with a new verifier's empty memory, and go-sev-guest's.
 func BenchmarkReport(b *testing.B) {
-	now := at("2025-06-01")
-	report := load(b, trustee+"test-report.bin")
+	now := evidencetest.Time("2025-06-01")
+	report := evidencetest.Read(b, trustee+"test-report.bin")
 	c := collateral(b, trustee+"test-vcek.der", lists)
 	raw := rawP384(b)
 	b.Run("p384", func(b *testing.B) {
@@ -215,8 +216,8 @@ func BenchmarkReport(b *testing.B) {
 		}
 	})
 	options := peerOptions(b, "Milan", google+"trust/ask_ark_milan.pem", now)
-	ask, ark := splitPEM(b, load(b, google+"trust/ask_ark_milan.pem"))
-	vcek := load(b, trustee+"test-vcek.der")
+	ask, ark := splitPEM(b, evidencetest.Read(b, google+"trust/ask_ark_milan.pem"))
+	vcek := evidencetest.Read(b, trustee+"test-vcek.der")
 	b.Run("go-sev-guest", func(b *testing.B) {
 		for b.Loop() {
 			p, err := abi.ReportToProto(report)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
 
@@ -216,7 +217,7 @@ func TestStatements(t *testing.T) {
 // TestHeldStatements is about statements that the caller holds.
 func TestHeldStatements(t *testing.T) {
 	c := collateral(t, sidecar+"uvm_host_amd_certificate.pem", sidecar+"body.uvm_reference_info.bin", lists)
-	report, now := load(t, sidecar+"snp_report.bin"), at("2025-06-01")
+	report, now := evidencetest.Read(t, sidecar+"snp_report.bin"), evidencetest.Time("2025-06-01")
 	r, err := sevsnp.New(c).Examine(report, now)
 	if got := outcome(r, err); got != "" || r.Claims["uvm_feed"] != "ContainerPlat-AMD-UVM" {
 		t.Errorf("%q", got)
@@ -231,7 +232,7 @@ func TestHeldStatements(t *testing.T) {
 	}
 	// For another machine's report, it is of no concern.
 	c = collateral(t, trustee+"test-vcek.der", sidecar+"body.uvm_reference_info.bin", lists)
-	r, err = sevsnp.New(c).Examine(load(t, trustee+"test-report.bin"), now)
+	r, err = sevsnp.New(c).Examine(evidencetest.Read(t, trustee+"test-report.bin"), now)
 	if got := outcome(r, err); got != "" || r.Claims["uvm_feed"] != nil {
 		t.Errorf("another machine's: %q", got)
 	}

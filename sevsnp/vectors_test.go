@@ -1,32 +1,12 @@
 package sevsnp_test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
-
-// vectors gives the folder of real captures; without it the test is skipped, and under CI
-// fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 // Where the captures are, below the vectors.
 const (
@@ -44,28 +24,9 @@ const (
 	lists = openpcc + "sev_certificates.txt"
 )
 
-func load(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return data
-}
-
 func collateral(t testing.TB, names ...string) sevsnp.Collateral {
 	t.Helper()
-	var items []endorse.Item
-	for _, name := range names {
-		items = append(items, endorse.Parse(name, load(t, name))...)
-	}
-	s, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := evidencetest.Set(t, names...)
 	c := sevsnp.Collateral{Certificates: s.Certificates(), CRLs: s.CRLs()}
 	for _, it := range s.Of(endorse.COSESign1) {
 		c.Statements = append(c.Statements, it.Data)
@@ -74,12 +35,4 @@ func collateral(t testing.TB, names ...string) sevsnp.Collateral {
 		c.Policies = append(c.Policies, it.Data)
 	}
 	return c
-}
-
-func at(day string) time.Time {
-	when, err := time.Parse(time.DateOnly, day)
-	if err != nil {
-		panic(err)
-	}
-	return when
 }

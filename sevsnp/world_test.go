@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
 
@@ -52,7 +53,7 @@ var testKeys = sync.OnceValue(func() keyring {
 })
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, keys: testKeys(), now: at("2026-06-01"), roots: map[sevsnp.Product]*x509.Certificate{}}
+	w := &world{t: t, keys: testKeys(), now: evidencetest.Time("2026-06-01"), roots: map[sevsnp.Product]*x509.Certificate{}}
 	for _, p := range []sevsnp.Product{sevsnp.Milan, sevsnp.Genoa, sevsnp.Turin} {
 		w.roots[p] = w.authority("ARK-"+string(p), "ARK-"+string(p), w.keys.ark, w.keys.ark, 1, nil)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 )
@@ -51,7 +52,7 @@ func quoted(t *testing.T, banks ...tpm2.Bank) *tpm2.Quoted {
 // TestReplay compares genuine logs with quotes of a machine that booted so, and of others.
 func TestReplay(t *testing.T) {
 	for _, name := range []string{"arch-linux-workstation.bin", "cos-93-amd-sev.bin", "glinux-alex.bin", "ubuntu-2104-no-dbx.bin", "ubuntu-2104-no-secure-boot.bin"} {
-		log := read(t, logs+name)
+		log := evidencetest.Read(t, logs+name)
 		b := after(t, log, measure.SHA256)
 		boot, err := quoted(t, b).Replay(log)
 		if err != nil || len(boot.Differ)+len(boot.Unquoted)+len(boot.Unexplained) != 0 || len(boot.Matched) < 8 || len(boot.Events) == 0 || boot.SecureBoot == measure.SecureBootUnknown {
@@ -77,8 +78,8 @@ func TestReplay(t *testing.T) {
 
 // TestReplayOfAnotherBoot takes nothing from the log of another machine.
 func TestReplayOfAnotherBoot(t *testing.T) {
-	b := after(t, read(t, logs+"arch-linux-workstation.bin"), measure.SHA256)
-	boot, err := quoted(t, b).Replay(read(t, logs+"cos-93-amd-sev.bin"))
+	b := after(t, evidencetest.Read(t, logs+"arch-linux-workstation.bin"), measure.SHA256)
+	boot, err := quoted(t, b).Replay(evidencetest.Read(t, logs+"cos-93-amd-sev.bin"))
 	if err != nil || len(boot.Differ) < 5 {
 		t.Errorf("%s %v", boot.Text(), err)
 	}
@@ -86,7 +87,7 @@ func TestReplayOfAnotherBoot(t *testing.T) {
 
 // TestReplayRefused refuses what proves nothing.
 func TestReplayRefused(t *testing.T) {
-	log := read(t, logs+"arch-linux-workstation.bin")
+	log := evidencetest.Read(t, logs+"arch-linux-workstation.bin")
 	if _, err := quoted(t, after(t, log, measure.SHA1)).Replay(log); !errors.Is(err, tpm2.ErrNoBank) {
 		t.Errorf("by SHA-1 alone: %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/wire"
@@ -28,11 +29,11 @@ const (
 // genuine gives a captured quote with its key.
 func genuine(t testing.TB) (tpm2.Quote, crypto.PublicKey) {
 	t.Helper()
-	q, ok := tpm2.ParseBinary(read(t, kinvolk+"quote.bin"))
+	q, ok := tpm2.ParseBinary(evidencetest.Read(t, kinvolk+"quote.bin"))
 	if !ok {
 		t.Fatal("the captured quote is not recognised")
 	}
-	block, _ := pem.Decode(read(t, kinvolk+"akpub.pem"))
+	block, _ := pem.Decode(evidencetest.Read(t, kinvolk+"akpub.pem"))
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +76,7 @@ func TestGenuine(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"az-snp-vtpm/tpm-quote-v1.json", "az-tdx-vtpm/tpm-quote-v1.json"} {
-		if _, err := tpm2.ParseJSON(read(t, azure+name)); err != nil {
+		if _, err := tpm2.ParseJSON(evidencetest.Read(t, azure+name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -189,7 +190,7 @@ func TestHostileJSON(t *testing.T) {
 
 // TestBinaryRefused recognises the binary form by all its lengths.
 func TestBinaryRefused(t *testing.T) {
-	good := read(t, kinvolk+"quote.bin")
+	good := evidencetest.Read(t, kinvolk+"quote.bin")
 	for name, data := range map[string][]byte{
 		"nothing": nil, "a byte short": good[:len(good)-1], "a byte more": append(bytes.Clone(good), 0), "length of all ones": append(bytes.Repeat([]byte{0xff}, 8), good[8:]...),
 		"no signature": append(make([]byte, 8), good[8:]...),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
@@ -51,12 +52,12 @@ func TestChecks(t *testing.T) {
 
 // TestCheckLog tells logs that are wrong from what is no log.
 func TestCheckLog(t *testing.T) {
-	log := read(t, logs+"arch-linux-workstation.bin")
+	log := evidencetest.Read(t, logs+"arch-linux-workstation.bin")
 	good := quoted(t, after(t, log, measure.SHA256))
 	if c, boot, err := good.CheckLog("x", log); !c.OK || boot == nil || err != nil || len(boot.Claims()["events"].([]any)) == 0 {
 		t.Errorf("%+v %v", c, err)
 	}
-	if c, boot, err := good.CheckLog("x", read(t, logs+"cos-93-amd-sev.bin")); c.OK || boot == nil || err != nil || c.Fix == "" {
+	if c, boot, err := good.CheckLog("x", evidencetest.Read(t, logs+"cos-93-amd-sev.bin")); c.OK || boot == nil || err != nil || c.Fix == "" {
 		t.Errorf("of another machine: %+v %v", c, err)
 	}
 	part := after(t, log, measure.SHA256)
@@ -71,7 +72,7 @@ func TestCheckLog(t *testing.T) {
 	if c, boot, err := quoted(t, after(t, log, measure.SHA256), bank(measure.SHA384)).CheckLog("x", log); c.OK || boot != nil || err != nil || c.Fix == "" {
 		t.Errorf("of a weaker bank than the strongest: %+v %v", c, err)
 	}
-	if c, boot, err := good.CheckLog("x", read(t, logs+"cos-85-amd-sev.bin")); c.OK || boot == nil || boot.Bank != measure.SHA256 || err != nil {
+	if c, boot, err := good.CheckLog("x", evidencetest.Read(t, logs+"cos-85-amd-sev.bin")); c.OK || boot == nil || boot.Bank != measure.SHA256 || err != nil {
 		t.Errorf("of more banks than are quoted: %+v %v", c, err)
 	}
 	if c, _, err := good.CheckLog("x", []byte("boot")); c.OK || err == nil {

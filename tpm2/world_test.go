@@ -9,34 +9,14 @@ import (
 	"encoding/asn1"
 	"maps"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
-	"testing"
 
 	peer "github.com/google/go-tpm/tpm2"
 
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 )
-
-// read reads one file of genuine evidence. It stands beside the project, not in it.
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = "../../shared/vectors"
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "attestation", filepath.FromSlash(name)))
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("genuine evidence is not here (STRONGROOM_VECTORS): %v", err)
-	}
-	if err != nil {
-		t.Fatalf("genuine evidence is missing under CI=true: %v", err)
-	}
-	return data
-}
 
 // rsaKey is made once: it takes a while.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {

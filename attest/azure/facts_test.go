@@ -3,8 +3,6 @@ package azure_test
 import (
 	"bytes"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +10,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/azure"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -20,7 +19,7 @@ import (
 // TestFactsSNP compares the facts of a SEV-SNP machine with what its evidence holds.
 func TestFactsSNP(t *testing.T) {
 	e, v, day, _ := base(t, false)
-	facts, err := v.Platform().Verify(encode(t, e), at(day))
+	facts, err := v.Platform().Verify(encode(t, e), evidencetest.Time(day))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +35,7 @@ func TestFactsSNP(t *testing.T) {
 	if !bytes.Contains(e.Quotes[0].Message, facts.ReportData) {
 		t.Error("report data is not the quote's nonce")
 	}
-	f, err := v.Examine(encode(t, e), at(day))
+	f, err := v.Examine(encode(t, e), evidencetest.Time(day))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +50,7 @@ func TestFactsSNP(t *testing.T) {
 // TestFactsTDX looks at the facts of a TDX machine, which is out of date.
 func TestFactsTDX(t *testing.T) {
 	e, v, day, _ := base(t, true)
-	f, err := v.Examine(encode(t, e), at(day))
+	f, err := v.Examine(encode(t, e), evidencetest.Time(day))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +63,8 @@ func TestFactsTDX(t *testing.T) {
 // TestNothingKnown gives neither claims nor a root where a certificate or quote is missing.
 func TestNothingKnown(t *testing.T) {
 	for name, file := range map[string]string{"SNP": snp + "hcl-report.bin", "TDX": tdx + "hcl-report.bin"} {
-		f, err := (azure.Verifier{}).Examine(read(t, file), at("2025-06-20"))
-		if err != nil || len(f.Claims) != 0 || !f.Facts.Root.IsZero() || len(f.Facts.Measurements) != 0 || !f.Facts.Debug || failed(f) == "" {
+		f, err := (azure.Verifier{}).Examine(evidencetest.Read(t, file), evidencetest.Time("2025-06-20"))
+		if err != nil || len(f.Claims) != 0 || !f.Facts.Root.IsZero() || len(f.Facts.Measurements) != 0 || !f.Facts.Debug || evidencetest.Failed(f) == "" {
 			t.Errorf("%s: %+v %v", name, f, err)
 		}
 	}
@@ -82,18 +81,18 @@ func TestClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := []byte("{}")
-	want := attest.Expectation{Now: at("2025-06-01"), AgreementBody: body, Binding: attest.Binding{
+	want := attest.Expectation{Now: evidencetest.Time("2025-06-01"), AgreementBody: body, Binding: attest.Binding{
 		Purpose: attest.ForRelease, Nonce: attest.NonceOf([]byte("token")), Signing: signing.Public(), HPKE: hpke.Public(), Agreement: wire.SHA384(agreement.AgreementType, body), Run: wire.DigestOf(body)}}
 	e, _, _, _ := base(t, false)
 	for name, c := range map[string]struct {
 		data  []byte
 		check string
 	}{
-		"a report alone":              {read(t, snp+"hcl-report.bin"), "evidence.binding"},
+		"a report alone":              {evidencetest.Read(t, snp+"hcl-report.bin"), "evidence.binding"},
 		"a quote for somebody else's": {encode(t, e), "evidence.binding"},
 		"no report":                   {[]byte("HCLA"), "azure.hcl_report"},
 	} {
-		v := azure.New(setOf(t, snp+"vcek.pem", lists))
+		v := azure.New(evidencetest.Set(t, snp+"vcek.pem", lists))
 		_, err := attest.Verify(attest.Evidence{Platform: azure.Name, Evidence: c.data}, []attest.Platform{v.Platform()}, want)
 		if err == nil || verdict.As(err).Check != c.check {
 			t.Errorf("%s: %v, expected %s", name, err, c.check)
@@ -103,7 +102,7 @@ func TestClaims(t *testing.T) {
 
 // TestSecureBoot points out a machine that boots whatever it is given.
 func TestSecureBoot(t *testing.T) {
-	r, err := azure.ParseReport(read(t, kinvolk+"hcl-report-tdx.bin"))
+	r, err := azure.ParseReport(evidencetest.Read(t, kinvolk+"hcl-report-tdx.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,39 +111,33 @@ func TestSecureBoot(t *testing.T) {
 		t.Errorf("%+v %v", runtime, err)
 	}
 	// The same file's runtime data, without its padding, is a vector of its own.
-	old, err := azure.ParseReport(read(t, kinvolk+"hcl-report-snp.bin"))
+	old, err := azure.ParseReport(evidencetest.Read(t, kinvolk+"hcl-report-snp.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if runtime, err = azure.ParseRuntime(old.Runtime); err != nil || runtime.UserData != "" || runtime.Configuration["current_time"] != 1678652405 {
 		t.Errorf("%+v %v", runtime, err)
 	}
-	if _, err := azure.ParseRuntime(read(t, kinvolk+"var-data.bin")); err != nil {
+	if _, err := azure.ParseRuntime(evidencetest.Read(t, kinvolk+"var-data.bin")); err != nil {
 		t.Errorf("var-data.bin: %v", err)
 	}
 }
 
-// TestOthersAreNotOurs takes no evidence of other platforms for an Azure machine's.
-func TestOthersAreNotOurs(t *testing.T) {
-	read(t, lists) // or skip
-	err := filepath.WalkDir(folder(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+// TestDetect takes an Azure machine's evidence for that, whatever its form, and no other
+// platform's.
+func TestDetect(t *testing.T) {
+	for _, c := range cases() {
+		if data := evidencetest.Find(t, c.File); data != nil && azure.Detect(data) != (c.Err != "azure.form") {
+			t.Errorf("%s: recognised, or not, against what it is", c.File)
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
+	}
+	evidencetest.Walk(t, func(path string, data []byte) {
 		name := filepath.Base(path)
-		may := strings.Contains(path, "/azure/") && (strings.Contains(name, "evidence") || strings.Contains(name, "report") || strings.Contains(name, "attestation"))
+		may := strings.HasPrefix(path, "azure/") && (strings.Contains(name, "evidence") || strings.Contains(name, "report") || strings.Contains(name, "attestation"))
 		if azure.Detect(data) && !may {
 			t.Errorf("%s is taken for evidence of an Azure machine", path)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestErrors keeps the checks of the hardware by their own names.
@@ -152,7 +145,7 @@ func TestErrors(t *testing.T) {
 	e, v, day, _ := base(t, true)
 	e.TDQuote = e.TDQuote[:600]
 	var own *verdict.Error
-	if _, err := v.Examine(encode(t, e), at(day)); !errors.As(err, &own) || own.Check != "tdx.quote" || own.Fix == "" {
+	if _, err := v.Examine(encode(t, e), evidencetest.Time(day)); !errors.As(err, &own) || own.Check != "tdx.quote" || own.Fix == "" {
 		t.Errorf("%v", err)
 	}
 }
@@ -165,7 +158,7 @@ func TestHardwareOf(t *testing.T) {
 		quote  bool
 		certs  int
 	}{{snp + "evidence-v2.json", 1184, false, 1}, {tdx + "evidence-v0.json", 0, true, 0}, {kinvolk + "hcl-report-tdx.bin", 0, false, 0}} {
-		h, err := azure.HardwareOf(read(t, c.name))
+		h, err := azure.HardwareOf(evidencetest.Read(t, c.name))
 		if err != nil || len(h.SNP) != c.report || len(h.TDQuote) > 0 != c.quote || len(h.Certificates) < c.certs {
 			t.Errorf("%s: %d, %d, %d: %v", c.name, len(h.SNP), len(h.TDQuote), len(h.Certificates), err)
 		}

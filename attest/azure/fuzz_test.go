@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"strongroom.dev/attest/azure"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // report makes an HCL report around runtime data.
@@ -48,8 +49,8 @@ func FuzzExamine(f *testing.F) {
 	f.Add([]byte("HCLA"))
 	v := azure.Verifier{}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		finding, err := v.Examine(data, at("2025-06-01"))
-		if err == nil && (failed(finding) == "" || len(finding.Claims) != 0) {
+		finding, err := v.Examine(data, evidencetest.Time("2025-06-01"))
+		if err == nil && (evidencetest.Failed(finding) == "" || len(finding.Claims) != 0) {
 			t.Errorf("genuine: %+v", finding)
 		}
 		if azure.Detect(data) && bytes.HasPrefix(data, []byte("HCLB")) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"strongroom.dev/attest/azure"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/wire"
 )
 
@@ -17,7 +18,7 @@ func accepted(t *testing.T, v azure.Verifier, e azure.Evidence, now time.Time, f
 		return false
 	}
 	f, err := v.Examine(data, now)
-	return err == nil && failed(f) == failing && len(f.Claims) != 0
+	return err == nil && evidencetest.Failed(f) == failing && len(f.Claims) != 0
 }
 
 // mutate flips one bit of every byte, every step-th in short tests.
@@ -40,7 +41,7 @@ func mutate(t *testing.T, name string, part []byte, step int, ok func() bool) {
 func TestMutatedSNP(t *testing.T) {
 	t.Parallel()
 	e, v, day, failing := base(t, false)
-	ok := func() bool { return accepted(t, v, e, at(day), failing) }
+	ok := func() bool { return accepted(t, v, e, evidencetest.Time(day), failing) }
 	if !ok() {
 		t.Fatal("unaltered, and refused")
 	}
@@ -55,7 +56,7 @@ func TestMutatedSNP(t *testing.T) {
 func TestMutatedTDX(t *testing.T) {
 	t.Parallel()
 	e, v, day, failing := base(t, true)
-	ok := func() bool { return accepted(t, v, e, at(day), failing) }
+	ok := func() bool { return accepted(t, v, e, evidencetest.Time(day), failing) }
 	if !ok() {
 		t.Fatal("unaltered, and refused")
 	}

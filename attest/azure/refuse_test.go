@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"strongroom.dev/attest/azure"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
@@ -28,7 +29,7 @@ func evidence(t testing.TB, name string) azure.Evidence {
 		TDQuote   tpm2.AnyBytes   `json:"td_quote"`
 		Evidence  json.RawMessage `json:"evidence"`
 	}
-	data := read(t, name)
+	data := evidencetest.Read(t, name)
 	for range 2 { // attestation-rs wraps it
 		if err := json.Unmarshal(data, &raw); err != nil {
 			t.Fatal(err)
@@ -181,7 +182,7 @@ func partRules() []rule {
 		}},
 		{name: "SNP report with a TD quote", err: "azure.hardware", change: func(t *testing.T, e *azure.Evidence) { e.TDQuote = evidence(t, rsTDX+"evidence-v1.json").TDQuote }},
 		{name: "TD quote of another machine", tdx: true, err: "azure.hardware", change: func(t *testing.T, e *azure.Evidence) {
-			e.TDQuote = read(t, phala+"tdx_quote")
+			e.TDQuote = evidencetest.Read(t, phala+"tdx_quote")
 		}},
 		{name: "TDREPORT with other measurements", tdx: true, err: "azure.hardware", change: func(_ *testing.T, e *azure.Evidence) { e.HCLReport[32+720] ^= 1 }},
 		{name: "TDREPORT with other attributes", tdx: true, err: "azure.hardware", change: func(_ *testing.T, e *azure.Evidence) { e.HCLReport[32+512] ^= 1 }},
@@ -192,7 +193,7 @@ func partRules() []rule {
 		{name: "no TD quote", tdx: true, failed: "azure.hardware", change: func(_ *testing.T, e *azure.Evidence) { e.TDQuote = nil }},
 		{name: "init data that the PCR does not hold", err: "azure.init_data", change: func(_ *testing.T, e *azure.Evidence) { e.InitData = measure.SHA256.Sum(nil) }},
 		{name: "event log of another machine", failed: "azure.event_log", change: func(t *testing.T, e *azure.Evidence) {
-			e.EventLog = read(t, "tpm/google+go-eventlog/testdata/eventlogs/tpm/cos-93-amd-sev.bin")
+			e.EventLog = evidencetest.Read(t, "tpm/google+go-eventlog/testdata/eventlogs/tpm/cos-93-amd-sev.bin")
 		}},
 		{name: "event log that is none", err: "azure.event_log", change: func(_ *testing.T, e *azure.Evidence) { e.EventLog = []byte("boot") }},
 	}
@@ -213,9 +214,9 @@ func ownerKey(t *testing.T, e *azure.Evidence) {
 func base(t testing.TB, tdx bool) (azure.Evidence, azure.Verifier, string, string) {
 	t.Helper()
 	if tdx {
-		return evidence(t, rsTDX+"evidence-v1.json"), azure.New(setOf(t, may2025()...)), "2025-06-20", "tdx.tcb.platform tdx.tcb.module tdx.tcb"
+		return evidence(t, rsTDX+"evidence-v1.json"), azure.New(evidencetest.Set(t, may2025()...)), "2025-06-20", "tdx.tcb.platform tdx.tcb.module tdx.tcb"
 	}
-	return evidence(t, snp+"evidence-v2.json"), azure.New(setOf(t, lists)), "2025-06-01", ""
+	return evidence(t, snp+"evidence-v2.json"), azure.New(evidencetest.Set(t, lists)), "2025-06-01", ""
 }
 
 // TestRules goes through every rule.
@@ -224,20 +225,20 @@ func TestRules(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			e, v, day, failing := base(t, r.tdx)
 			r.change(t, &e)
-			f, err := v.Examine(encode(t, e), at(day))
+			f, err := v.Examine(encode(t, e), evidencetest.Time(day))
 			if r.err != "" {
 				if err == nil || verdict.As(err).Check != r.err || verdict.As(err).Kind != verdict.Invalid {
-					t.Errorf("%v (failed %s), expected %s", err, failed(f), r.err)
+					t.Errorf("%v (failed %s), expected %s", err, evidencetest.Failed(f), r.err)
 				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.failed == "" && failed(f) != failing || !strings.Contains(failed(f), r.failed) {
-				t.Errorf("failed %q, expected %q beside %q", failed(f), r.failed, failing)
+			if r.failed == "" && evidencetest.Failed(f) != failing || !strings.Contains(evidencetest.Failed(f), r.failed) {
+				t.Errorf("failed %q, expected %q beside %q", evidencetest.Failed(f), r.failed, failing)
 			}
-			if _, err := v.Platform().Verify(encode(t, e), at(day)); (err == nil) != (failed(f) == "") {
+			if _, err := v.Platform().Verify(encode(t, e), evidencetest.Time(day)); (err == nil) != (evidencetest.Failed(f) == "") {
 				t.Errorf("as a platform: %v", err)
 			}
 		})
@@ -246,18 +247,18 @@ func TestRules(t *testing.T) {
 
 // TestJSONRefused refuses JSON that could be read in two ways, or as two kinds of evidence.
 func TestJSONRefused(t *testing.T) {
-	data := string(read(t, snp+"evidence-v2.json"))
+	data := string(evidencetest.Read(t, snp+"evidence-v2.json"))
 	open := strings.Index(data, "{") + 1
 	first := func(member string) string { return data[:open] + member + "," + data[open:] }
-	wrapped := string(read(t, rsSNP+"evidence-v1.json"))
-	v := azure.New(setOf(t, lists))
+	wrapped := string(evidencetest.Read(t, rsSNP+"evidence-v1.json"))
+	v := azure.New(evidencetest.Set(t, lists))
 	for name, text := range map[string]string{"as it is": data, "an unknown member": first(`"test_purpose":true`)} {
-		if f, err := v.Examine([]byte(text), at("2025-06-01")); err != nil || failed(f) != "" {
-			t.Fatalf("%s: %v %s", name, err, failed(f))
+		if f, err := v.Examine([]byte(text), evidencetest.Time("2025-06-01")); err != nil || evidencetest.Failed(f) != "" {
+			t.Fatalf("%s: %v %s", name, err, evidencetest.Failed(f))
 		}
 	}
-	if f, err := v.Examine([]byte(strings.Replace(data, `"vcek"`, `"certificate"`, 1)), at("2025-06-01")); err != nil || failed(f) != "snp.collateral" {
-		t.Errorf("without the chip's certificate: %v %s", err, failed(f))
+	if f, err := v.Examine([]byte(strings.Replace(data, `"vcek"`, `"certificate"`, 1)), evidencetest.Time("2025-06-01")); err != nil || evidencetest.Failed(f) != "snp.collateral" {
+		t.Errorf("without the chip's certificate: %v %s", err, evidencetest.Failed(f))
 	}
 	for name, text := range map[string]string{
 		"duplicate member":             first(`"version":2`),
@@ -271,7 +272,7 @@ func TestJSONRefused(t *testing.T) {
 		"object as array":              "[" + data + "]",
 		"another type":                 first(`"type":"strongroom/azure-evidence/v2"`),
 		"platform unknown":             strings.Replace(wrapped, `"az-snp"`, `"az-cca"`, 1),
-		"TDX named SNP":                strings.Replace(string(read(t, rsTDX+"evidence-v1.json")), `"az-tdx"`, `"az-snp"`, 1),
+		"TDX named SNP":                strings.Replace(string(evidencetest.Read(t, rsTDX+"evidence-v1.json")), `"az-tdx"`, `"az-snp"`, 1),
 		"platform of another hardware": strings.Replace(wrapped, `"az-snp"`, `"az-tdx"`, 1),
 		"nothing":                      "",
 		"an empty object":              "{}",
@@ -280,7 +281,7 @@ func TestJSONRefused(t *testing.T) {
 		if text == data || text == wrapped {
 			t.Errorf("%s: nothing was altered", name)
 		}
-		if _, err := v.Examine([]byte(text), at("2025-06-01")); err == nil || !strings.HasPrefix(verdict.As(err).Check, "azure.") {
+		if _, err := v.Examine([]byte(text), evidencetest.Time("2025-06-01")); err == nil || !strings.HasPrefix(verdict.As(err).Check, "azure.") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -288,22 +289,22 @@ func TestJSONRefused(t *testing.T) {
 
 // TestForms reads the HCL report in every spelling.
 func TestForms(t *testing.T) {
-	report := read(t, snp+"hcl-report.bin")
-	v := azure.New(setOf(t, snp+"vcek.pem", lists))
+	report := evidencetest.Read(t, snp+"hcl-report.bin")
+	v := azure.New(evidencetest.Set(t, snp+"vcek.pem", lists))
 	for name, data := range map[string][]byte{
 		"raw": report, "PEM": pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: report}),
 		"base64": []byte(encodeText(t, report)),
 	} {
-		if f, err := v.Examine(data, at("2025-06-01")); err != nil || failed(f) != "" || len(f.Facts.ReportData) != 0 || !azure.Detect(data) {
-			t.Errorf("%s: %v %s", name, err, failed(f))
+		if f, err := v.Examine(data, evidencetest.Time("2025-06-01")); err != nil || evidencetest.Failed(f) != "" || len(f.Facts.ReportData) != 0 || !azure.Detect(data) {
+			t.Errorf("%s: %v %s", name, err, evidencetest.Failed(f))
 		}
 	}
-	both := append(pem.EncodeToMemory(&pem.Block{Type: "HCL REPORT", Bytes: read(t, tdx+"hcl-report.bin")}), pem.EncodeToMemory(&pem.Block{Type: "QUOTE", Bytes: read(t, tdx+"td-quote.bin")})...)
-	if f, err := azure.New(setOf(t, may2025()...)).Examine(both, at("2025-06-20")); err != nil || failed(f) != "tdx.tcb.platform tdx.tcb.module tdx.tcb" || !azure.Detect(both) {
-		t.Errorf("report and TD quote in PEM: %v %s", err, failed(f))
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "HCL REPORT", Bytes: evidencetest.Read(t, tdx+"hcl-report.bin")}), pem.EncodeToMemory(&pem.Block{Type: "QUOTE", Bytes: evidencetest.Read(t, tdx+"td-quote.bin")})...)
+	if f, err := azure.New(evidencetest.Set(t, may2025()...)).Examine(both, evidencetest.Time("2025-06-20")); err != nil || evidencetest.Failed(f) != "tdx.tcb.platform tdx.tcb.module tdx.tcb" || !azure.Detect(both) {
+		t.Errorf("report and TD quote in PEM: %v %s", err, evidencetest.Failed(f))
 	}
 	for name, data := range map[string][]byte{"two reports": append(pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: report}), pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: report})...), "PEM of something else": pem.EncodeToMemory(&pem.Block{Type: "REPORT", Bytes: []byte("{}")}), "text": []byte("HCL"), "nothing": nil} {
-		if _, err := v.Examine(data, at("2025-06-01")); err == nil || azure.Detect(data) {
+		if _, err := v.Examine(data, evidencetest.Time("2025-06-01")); err == nil || azure.Detect(data) {
 			t.Errorf("%s: taken for evidence", name)
 		}
 	}

@@ -2,8 +2,6 @@ package cca_test
 
 import (
 	"encoding/json"
-	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,26 +10,8 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/cca"
-	"strongroom.dev/endorse"
-	"strongroom.dev/verdict"
+	"strongroom.dev/internal/evidencetest"
 )
-
-// vectors gives the folder of captures; without it the test is skipped, and under CI fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 const (
 	trustee  = "arm-synthetic/confidential-containers+trustee/deps/verifier/test_data/cca/misc/"
@@ -45,51 +25,9 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMKBCTNIcKUSDii11ySs3526iDZ8A
 iTo7Tu6KPAqv7D7gS2XpJFbZiItSs3m9+9Ue6GnvHw/GW2ZZaVtszggXIw==
 -----END PUBLIC KEY-----`
 
-// read gives a file's bytes, nil if it is not among the vectors: some are held back.
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func set(t testing.TB, texts ...string) endorse.Set {
-	t.Helper()
-	var items []endorse.Item
-	for _, text := range texts {
-		items = append(items, endorse.Parse("key", []byte(text))...)
-	}
-	s, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// judge sums up an examination: the standing with failed checks, or the check that says why
-// it is not genuine.
-func judge(f attest.Finding, err error) string {
-	var e *verdict.Error
-	if errors.As(err, &e) {
-		return e.Kind.String() + " " + e.Check
-	}
-	if err != nil {
-		return err.Error()
-	}
-	words := []string{string(f.Standing())}
-	for _, c := range f.Checks {
-		if !c.OK {
-			words = append(words, "-"+c.ID)
-		}
-	}
-	return strings.Join(append(words, f.Warnings...), " ")
-}
-
 // TestVectors verifies both tokens there are with the keys their makers publish.
 func TestVectors(t *testing.T) {
-	cpak := string(read(t, trustee+"cpak-pub.json"))
+	cpak := string(evidencetest.Read(t, trustee+"cpak-pub.json"))
 	for _, c := range []struct {
 		name string
 		keys []string
@@ -102,16 +40,12 @@ func TestVectors(t *testing.T) {
 		{veraison + "cca-good.cbor", []string{veraisonKey}, "affirming"},
 		{veraison + "cca-good.cbor", []string{cpak}, "contraindicated -cca.key"},
 	} {
-		token := read(t, c.name)
-		if token == nil {
-			t.Logf("%-30s not here", filepath.Base(c.name))
-			continue
-		}
+		token := evidencetest.Read(t, c.name)
 		if !cca.Detect(token) {
 			t.Errorf("%s: not recognised", c.name)
 		}
-		f, err := cca.New(set(t, c.keys...)).Examine(token, time.Time{})
-		got := judge(f, err)
+		f, err := cca.New(evidencetest.SetOf(t, c.keys...)).Examine(token, time.Time{})
+		got := evidencetest.Judge(f, err)
 		t.Logf("%-30s with %d keys: %s", filepath.Base(c.name), len(c.keys), got)
 		if got != c.want {
 			t.Errorf("%s: got %q, expected %q (%v)", c.name, got, c.want, err)
@@ -123,8 +57,8 @@ func TestVectors(t *testing.T) {
 }
 
 func TestFacts(t *testing.T) {
-	v := cca.New(set(t, string(read(t, trustee+"cpak-pub.json"))))
-	token := read(t, trustee+"cca-example-token.cbor")
+	v := cca.New(evidencetest.SetOf(t, string(evidencetest.Read(t, trustee+"cpak-pub.json"))))
+	token := evidencetest.Read(t, trustee+"cca-example-token.cbor")
 	facts, err := v.Platform().Verify(token, time.Time{})
 	if err != nil {
 		t.Fatal(err)
@@ -153,13 +87,13 @@ func TestFacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := judge(v.Examine(text, time.Time{})); got != "affirming" || !cca.Detect(text) {
+	if got := evidencetest.Judge(v.Examine(text, time.Time{})); got != "affirming" || !cca.Detect(text) {
 		t.Errorf("in JSON: %q", got)
 	}
-	if got := judge(cca.Verifier{}.Examine(token, time.Time{})); got != "contraindicated -cca.key" {
+	if got := evidencetest.Judge(cca.Verifier{}.Examine(token, time.Time{})); got != "contraindicated -cca.key" {
 		t.Errorf("the zero verifier: %q", got)
 	}
-	if got := judge(v.Examine([]byte("{}"), time.Time{})); got != "invalid evidence cca.form" {
+	if got := evidencetest.Judge(v.Examine([]byte("{}"), time.Time{})); got != "invalid evidence cca.form" {
 		t.Errorf("nothing: %q", got)
 	}
 }
@@ -176,36 +110,17 @@ func TestInitData(t *testing.T) {
 
 // TestMutatedVectors flips every byte of both tokens.
 func TestMutatedVectors(t *testing.T) {
-	for name, key := range map[string]string{trustee + "cca-example-token.cbor": string(read(t, trustee+"cpak-pub.json")), veraison + "cca-good.cbor": veraisonKey} {
-		token, v := read(t, name), cca.New(set(t, key))
-		for i := range token {
-			if testing.Short() && i%7 != 0 {
-				continue
-			}
-			token[i] ^= byte(1 << (i % 8))
+	for name, key := range map[string]string{trustee + "cca-example-token.cbor": string(evidencetest.Read(t, trustee+"cpak-pub.json")), veraison + "cca-good.cbor": veraisonKey} {
+		token, v := evidencetest.Read(t, name), cca.New(evidencetest.SetOf(t, key))
+		evidencetest.Flip(token, func(i int) {
 			if f, err := v.Examine(token, time.Time{}); err == nil && f.Standing() != attest.Contraindicated {
 				t.Errorf("%s: byte %d flipped verifies", name, i)
 			}
-			token[i] ^= byte(1 << (i % 8))
-		}
+		})
 	}
 }
 
 // TestOthersAreNotOurs checks that evidence of other platforms is not taken for a token.
 func TestOthersAreNotOurs(t *testing.T) {
-	for _, dir := range []string{"azure", "tdx", "sgx", "snp", "nvidia", "tpm", "dice", "nitro", "arm-synthetic/veraison+services/perf"} {
-		err := filepath.WalkDir(filepath.Join(vectors(t), dir), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err == nil && cca.Detect(data) {
-				t.Errorf("%s is taken for a token", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	evidencetest.Others(t, cca.Detect, "azure", "tdx", "sgx", "snp", "nvidia", "tpm", "dice", "nitro", "arm-synthetic/veraison+services/perf")
 }

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"filippo.io/mldsa"
+
 	"strongroom.dev/attest/dice"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verdict"
 )
 
@@ -28,13 +30,13 @@ func TestFamilies(t *testing.T) {
 		d, other := newDevice(make), newDevice(make)
 		v := dice.New(pin(other.keys[1], d.keys[1]))
 		f, err := v.Examine(d.chain(2), today)
-		if got := judge(f, err); got != "affirming" {
+		if got := evidencetest.Judge(f, err); got != "affirming" {
 			t.Errorf("%s: %q %v", family, got, err)
 		}
-		if got := judge(dice.New(pin(d.keys[0])).Examine(d.chain(1), today)); got != "affirming" {
+		if got := evidencetest.Judge(dice.New(pin(d.keys[0])).Examine(d.chain(1), today)); got != "affirming" {
 			t.Errorf("%s, under an authority: %q", family, got)
 		}
-		if got := judge(v.Examine(d.with(3, func(tm *template) { tm.breakIt = true }).chain(2), today)); got != "invalid evidence dice.chain" {
+		if got := evidencetest.Judge(v.Examine(d.with(3, func(tm *template) { tm.breakIt = true }).chain(2), today)); got != "invalid evidence dice.chain" {
 			t.Errorf("%s, a signature broken: %q", family, got)
 		}
 		if names := slices.Sorted(maps.Keys(f.Facts.Measurements)); !slices.Equal(names, []string{"device-info", "fmc-info", "rt-info"}) || f.Claims["ueid"] != "010203" {
@@ -44,11 +46,11 @@ func TestFamilies(t *testing.T) {
 	mixed := newDevice(p384)
 	mixed.keys[3] = pqSigner(mldsa.MLDSA87())
 	mixed.templates[2].key, mixed.templates[2].ski, mixed.templates[3].by, mixed.templates[3].aki = mixed.keys[3], mixed.keys[3].id(), mixed.keys[3], mixed.keys[3].id()
-	if got := judge(dice.New(pin(mixed.keys[1])).Examine(mixed.chain(2), today)); got != "affirming" {
+	if got := evidencetest.Judge(dice.New(pin(mixed.keys[1])).Examine(mixed.chain(2), today)); got != "affirming" {
 		t.Errorf("mixed: %q", got)
 	}
 	small := newDevice(func() *signer { return ecSigner(elliptic.P224()) })
-	if got := judge(dice.New(pin(small.keys[1])).Examine(small.chain(2), today)); got != "invalid evidence dice.form" {
+	if got := evidencetest.Judge(dice.New(pin(small.keys[1])).Examine(small.chain(2), today)); got != "invalid evidence dice.form" {
 		t.Errorf("P-224: %q", got)
 	}
 }
@@ -127,7 +129,7 @@ func TestChains(t *testing.T) {
 		"PEM that can't be read":           {[]byte("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"), idevid, "invalid evidence dice.form"},
 	} {
 		f, err := dice.New(c.with).Examine(c.evidence, today)
-		if got := judge(f, err); got != c.want {
+		if got := evidencetest.Judge(f, err); got != c.want {
 			t.Errorf("%s: got %q, expected %q (%v)", name, got, c.want, err)
 		}
 		if err != nil && (verdict.As(err).Fix == "" || len(f.Checks) > 0) {
@@ -137,7 +139,7 @@ func TestChains(t *testing.T) {
 			t.Errorf("%s: something is said without a root: %+v", name, f)
 		}
 	}
-	if got := judge(dice.Verifier{}.Examine(d.chain(2), today)); got != "contraindicated -dice.root" {
+	if got := evidencetest.Judge(dice.Verifier{}.Examine(d.chain(2), today)); got != "contraindicated -dice.root" {
 		t.Errorf("the zero verifier: %q", got)
 	}
 }
@@ -180,7 +182,7 @@ func TestFlags(t *testing.T) {
 		"a reserved flag":            {firmware(seq(tlv(0x87, []byte{0, 0, 0, 8, 1}))), "contraindicated -dice.flags", true},
 	} {
 		f, err := dice.New(pin(d.keys[1])).Examine(c.evidence, today)
-		if got := judge(f, err); got != c.want || f.Facts.Debug != c.debug || f.Claims["open"] != c.debug {
+		if got := evidencetest.Judge(f, err); got != c.want || f.Facts.Debug != c.debug || f.Claims["open"] != c.debug {
 			t.Errorf("%s: got %q, debug %t, expected %q (%v)", name, got, f.Facts.Debug, c.want, err)
 		}
 	}
@@ -258,7 +260,7 @@ func TestRevocation(t *testing.T) {
 			for _, l := range c.lists {
 				items = append(items, endorse.Item{Kind: endorse.X509CRL, Data: l})
 			}
-			if got := judge(dice.New(must(endorse.NewSet(items...))).Examine(c.device.chain(1), today)); got != c.want {
+			if got := evidencetest.Judge(dice.New(must(endorse.NewSet(items...))).Examine(c.device.chain(1), today)); got != c.want {
 				t.Errorf("%s: got %q, expected %q", name, got, c.want)
 			}
 			slices.Reverse(c.lists)
@@ -296,7 +298,7 @@ func TestChallenge(t *testing.T) {
 			"unknown member":          {bytes.Replace(evidence(func(*dice.Evidence) {}), []byte(`"report_data"`), []byte(`"r":1,"report_data"`), 1), "invalid evidence dice.form"},
 		} {
 			f, err := v.Examine(c.evidence, today)
-			if got := judge(f, err); got != c.want || !dice.Detect(c.evidence) {
+			if got := evidencetest.Judge(f, err); got != c.want || !dice.Detect(c.evidence) {
 				t.Errorf("%s, %s: got %q, expected %q (%v)", family, name, got, c.want, err)
 			}
 			if name == "good" && (!bytes.Equal(f.Facts.ReportData, report) || f.Claims["form"] != dice.Type) {

@@ -5,9 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,82 +15,25 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dice"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verdict"
 )
-
-// vectors gives the folder of captures; without it the test is skipped, and under CI fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 const (
 	caliptra  = "dice/chipsalliance+caliptra-sw/test/tests/caliptra_integration_tests/smoke_testdata/"
 	blackwell = "nvidia/NVIDIA+attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/sample_attestation_data/gpu/blackwellCertChain.txt"
 )
 
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 // join gives the bytes of several files of Caliptra's.
 func join(t testing.TB, names ...string) []byte {
 	var all []byte
 	for _, name := range names {
-		all = append(all, read(t, caliptra+name+".der")...)
+		all = append(all, evidencetest.Read(t, caliptra+name+".der")...)
 	}
 	return all
 }
 
-func set(t testing.TB, data ...[]byte) endorse.Set {
-	t.Helper()
-	var items []endorse.Item
-	for _, d := range data {
-		items = append(items, endorse.Parse("endorsement", d)...)
-	}
-	s, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 var today = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-
-// judge sums up an examination: the standing with failed checks and warnings, or the check
-// that says why it is not genuine.
-func judge(f attest.Finding, err error) string {
-	var e *verdict.Error
-	if errors.As(err, &e) {
-		return e.Kind.String() + " " + e.Check
-	}
-	if err != nil {
-		return err.Error()
-	}
-	words := []string{string(f.Standing())}
-	for _, c := range f.Checks {
-		if !c.OK {
-			words = append(words, "-"+c.ID)
-		}
-	}
-	return strings.Join(append(words, f.Warnings...), " ")
-}
 
 // TestVectors verifies both of Caliptra's chains, whole and in part.
 func TestVectors(t *testing.T) {
@@ -117,8 +58,8 @@ func TestVectors(t *testing.T) {
 			{[]string{csr}, []string{csr}, "invalid evidence dice.form"},
 		} {
 			evidence := join(t, c.evidence...)
-			f, err := dice.New(set(t, join(t, c.with...))).Examine(evidence, today)
-			got := judge(f, err)
+			f, err := dice.New(evidencetest.SetOf(t, join(t, c.with...))).Examine(evidence, today)
+			got := evidencetest.Judge(f, err)
 			t.Logf("%-50s with %-40s: %s", strings.Join(c.evidence, " "), strings.Join(c.with, " "), got)
 			if got != c.want || !dice.Detect(evidence) {
 				t.Errorf("%v with %v: got %q, expected %q (%v)", c.evidence, c.with, got, c.want, err)
@@ -132,7 +73,7 @@ func TestVectors(t *testing.T) {
 
 func TestFacts(t *testing.T) {
 	for family, algorithm := range map[string]string{"ecc": "ECDSA P-384", "mldsa": "ML-DSA-87"} {
-		v := dice.New(set(t, join(t, "idevid_csr_"+family)))
+		v := dice.New(evidencetest.SetOf(t, join(t, "idevid_csr_"+family)))
 		evidence := join(t, "ldevid_cert_"+family, "fmc_alias_cert_"+family)
 		facts, err := v.Platform().Verify(evidence, today)
 		if err != nil {
@@ -158,7 +99,7 @@ func TestFacts(t *testing.T) {
 		if _, err := v.Platform().Verify(join(t, "ldevid_cert_"+family), today); err == nil || verdict.As(err).Check != "dice.measurements" {
 			t.Errorf("%s, identity alone: %v", family, err)
 		}
-		if got := judge(v.Examine(evidence, today.AddDate(-10, 0, 0))); got != "contraindicated -dice.dates" {
+		if got := evidencetest.Judge(v.Examine(evidence, today.AddDate(-10, 0, 0))); got != "contraindicated -dice.dates" {
 			t.Errorf("%s, before its certificates: %q", family, got)
 		}
 	}
@@ -166,14 +107,14 @@ func TestFacts(t *testing.T) {
 
 // TestTexts reads a chain in PEM, hex and base64.
 func TestTexts(t *testing.T) {
-	v := dice.New(set(t, join(t, "idevid_csr_ecc")))
+	v := dice.New(evidencetest.SetOf(t, join(t, "idevid_csr_ecc")))
 	chain := join(t, "ldevid_cert_ecc", "fmc_alias_cert_ecc")
 	var text []byte
 	for _, name := range []string{"fmc_alias_cert_ecc", "ldevid_cert_ecc"} {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: join(t, name)})...)
 	}
 	for name, evidence := range map[string][]byte{"PEM": text, "base64": []byte(base64.StdEncoding.EncodeToString(chain))} {
-		if got := judge(v.Examine(evidence, today)); got != "affirming" || !dice.Detect(evidence) {
+		if got := evidencetest.Judge(v.Examine(evidence, today)); got != "affirming" || !dice.Detect(evidence) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -182,21 +123,21 @@ func TestTexts(t *testing.T) {
 // TestBlackwell takes the certificates of a GPU, which are those of a DICE device too: under
 // its maker's root all links verify, but it states that it is not configured.
 func TestBlackwell(t *testing.T) {
-	chain := read(t, blackwell)
+	chain := evidencetest.Read(t, blackwell)
 	if !dice.Detect(chain) {
 		t.Error("not recognised")
 	}
-	if got := judge(dice.New(endorse.Set{}).Examine(chain, today)); got != "contraindicated -dice.root" {
+	if got := evidencetest.Judge(dice.New(endorse.Set{}).Examine(chain, today)); got != "contraindicated -dice.root" {
 		t.Errorf("unpinned: %q", got)
 	}
-	certificates := set(t, chain).Certificates()
+	certificates := evidencetest.SetOf(t, chain).Certificates()
 	root := certificates[len(certificates)-1]
 	pin, err := endorse.NewSet(endorse.Item{Kind: endorse.PublicKey, Data: root.RawSubjectPublicKeyInfo})
 	if err != nil {
 		t.Fatal(err)
 	}
 	f, err := dice.New(pin).Examine(chain, today)
-	if got := judge(f, err); got != "contraindicated -dice.collateral -dice.flags" || !f.Facts.Debug || len(f.Facts.Measurements) == 0 {
+	if got := evidencetest.Judge(f, err); got != "contraindicated -dice.collateral -dice.flags" || !f.Facts.Debug || len(f.Facts.Measurements) == 0 {
 		t.Errorf("under %q: %q, %v, %+v", root.Subject.CommonName, got, err, f.Facts)
 	}
 }
@@ -205,7 +146,7 @@ func TestBlackwell(t *testing.T) {
 // middle of keys and signatures, of which it takes every 16th.
 func TestMutatedVectors(t *testing.T) {
 	for _, family := range []string{"ecc", "mldsa"} {
-		v := dice.New(set(t, join(t, "idevid_csr_"+family)))
+		v := dice.New(evidencetest.SetOf(t, join(t, "idevid_csr_"+family)))
 		chain := join(t, "ldevid_cert_"+family, "fmc_alias_cert_"+family)
 		for i := range chain {
 			if testing.Short() && i%7 != 0 || family == "mldsa" && i%16 != 0 && os.Getenv("STRONGROOM_LONG") == "" && bytes.Count(chain[max(i-64, 0):min(i+64, len(chain))], []byte{0x06}) < 2 {
@@ -213,7 +154,7 @@ func TestMutatedVectors(t *testing.T) {
 			}
 			chain[i] ^= byte(1 << (i % 8))
 			if f, err := v.Examine(chain, today); err == nil && f.Standing() != attest.Contraindicated {
-				t.Errorf("%s: byte %d flipped: %s", family, i, judge(f, err))
+				t.Errorf("%s: byte %d flipped: %s", family, i, evidencetest.Judge(f, err))
 			}
 			chain[i] ^= byte(1 << (i % 8))
 		}
@@ -227,12 +168,12 @@ func TestMutatedRequest(t *testing.T) {
 	for i := range request {
 		mutated := bytes.Clone(request)
 		mutated[i] ^= byte(1 << (i % 8))
-		v := dice.New(set(t, mutated))
+		v := dice.New(evidencetest.SetOf(t, mutated))
 		if f, err := v.Examine(chain, today); err == nil && f.Standing() != attest.Contraindicated {
-			t.Errorf("byte %d flipped: %s", i, judge(f, err))
+			t.Errorf("byte %d flipped: %s", i, evidencetest.Judge(f, err))
 		}
-		if f, err := dice.New(set(t, request)).Examine(append(bytes.Clone(mutated), chain...), today); err == nil && f.Standing() != attest.Contraindicated {
-			t.Errorf("in the evidence, byte %d flipped: %s", i, judge(f, err))
+		if f, err := dice.New(evidencetest.SetOf(t, request)).Examine(append(bytes.Clone(mutated), chain...), today); err == nil && f.Standing() != attest.Contraindicated {
+			t.Errorf("in the evidence, byte %d flipped: %s", i, evidencetest.Judge(f, err))
 		}
 	}
 }
@@ -240,22 +181,13 @@ func TestMutatedRequest(t *testing.T) {
 // TestOthersAreNotOurs checks that evidence of other platforms is not taken for certificates of
 // a device.
 func TestOthersAreNotOurs(t *testing.T) {
-	for _, dir := range []string{"azure", "tdx", "sgx", "snp", "tpm", "nitro", "arm-synthetic", "nvidia"} {
-		err := filepath.WalkDir(filepath.Join(vectors(t), dir), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			chain := strings.Contains(strings.ToLower(path), "certchain") || strings.Contains(path, "cert_chain") || strings.Contains(path, "certificate_chain") || strings.Contains(path, "coco_certs")
-			if err == nil && dice.Detect(data) && !chain { // GPUs' chains are those of DICE devices
-				t.Errorf("%s is taken for certificates of a device", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
+	evidencetest.Walk(t, func(name string, data []byte) {
+		lower := strings.ToLower(name)
+		chain := strings.Contains(lower, "certchain") || strings.Contains(name, "cert_chain") || strings.Contains(name, "certificate_chain") || strings.Contains(name, "coco_certs")
+		if dice.Detect(data) && !chain { // GPUs' chains are those of DICE devices
+			t.Errorf("%s is taken for certificates of a device", name)
 		}
-	}
+	}, "azure", "tdx", "sgx", "snp", "tpm", "nitro", "arm-synthetic", "nvidia")
 	if data, err := json.Marshal(map[string]any{"certificates": []string{base64.StdEncoding.EncodeToString(join(t, "ldevid_cert_ecc"))}}); err != nil || dice.Detect(data) {
 		t.Errorf("somebody's document is taken for ours: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"strongroom.dev/attest/nitro"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 )
 
 func FuzzExamine(f *testing.F) {
@@ -12,7 +13,7 @@ func FuzzExamine(f *testing.F) {
 	f.Add(small)
 	f.Add(append([]byte{0, 2, byte(len(small) << 2), 0}, small...))
 	f.Add([]byte(`{"document":"hEShATgioEuhaW1vZHVsZV9pZGBA","init_data":"","type":"strongroom/nitro-evidence/v1"}`))
-	v, now := nitro.New(endorse.Set{}), at(f, "2026-11-24T12:00:00Z")
+	v, now := nitro.New(endorse.Set{}), evidencetest.Time("2026-11-24T12:00:00Z")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := v.Examine(data, now); err == nil {
 			t.Error("genuine")

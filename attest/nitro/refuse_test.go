@@ -17,6 +17,7 @@ import (
 
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/nitro"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verdict"
 )
 
@@ -100,7 +101,7 @@ func TestDocuments(t *testing.T) {
 	} {
 		document := w.document(c.payload)
 		f, err := nitro.NewUnder(w.chain[0]).Examine(document, w.now)
-		if got := judge(f, err); got != c.want {
+		if got := evidencetest.Judge(f, err); got != c.want {
 			t.Errorf("%s: got %q, expected %q (%v)", name, got, c.want, err)
 		}
 		if err != nil && (verdict.As(err).Fix == "" || verdict.As(err).Expected == "" || len(f.Claims)+len(f.Checks) > 0) {
@@ -143,20 +144,20 @@ func TestSignatures(t *testing.T) {
 		"nothing":                     {nil, "invalid evidence nitro.form"},
 		"a payload with bytes behind": {w.sign(raw("\xa1\x01\x38\x22"), append(bytes.Clone(payload), 0), w.keys[4]), "invalid evidence nitro.form"},
 	} {
-		if got := judge(nitro.NewUnder(w.chain[0]).Examine(c.document, w.now)); got != c.want {
+		if got := evidencetest.Judge(nitro.NewUnder(w.chain[0]).Examine(c.document, w.now)); got != c.want {
 			t.Errorf("%s: got %q, expected %q", name, got, c.want)
 		}
 	}
 	// Other algorithms are another form altogether; each is refused.
 	for _, protected := range []string{"\xa1\x01\x26", "\xa1\x01\x38\x23", "\xa0", "\xa2\x01\x38\x22\x02\x81\x03"} {
-		if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.sign(raw(protected), payload, w.keys[4]), w.now)); got != "invalid evidence nitro.form" {
+		if got := evidencetest.Judge(nitro.NewUnder(w.chain[0]).Examine(w.sign(raw(protected), payload, w.keys[4]), w.now)); got != "invalid evidence nitro.form" {
 			t.Errorf("header %x: %q", protected, got)
 		}
 	}
-	if got := judge(nitro.Verifier{}.Examine(document, w.now)); got != "invalid evidence nitro.root" {
+	if got := evidencetest.Judge(nitro.Verifier{}.Examine(document, w.now)); got != "invalid evidence nitro.root" {
 		t.Errorf("the zero verifier: %q", got)
 	}
-	if got := judge(nitro.NewUnder(newWorld(t).chain[0]).Examine(document, w.now)); got != "invalid evidence nitro.root" {
+	if got := evidencetest.Judge(nitro.NewUnder(newWorld(t).chain[0]).Examine(document, w.now)); got != "invalid evidence nitro.root" {
 		t.Errorf("another root: %q", got)
 	}
 }
@@ -168,8 +169,8 @@ func TestCertificates(t *testing.T) {
 		want   string
 	}{
 		"no change":                 {func(int, *x509.Certificate) {}, good},
-		"expired region":            {func(i int, c *x509.Certificate) { c.NotAfter = at(t, "2026-11-24T11:59:00Z") }, "invalid evidence nitro.chain"},
-		"zone not yet valid":        {only(2, func(c *x509.Certificate) { c.NotBefore = at(t, "2026-11-24T12:01:00Z") }), "invalid evidence nitro.chain"},
+		"expired region":            {func(i int, c *x509.Certificate) { c.NotAfter = evidencetest.Time("2026-11-24T11:59:00Z") }, "invalid evidence nitro.chain"},
+		"zone not yet valid":        {only(2, func(c *x509.Certificate) { c.NotBefore = evidencetest.Time("2026-11-24T12:01:00Z") }), "invalid evidence nitro.chain"},
 		"instance is no authority":  {only(3, func(c *x509.Certificate) { c.IsCA, c.KeyUsage, c.MaxPathLen = false, x509.KeyUsageDigitalSignature, -1 }), "invalid evidence nitro.chain"},
 		"region may not sign":       {only(1, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }), "invalid evidence nitro.chain"},
 		"path too long":             {only(1, func(c *x509.Certificate) { c.MaxPathLen = 1 }), "invalid evidence nitro.chain"},
@@ -185,7 +186,7 @@ func TestCertificates(t *testing.T) {
 		w := newWorld(t)
 		w.change = c.change
 		w.build()
-		if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != c.want {
+		if got := evidencetest.Judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != c.want {
 			t.Errorf("%s: got %q, expected %q", name, got, c.want)
 		}
 		// crypto/x509 agrees, but for rules that are the NSM's alone.
@@ -198,7 +199,7 @@ func TestCertificates(t *testing.T) {
 		w := newWorld(t)
 		w.renamed = i
 		w.build()
-		if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != "invalid evidence nitro.chain" || standard(w) == nil {
+		if got := evidencetest.Judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != "invalid evidence nitro.chain" || standard(w) == nil {
 			t.Errorf("certificate %d names another issuer: %q", i, got)
 		}
 	}
@@ -206,7 +207,7 @@ func TestCertificates(t *testing.T) {
 	w := newWorld(t)
 	w.keys[4] = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	w.build()
-	if got := judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != "invalid evidence nitro.chain" {
+	if got := evidencetest.Judge(nitro.NewUnder(w.chain[0]).Examine(w.document(w.payload()), w.now)); got != "invalid evidence nitro.chain" {
 		t.Errorf("P-256: %q", got)
 	}
 }
@@ -262,7 +263,7 @@ func TestRevocation(t *testing.T) {
 		"forged by another root": {lists(other.list(0, 2)), w.now, good},
 	} {
 		for range 2 { // in either order
-			if got := judge(nitro.NewUnder(w.chain[0], c.lists...).Examine(document, c.now)); got != c.want {
+			if got := evidencetest.Judge(nitro.NewUnder(w.chain[0], c.lists...).Examine(document, c.now)); got != c.want {
 				t.Errorf("%s: got %q, expected %q", name, got, c.want)
 			}
 			slices.Reverse(c.lists)
@@ -331,7 +332,7 @@ func TestForms(t *testing.T) {
 		"base64, cut short":         {[]byte(base64.StdEncoding.EncodeToString(document[:len(document)-1])), "invalid evidence nitro.form"},
 	} {
 		f, err := nitro.NewUnder(w.chain[0]).Examine(c.evidence, w.now)
-		if got := judge(f, err); got != c.want {
+		if got := evidencetest.Judge(f, err); got != c.want {
 			t.Errorf("%s: got %q, expected %q (%v)", name, got, c.want, err)
 		}
 		if name == "own form" && (!bytes.Equal(f.Facts.InitData, initData[:]) || f.Facts.Measurements["pcr16"] != "") {

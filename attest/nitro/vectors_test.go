@@ -2,81 +2,23 @@ package nitro_test
 
 import (
 	"bytes"
-	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"strongroom.dev/agreement"
-	"strongroom.dev/attest"
 	"strongroom.dev/attest/nitro"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verdict"
 )
-
-// vectors gives the folder of real captures; without it the test is skipped, and under CI
-// fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 const (
 	dstack    = "nitro/Dstack-TEE+dstack/dstack/dstack-attest/tests/"
 	dstackQVL = "nitro/Dstack-TEE+dstack/dstack/nsm-qvl/tests/"
 	evervault = "nitro/evervault+attestation-doc-validation/test-data/"
 )
-
-// read gives a file's bytes, nil if it is not among the vectors: some are held back.
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func at(t testing.TB, text string) time.Time {
-	t.Helper()
-	when, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return when
-}
-
-// judge sums up an examination: the standing with failed checks and warnings, or the check
-// that says why it is not genuine.
-func judge(f attest.Finding, err error) string {
-	var e *verdict.Error
-	if errors.As(err, &e) {
-		return e.Kind.String() + " " + e.Check
-	}
-	if err != nil {
-		return err.Error()
-	}
-	words := []string{string(f.Standing())}
-	for _, c := range f.Checks {
-		if !c.OK {
-			words = append(words, "-"+c.ID)
-		}
-	}
-	return strings.Join(append(words, f.Warnings...), " ")
-}
 
 // TestVectors verifies every capture at its time, and says what is wrong at others.
 func TestVectors(t *testing.T) {
@@ -94,7 +36,7 @@ func TestVectors(t *testing.T) {
 		{evervault + "valid-attestation-doc-base64", "", "contraindicated -nitro.debug nitro.revocation"},
 		{evervault + "beta/valid-attestation-doc-base64", "", "contraindicated -nitro.debug nitro.revocation"},
 	} {
-		evidence := read(t, c.name)
+		evidence := evidencetest.Find(t, c.name)
 		if evidence == nil {
 			t.Logf("%-40s not here", filepath.Base(c.name))
 			continue
@@ -103,14 +45,14 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: not recognised", c.name)
 		}
 		v := nitro.New(endorse.Set{})
-		now := at(t, "2026-11-24T12:00:00Z")
+		now := evidencetest.Time("2026-11-24T12:00:00Z")
 		if c.at != "" {
-			now = at(t, c.at)
+			now = evidencetest.Time(c.at)
 		} else if f, err := v.Examine(evidence, now); err == nil { // at its own time
-			now = at(t, f.Claims["timestamp"].(string)).Add(time.Second)
+			now = evidencetest.Time(f.Claims["timestamp"].(string)).Add(time.Second)
 		}
 		f, err := v.Examine(evidence, now)
-		got := judge(f, err)
+		got := evidencetest.Judge(f, err)
 		t.Logf("%-32s at %s: %s", filepath.Base(c.name), now.Format(time.RFC3339), got)
 		if got != c.want {
 			t.Errorf("%s: got %q, expected %q (%v)", c.name, got, c.want, err)
@@ -122,7 +64,7 @@ func TestVectors(t *testing.T) {
 }
 
 func TestClaims(t *testing.T) {
-	f, err := nitro.New(endorse.Set{}).Examine(read(t, dstackQVL+"nitro_attestation.bin"), at(t, "2025-12-25T13:15:40Z"))
+	f, err := nitro.New(endorse.Set{}).Examine(evidencetest.Read(t, dstackQVL+"nitro_attestation.bin"), evidencetest.Time("2025-12-25T13:15:40Z"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +90,10 @@ func TestClaims(t *testing.T) {
 // TestMutatedVectors flips every byte of genuine documents: none is unsigned but the
 // unprotected header, which is empty.
 func TestMutatedVectors(t *testing.T) {
-	whole := read(t, dstackQVL+"nitro_attestation.bin")
+	whole := evidencetest.Read(t, dstackQVL+"nitro_attestation.bin")
 	document := whole[4 : 4+4527]
-	v, now := nitro.New(endorse.Set{}), at(t, "2025-12-25T13:15:40Z")
-	if got := judge(v.Examine(document, now)); got != "warning nitro.revocation" {
+	v, now := nitro.New(endorse.Set{}), evidencetest.Time("2025-12-25T13:15:40Z")
+	if got := evidencetest.Judge(v.Examine(document, now)); got != "warning nitro.revocation" {
 		t.Fatal(got)
 	}
 	for i := range document {
@@ -175,19 +117,5 @@ func TestMutatedVectors(t *testing.T) {
 
 // TestOthersAreNotOurs checks that evidence of other platforms is not taken for a document.
 func TestOthersAreNotOurs(t *testing.T) {
-	for _, dir := range []string{"azure", "tdx", "sgx", "snp", "nvidia", "tpm", "dice", "arm-synthetic"} {
-		err := filepath.WalkDir(filepath.Join(vectors(t), dir), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err == nil && nitro.Detect(data) {
-				t.Errorf("%s is taken for a document", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	evidencetest.Others(t, nitro.Detect, "azure", "tdx", "sgx", "snp", "nvidia", "tpm", "dice", "arm-synthetic")
 }

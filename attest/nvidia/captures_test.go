@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"strongroom.dev/attest/nvidia"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // TestRIMs verifies every RIM among the captures, or says what is wrong with it, and prints
@@ -33,14 +33,10 @@ func TestRIMs(t *testing.T) {
 		"valid_signed_xml.xml":                                             "no RIM",
 	}
 	count := 0
-	err := filepath.WalkDir(filepath.Join(vectors(t), "nvidia"), func(path string, _ os.DirEntry, err error) error {
+	evidencetest.Walk(t, func(path string, data []byte) {
 		name := filepath.Base(path)
-		if err != nil || filepath.Ext(name) != ".xml" && filepath.Ext(name) != ".swidtag" {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
+		if filepath.Ext(name) != ".xml" && filepath.Ext(name) != ".swidtag" {
+			return
 		}
 		want := bad[name]
 		if strings.HasPrefix(name, "failure_") || strings.HasPrefix(name, "success_payload_") {
@@ -56,10 +52,9 @@ func TestRIMs(t *testing.T) {
 		case want == "no RIM" && (err == nil || rim.Version != ""), want != "no RIM" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: %v, expected %q", name, err, want)
 		}
-		return nil
-	})
-	if err != nil || count < 29 {
-		t.Errorf("%d genuine RIMs, expected 29: %v", count, err)
+	}, "nvidia")
+	if count < 29 {
+		t.Errorf("%d genuine RIMs, expected 29", count)
 	}
 }
 
@@ -79,11 +74,11 @@ func TestExpectedParses(t *testing.T) {
 		}
 		var request struct{ Nonce string }
 		for i, to := range []any{&want, &request} {
-			if err := json.Unmarshal(read(t, unit+parses[i]), to); err != nil {
+			if err := json.Unmarshal(evidencetest.Read(t, unit+parses[i]), to); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r, err := nvidia.ParseReport(endorse.Decode(read(t, unit+report)))
+		r, err := nvidia.ParseReport(endorse.Decode(evidencetest.Read(t, unit+report)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +123,7 @@ func TestClaims(t *testing.T) {
 			"architecture": "LS10", "serial": "50203eb31ad9ed0008", "pdi": "203eb31ad9ed0008", "vbios_version": "96.10.55.00.01", "vbios_rim_id": "NV_SWITCH_BIOS_5612_0002_890_9610550001",
 			"position_id": "0200", "lock_status": "0100", "fwid": nil, "mode": nil}},
 	} {
-		f, err := nvidia.New(set(t, c.chain)).Examine(read(t, c.name), at("2026-06-01"))
+		f, err := nvidia.New(evidencetest.Set(t, c.chain)).Examine(evidencetest.Read(t, c.name), evidencetest.Time("2026-06-01"))
 		if err != nil {
 			t.Error(err)
 			continue
@@ -149,7 +144,7 @@ func TestClaims(t *testing.T) {
 
 // TestMachine looks at the facts of a whole machine.
 func TestMachine(t *testing.T) {
-	f, err := nvidia.New(endorse.Set{}).Examine(read(t, google+"test_ppcie_data.json"), at("2026-06-01"))
+	f, err := nvidia.New(endorse.Set{}).Examine(evidencetest.Read(t, google+"test_ppcie_data.json"), evidencetest.Time("2026-06-01"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,10 +191,10 @@ func TestBuiltin(t *testing.T) {
 
 // TestZero checks that the zero verifier gives no facts.
 func TestZero(t *testing.T) {
-	if _, err := (nvidia.Verifier{}).Platform().Verify(read(t, serialized+"hopper_evidence.json"), at("2026-06-01")); err == nil {
+	if _, err := (nvidia.Verifier{}).Platform().Verify(evidencetest.Read(t, serialized+"hopper_evidence.json"), evidencetest.Time("2026-06-01")); err == nil {
 		t.Error("the zero verifier gives facts")
 	}
-	f, err := nvidia.Verifier{}.Examine(read(t, serialized+"hopper_evidence.json"), at("2026-06-01"))
+	f, err := nvidia.Verifier{}.Examine(evidencetest.Read(t, serialized+"hopper_evidence.json"), evidencetest.Time("2026-06-01"))
 	if got := judge(f, err); got != hgx {
 		t.Error(got)
 	}
@@ -208,32 +203,21 @@ func TestZero(t *testing.T) {
 // TestOthersAreNotOurs checks that evidence of other platforms is not taken for a report, nor
 // endorsements.
 func TestOthersAreNotOurs(t *testing.T) {
-	root := vectors(t)
-	for _, dir := range []string{"azure", "tdx", "sgx", "nitro", "snp", "tpm", "dice", "arm-synthetic", "nvidia"} {
-		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			name := strings.ToLower(filepath.Base(path))
-			ours := dir == "nvidia" && (strings.Contains(name, "report") || strings.Contains(name, "evidence") || strings.HasPrefix(name, "multi_") || strings.HasSuffix(name, "_data.json"))
-			if err == nil && !ours && nvidia.Detect(data) {
-				t.Errorf("%s is taken for a report", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
+	evidencetest.Walk(t, func(path string, data []byte) {
+		name := strings.ToLower(filepath.Base(path))
+		ours := strings.HasPrefix(path, "nvidia/") && (strings.Contains(name, "report") || strings.Contains(name, "evidence") || strings.HasPrefix(name, "multi_") || strings.HasSuffix(name, "_data.json"))
+		if !ours && nvidia.Detect(data) {
+			t.Errorf("%s is taken for a report", path)
 		}
-	}
+	}, "azure", "tdx", "sgx", "nitro", "snp", "tpm", "dice", "arm-synthetic", "nvidia")
 }
 
 // TestPadding accepts zeros behind a genuine report, as some collectors leave them.
 func TestPadding(t *testing.T) {
-	v := nvidia.New(set(t, unit+"hopperCertChain.txt"))
-	report := endorse.Decode(read(t, unit+"hopperAttestationReport.txt"))
+	v := nvidia.New(evidencetest.Set(t, unit+"hopperCertChain.txt"))
+	report := endorse.Decode(evidencetest.Read(t, unit+"hopperAttestationReport.txt"))
 	for n, ok := range map[string]bool{"": true, "\x00": true, strings.Repeat("\x00", 900): true, "\x01": false, "\x00\x00\x01": false} {
-		_, err := v.Examine(append(bytes.Clone(report), n...), at("2026-06-01"))
+		_, err := v.Examine(append(bytes.Clone(report), n...), evidencetest.Time("2026-06-01"))
 		if (err == nil) != ok {
 			t.Errorf("%q: %v", n, err)
 		}
@@ -242,7 +226,7 @@ func TestPadding(t *testing.T) {
 
 // TestNeeded checks what a fetcher is told to fetch.
 func TestNeeded(t *testing.T) {
-	rim := read(t, google+"rim/NV_GPU_DRIVER_GH100_550.90.07.xml")
+	rim := evidencetest.Read(t, google+"rim/NV_GPU_DRIVER_GH100_550.90.07.xml")
 	for _, c := range []struct {
 		name   string
 		rims   []string
@@ -255,7 +239,7 @@ func TestNeeded(t *testing.T) {
 		{google + "test_mpt_data.json", []string{"NV_GPU_CC_DRIVER_GB100_590.48.01", "NV_GPU_VBIOS_G525_0220_886_9700D90035"}, 10, nil},
 		{google + "test_raw_gpu_attestation_report.dat", nil, 0, nil},
 	} {
-		n, err := nvidia.Needed(read(t, c.name), c.have...)
+		n, err := nvidia.Needed(evidencetest.Read(t, c.name), c.have...)
 		if err != nil || len(n.Status) != c.status {
 			t.Errorf("%s: %d certificates, expected %d (%v)", c.name, len(n.Status), c.status, err)
 		}
@@ -279,7 +263,7 @@ func BenchmarkExamine(b *testing.B) {
 		"8 GPUs and 4 switches": {google + "test_ppcie_data.json"},
 	} {
 		b.Run(name, func(b *testing.B) {
-			v, evidence, now := nvidia.New(set(b, c[1:]...)), read(b, c[0]), at("2025-10-24")
+			v, evidence, now := nvidia.New(evidencetest.Set(b, c[1:]...)), evidencetest.Read(b, c[0]), evidencetest.Time("2025-10-24")
 			for b.Loop() {
 				if _, err := v.Examine(evidence, now); err != nil {
 					b.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"strongroom.dev/attest/nvidia"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // genuine are reports as they were captured, with their chains.
@@ -34,15 +35,15 @@ func TestMutatedReports(t *testing.T) {
 	for _, g := range genuine() {
 		t.Run(filepath.Base(g[0]), func(t *testing.T) {
 			t.Parallel()
-			v, report := nvidia.New(set(t, g[1])), endorse.Decode(read(t, g[0]))
-			if f, err := v.Examine(report, at("2026-06-01")); err != nil || f.Facts.Root.IsZero() {
+			v, report := nvidia.New(evidencetest.Set(t, g[1])), endorse.Decode(evidencetest.Read(t, g[0]))
+			if f, err := v.Examine(report, evidencetest.Time("2026-06-01")); err != nil || f.Facts.Root.IsZero() {
 				t.Fatalf("unaltered: %v", err)
 			}
 			for i := range report {
 				if testing.Short() && i%7 != 0 {
 					continue
 				}
-				if _, err := v.Examine(flip(report, i), at("2026-06-01")); err == nil {
+				if _, err := v.Examine(flip(report, i), evidencetest.Time("2026-06-01")); err == nil {
 					t.Errorf("byte %d altered, and genuine", i)
 				}
 			}
@@ -68,9 +69,9 @@ func chosen(data []byte, boundary string) []int {
 // TestMutatedChains alters the certificates of a device, in DER, beside its report.
 func TestMutatedChains(t *testing.T) {
 	for _, g := range genuine()[1:] {
-		report := endorse.Decode(read(t, g[0]))
+		report := endorse.Decode(evidencetest.Read(t, g[0]))
 		var chain [][]byte
-		for _, it := range endorse.Parse("", read(t, g[1])) {
+		for _, it := range endorse.Parse("", evidencetest.Read(t, g[1])) {
 			chain = append(chain, it.Data)
 		}
 		v := nvidia.New(endorse.Set{})
@@ -86,12 +87,12 @@ func TestMutatedChains(t *testing.T) {
 			m["certificate"] = list
 			return must(json.Marshal(m))
 		}
-		if f, err := v.Examine(evidence(-1, nil), at("2026-06-01")); err != nil || f.Facts.Root.IsZero() {
+		if f, err := v.Examine(evidence(-1, nil), evidencetest.Time("2026-06-01")); err != nil || f.Facts.Root.IsZero() {
 			t.Fatalf("unaltered: %v", err)
 		}
 		for n, der := range chain {
 			for _, i := range chosen(der, "\x02\x03\x04\x05\x06\x30") {
-				f, err := v.Examine(evidence(n, flip(der, i)), at("2026-06-01"))
+				f, err := v.Examine(evidence(n, flip(der, i)), evidencetest.Time("2026-06-01"))
 				if err == nil && n < len(chain)-1 {
 					t.Errorf("%s: byte %d of certificate %d altered, and genuine", g[0], i, n)
 				}
@@ -107,7 +108,7 @@ func TestMutatedChains(t *testing.T) {
 // TestMutatedRIMs alters genuine RIMs, signed parts, signature and certificates.
 func TestMutatedRIMs(t *testing.T) {
 	for _, name := range []string{google + "rim/NV_GPU_DRIVER_GH100_550.90.07.xml", unit + "switchVBIOSRim_NV_SWITCH_BIOS_5612_0002_890_9610550001.xml"} {
-		rim := bytes.TrimSpace(read(t, name))
+		rim := bytes.TrimSpace(evidencetest.Read(t, name))
 		if _, err := nvidia.VerifyRIM(rim); err != nil {
 			t.Fatal(err)
 		}
@@ -121,13 +122,13 @@ func TestMutatedRIMs(t *testing.T) {
 
 // TestMutatedResponses alters NVIDIA's OCSP responses.
 func TestMutatedResponses(t *testing.T) {
-	report := read(t, google+"test_raw_gpu_attestation_report.dat")
-	chain := endorse.Parse("", read(t, google+"test_gpu_attestation_certificate_chain.dat"))
+	report := evidencetest.Read(t, google+"test_raw_gpu_attestation_report.dat")
+	chain := endorse.Parse("", evidencetest.Read(t, google+"test_gpu_attestation_certificate_chain.dat"))
 	for i, name := range []string{"l4", "l3", "l2"} {
-		der := endorse.Parse("", read(t, answers+"certificate_"+name+answer))[0].Data
+		der := endorse.Parse("", evidencetest.Read(t, answers+"certificate_"+name+answer))[0].Data
 		known := func(der []byte) bool {
 			items := append(chain[:len(chain):len(chain)], endorse.Item{Kind: endorse.OCSPResponse, Data: der})
-			f, err := nvidia.New(must(endorse.NewSet(items...))).Examine(report, at("2025-08-21T12:00:00Z"))
+			f, err := nvidia.New(must(endorse.NewSet(items...))).Examine(report, evidencetest.Time("2025-08-21T12:00:00Z"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -65,34 +65,34 @@ func TestReports(t *testing.T) {
 	}
 	const measured = "contraindicated -measurements -debug"
 	run(t, single, []refusal{
-		{"signed by another key", first(byAnother), "invalid nvidia.signature"},
-		{"cut off", alter(func(b []byte) []byte { return b[:len(b)-1] }), "invalid nvidia.form"},
-		{"bytes behind the signature", alter(func(b []byte) []byte { return append(b, 0, 1) }), "invalid nvidia.form"},
+		{"signed by another key", first(byAnother), "invalid evidence signature"},
+		{"cut off", alter(func(b []byte) []byte { return b[:len(b)-1] }), "invalid evidence form"},
+		{"bytes behind the signature", alter(func(b []byte) []byte { return append(b, 0, 1) }), "invalid evidence form"},
 		{"zeros behind the signature", alter(func(b []byte) []byte { return append(b, 0, 0) }), "affirming"},
-		{"another SPDM version", put(0, 0x12), "invalid nvidia.form"},
-		{"no signature asked for", put(2, 0), "invalid nvidia.form"},
-		{"one measurement asked for", put(3, 1), "invalid nvidia.form"},
-		{"another certificate slot", put(36, 1), "invalid nvidia.form"},
-		{"the response of another request", put(38, 0x6f), "invalid nvidia.form"},
-		{"another number of measurements", put(41, 63), "invalid nvidia.form"},
-		{"another length of the record", put(42, 0xbf), "invalid nvidia.form"},
-		{"a measurement twice", put(45+55, 1), "invalid nvidia.form"},
-		{"another measurement specification", put(46, 2), "invalid nvidia.form"},
-		{"another nonce", put(4, 0), "invalid nvidia.signature"},
+		{"another SPDM version", put(0, 0x12), "invalid evidence form"},
+		{"no signature asked for", put(2, 0), "invalid evidence form"},
+		{"one measurement asked for", put(3, 1), "invalid evidence form"},
+		{"another certificate slot", put(36, 1), "invalid evidence form"},
+		{"the response of another request", put(38, 0x6f), "invalid evidence form"},
+		{"another number of measurements", put(41, 63), "invalid evidence form"},
+		{"another length of the record", put(42, 0xbf), "invalid evidence form"},
+		{"a measurement twice", put(45+55, 1), "invalid evidence form"},
+		{"another measurement specification", put(46, 2), "invalid evidence form"},
+		{"another nonce", put(4, 0), "invalid evidence signature"},
 		{"no nonce", first(func(d *dev) { d.nonce = [32]byte{} }), "contraindicated -nonce"},
-		{"no measurement", first(func(d *dev) { d.blocks = nil }), "invalid nvidia.form"},
+		{"no measurement", first(func(d *dev) { d.blocks = nil }), "invalid evidence form"},
 		{"a measurement missing", first(func(d *dev) { d.blocks = d.blocks[:34] }), measured},
 		{"a measurement of another driver", first(func(d *dev) { d.blocks[3] = digest("forged driver") }), measured},
 		{"the other of two alternatives", first(func(d *dev) { d.blocks[3] = digest("another driver") }), "affirming"},
 		{"a measurement cut to 32 bytes", first(func(d *dev) { d.blocks[3] = d.blocks[3][:32] }), measured},
 		{"a measurement that no RIM names", first(func(d *dev) { d.blocks[60] = digest("anything") }), "affirming"},
-		{"opaque field twice", first(func(d *dev) { d.tail = []byte{11, 0, 1, 0, 0x55} }), "invalid nvidia.form"},
-		{"half an opaque field", first(func(d *dev) { d.tail = []byte{99, 0, 1} }), "invalid nvidia.form"},
-		{"an opaque field that is too long", first(func(d *dev) { d.tail = []byte{99, 0, 2, 0, 1} }), "invalid nvidia.form"},
-		{"too much opaque data", first(func(d *dev) { d.fields[200] = make([]byte, 1000) }), "invalid nvidia.form"},
-		{"opaque data of the later form", first(func(d *dev) { d.fields, d.tail = nil, []byte("NVDAOD\x01\x00\x00\x00") }), "invalid nvidia.form"},
-		{"another FWID than the certificate's", first(func(d *dev) { d.fields[20] = digest("other firmware") }), "invalid nvidia.fwid"},
-		{"half an FWID", first(func(d *dev) { d.fields[20] = d.fields[20][:32] }), "invalid nvidia.fwid"},
+		{"opaque field twice", first(func(d *dev) { d.tail = []byte{11, 0, 1, 0, 0x55} }), "invalid evidence form"},
+		{"half an opaque field", first(func(d *dev) { d.tail = []byte{99, 0, 1} }), "invalid evidence form"},
+		{"an opaque field that is too long", first(func(d *dev) { d.tail = []byte{99, 0, 2, 0, 1} }), "invalid evidence form"},
+		{"too much opaque data", first(func(d *dev) { d.fields[200] = make([]byte, 1000) }), "invalid evidence form"},
+		{"opaque data of the later form", first(func(d *dev) { d.fields, d.tail = nil, []byte("NVDAOD\x01\x00\x00\x00") }), "invalid evidence form"},
+		{"another FWID than the certificate's", first(func(d *dev) { d.fields[20] = digest("other firmware") }), "invalid evidence fwid"},
+		{"half an FWID", first(func(d *dev) { d.fields[20] = d.fields[20][:32] }), "invalid evidence fwid"},
 		{"no FWID", without(20), "warning fwid"},
 		{"unknown opaque data", field(200, 1, 2, 3), "affirming"},
 		{"opaque data of a later version", field(34, 2, 0), "contraindicated -architecture"},
@@ -130,54 +130,54 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 	run(t, single, []refusal{
-		{"no leaf", drop(0), "invalid nvidia.chain"},
-		{"no boot ROM", drop(1), "invalid nvidia.chain"},
-		{"no intermediate", drop(2), "invalid nvidia.chain"},
+		{"no leaf", drop(0), "invalid evidence chain"},
+		{"no boot ROM", drop(1), "invalid evidence chain"},
+		{"no intermediate", drop(2), "invalid evidence chain"},
 		{"no root", drop(4), "affirming"},
-		{"root only", chain(func(text []byte) []byte { return split(text)[4] }), "invalid nvidia.chain"},
+		{"root only", chain(func(text []byte) []byte { return split(text)[4] }), "invalid evidence chain"},
 		{"another root of the same name", first(func(d *dev) {
 			identity := issue(w.otherRoot, "NVIDIA GH100 Identity", nil)
 			d.ica = issue(identity, "NVIDIA GH100 Provisioner ICA 1", nil)
 			d.chainText = func([]byte) []byte { return pemChain(append(d.leaf.chain(), w.otherRoot)) }
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"an intermediate that its issuer did not sign", first(func(d *dev) {
 			d.ica = issue(issue(w.otherRoot, "NVIDIA GH100 Identity", nil), "NVIDIA GH100 Provisioner ICA 1", nil)
 			d.chainText = func([]byte) []byte { return pemChain(append(d.leaf.chain()[:3], w.identity, w.root)) }
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"another root's certificate beside the chain", chain(func(text []byte) []byte {
 			return append(bytes.Join(split(text)[:4], nil), pemChain([]*authority{w.otherRoot})...)
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"two leaves", func(s *scene) {
 			other := newGPU(w, "410102030405060708")
 			other.certify()
 			s.devices[0].chainText = func(text []byte) []byte { return append(text, split(pemChain(other.leaf.chain()))[0]...) }
-		}, "invalid nvidia.chain"},
-		{"boot ROM of another model", rom(func(c *x509.Certificate) { c.Subject.CommonName = "GH100 B01 GSP BROM" }), "invalid nvidia.chain"},
-		{"boot ROM without a serial number", rom(func(c *x509.Certificate) { c.Subject.SerialNumber = "" }), "invalid nvidia.chain"},
-		{"boot ROM that is no authority", rom(func(c *x509.Certificate) { c.IsCA = false; c.KeyUsage = x509.KeyUsageDigitalSignature }), "invalid nvidia.chain"},
+		}, "invalid evidence chain"},
+		{"boot ROM of another model", rom(func(c *x509.Certificate) { c.Subject.CommonName = "GH100 B01 GSP BROM" }), "invalid evidence chain"},
+		{"boot ROM without a serial number", rom(func(c *x509.Certificate) { c.Subject.SerialNumber = "" }), "invalid evidence chain"},
+		{"boot ROM that is no authority", rom(func(c *x509.Certificate) { c.IsCA = false; c.KeyUsage = x509.KeyUsageDigitalSignature }), "invalid evidence chain"},
 		{"intermediate that may issue no issuers", first(func(d *dev) {
 			d.ica = issue(w.identity, "NVIDIA GH100 Provisioner ICA 1", func(c *x509.Certificate) { c.MaxPathLenZero = true })
-		}), "invalid nvidia.chain"},
-		{"leaf that is an authority", leaf(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign }), "invalid nvidia.chain"},
-		{"leaf for encryption", leaf(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }), "invalid nvidia.chain"},
-		{"leaf without FWID", leaf(func(c *x509.Certificate) { c.ExtraExtensions = nil }), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
+		{"leaf that is an authority", leaf(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign }), "invalid evidence chain"},
+		{"leaf for encryption", leaf(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }), "invalid evidence chain"},
+		{"leaf without FWID", leaf(func(c *x509.Certificate) { c.ExtraExtensions = nil }), "invalid evidence chain"},
 		{"leaf with two FWIDs", leaf(func(c *x509.Certificate) {
 			d := newBlackwell(w, "41")
 			c.ExtraExtensions = append(c.ExtraExtensions, d.extension(nil))
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"leaf with a broken FWID", leaf(func(c *x509.Certificate) {
 			v := &c.ExtraExtensions[0].Value
 			*v = append(bytes.Clone(*v), 0)
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"leaf with an unknown critical extension", leaf(func(c *x509.Certificate) {
 			e := c.ExtraExtensions[0]
 			e.Id, e.Critical = []int{1, 2, 3, 4}, true
 			c.ExtraExtensions = append(c.ExtraExtensions, e)
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"leaf made for another boot ROM", leaf(func(c *x509.Certificate) {
 			d := newGPU(w, "41")
 			c.ExtraExtensions[0] = d.extension(w.ica.cert.RawSubjectPublicKeyInfo)
-		}), "invalid nvidia.chain"},
+		}), "invalid evidence chain"},
 		{"leaf ended", leaf(func(c *x509.Certificate) { c.NotAfter = when(2025) }), "contraindicated -dates"},
 		{"leaf not begun", leaf(func(c *x509.Certificate) { c.NotBefore = when(2027) }), "contraindicated -dates"},
 		{"unknown chip", first(func(d *dev) { d.model = "GR100 A01 GSP" }), "contraindicated -architecture -collateral -measurements -debug"},
@@ -238,7 +238,7 @@ func TestMachines(t *testing.T) {
 		{"a switch that sees another GPU", func(s *scene) { s.devices[3].fields[26][0] ^= 1 }, "contraindicated -topology" + fwid},
 		{"a switch that does not see a GPU", func(s *scene) { clear(s.devices[3].fields[26][:8]) }, "contraindicated -topology" + fwid},
 		{"a switch that says nothing of GPUs", func(s *scene) { delete(s.devices[3].fields, 26) }, "contraindicated -topology" + fwid},
-		{"a switch that gives another PDI as its own", func(s *scene) { s.devices[3].fields[22][0] ^= 1 }, "invalid nvidia.identity"},
+		{"a switch that gives another PDI as its own", func(s *scene) { s.devices[3].fields[22][0] ^= 1 }, "invalid evidence identity"},
 		{"a GPU in another mode", func(s *scene) { s.devices[0].fields[21] = []byte{0x55} }, "contraindicated -mode" + fwid},
 		{"switches beside GPUs that do not need them", func(s *scene) {
 			for _, d := range s.devices[:3] {

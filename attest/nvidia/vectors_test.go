@@ -1,37 +1,15 @@
 package nvidia_test
 
 import (
-	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/nvidia"
-	"strongroom.dev/endorse"
-	"strongroom.dev/verdict"
+	"strongroom.dev/internal/evidencetest"
 )
-
-// vectors gives the folder of real captures; without it the test is skipped, and under CI
-// fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 // Where the captures are, below the vectors.
 const (
@@ -48,58 +26,9 @@ const (
 	answer     = "_base64encoded_ocsp_response.dat"
 )
 
-// read gives a file's bytes, nil if it is not among the vectors: some are held back.
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func set(t testing.TB, names ...string) endorse.Set {
-	t.Helper()
-	var items []endorse.Item
-	for _, name := range names {
-		items = append(items, endorse.Parse(filepath.Base(name), read(t, name))...)
-	}
-	s, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func at(text string) time.Time {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if when, err := time.Parse(layout, text); err == nil {
-			return when
-		}
-	}
-	panic("time " + text)
-}
-
-// judge sums up an examination: the standing with failed checks and warnings, or the check
-// that says why it is not genuine.
+// judge sums up an examination, in which all checks are of this platform.
 func judge(f attest.Finding, err error) string {
-	var e *verdict.Error
-	if errors.As(err, &e) {
-		return "invalid " + e.Check
-	}
-	if err != nil {
-		return err.Error()
-	}
-	words := []string{string(f.Standing())}
-	for _, c := range f.Checks {
-		if !c.OK {
-			words = append(words, "-"+strings.TrimPrefix(c.ID, "nvidia."))
-		}
-	}
-	for _, w := range f.Warnings {
-		words = append(words, strings.TrimPrefix(w, "nvidia."))
-	}
-	return strings.Join(words, " ")
+	return strings.ReplaceAll(evidencetest.Judge(f, err), "nvidia.", "")
 }
 
 // What no capture has: OCSP responses, and mostly RIMs.
@@ -136,13 +65,13 @@ func captures() []capture {
 		chain(samples+"gpu/", "hopperAttestationReport.txt", "hopperCertChain.txt", noRIMs+noFWID),
 		chain(samples+"gpu/", "blackwellAttestationReport.txt", "blackwellCertChain.txt", noRIMs),
 		chain(samples+"gpu/", "hopperAttestationReportExpired.txt", "hopperCertChainExpired.txt", noRIMs),
-		chain(samples+"gpu/", "hopperAttestationReportInvalidSignature.txt", "hopperCertChain.txt", "invalid nvidia.signature"),
+		chain(samples+"gpu/", "hopperAttestationReportInvalidSignature.txt", "hopperCertChain.txt", "invalid evidence signature"),
 		chain(samples+"switch/", "switchAttestationReport.txt", "switchCertChain.txt", "contraindicated -collateral -measurements -debug fwid topology"),
-		chain(samples+"switch/", "switchAttestationReportInvalidSignature.txt", "switchCertChain.txt", "invalid nvidia.signature"),
+		chain(samples+"switch/", "switchAttestationReportInvalidSignature.txt", "switchCertChain.txt", "invalid evidence signature"),
 		chain(nvtrust, "hopperAttestationReport.txt", "hopperCertChain.txt", noRIMs),
 		chain(google, "test_raw_gpu_attestation_report.dat", "test_gpu_attestation_certificate_chain.dat", noRIMs),
-		chain(google, "test_raw_switch_attestation_report.dat", "test_switch_attestation_certificate_chain.dat", "invalid nvidia.signature"), // another switch's
-		chain(google, "test_raw_gpu_attestation_report.dat", "test_switch_attestation_certificate_chain.dat", "invalid nvidia.signature"),
+		chain(google, "test_raw_switch_attestation_report.dat", "test_switch_attestation_certificate_chain.dat", "invalid evidence signature"), // another switch's
+		chain(google, "test_raw_gpu_attestation_report.dat", "test_switch_attestation_certificate_chain.dat", "invalid evidence signature"),
 		{google + "test_raw_gpu_attestation_report.dat", day, nil, "contraindicated -collateral"},
 		{google + "test_mpt_data.json", day, nil, noRIMs},
 		{google + "test_ppcie_data.json", day, nil, noRIMs + noFWID},
@@ -180,7 +109,7 @@ func captures() []capture {
 // TestVectors verifies every capture, or says what is wrong with it, and prints the table.
 func TestVectors(t *testing.T) {
 	for _, c := range captures() {
-		evidence := read(t, c.name)
+		evidence := evidencetest.Find(t, c.name)
 		if evidence == nil {
 			t.Logf("%-50s not here", filepath.Base(c.name))
 			continue
@@ -188,7 +117,7 @@ func TestVectors(t *testing.T) {
 		if !nvidia.Detect(evidence) {
 			t.Errorf("%s: not recognised", c.name)
 		}
-		f, err := nvidia.New(set(t, c.with...)).Examine(evidence, at(c.when))
+		f, err := nvidia.New(evidencetest.Set(t, c.with...)).Examine(evidence, evidencetest.Time(c.when))
 		got := judge(f, err)
 		t.Logf("%-50s at %s: %s", filepath.Base(c.name), c.when, got)
 		if got != c.want && (c.want != "genuine" || err != nil || f.Facts.Root.IsZero()) {

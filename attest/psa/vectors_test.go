@@ -2,9 +2,6 @@ package psa_test
 
 import (
 	"encoding/base64"
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,26 +9,8 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/psa"
-	"strongroom.dev/endorse"
-	"strongroom.dev/verdict"
+	"strongroom.dev/internal/evidencetest"
 )
-
-// vectors gives the folder of captures; without it the test is skipped, and under CI fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 const (
 	trustee  = "arm-synthetic/confidential-containers+trustee/deps/verifier/test_data/cca/misc/"
@@ -45,52 +24,10 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMKBCTNIcKUSDii11ySs3526iDZ8A
 iTo7Tu6KPAqv7D7gS2XpJFbZiItSs3m9+9Ue6GnvHw/GW2ZZaVtszggXIw==
 -----END PUBLIC KEY-----`
 
-// read gives a file's bytes, nil if it is not among the vectors: some are held back.
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func set(t testing.TB, texts ...string) endorse.Set {
-	t.Helper()
-	var items []endorse.Item
-	for _, text := range texts {
-		items = append(items, endorse.Parse("key", []byte(text))...)
-	}
-	s, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// judge sums up an examination: the standing with failed checks, or the check that says why
-// it is not genuine.
-func judge(f attest.Finding, err error) string {
-	var e *verdict.Error
-	if errors.As(err, &e) {
-		return e.Kind.String() + " " + e.Check
-	}
-	if err != nil {
-		return err.Error()
-	}
-	words := []string{string(f.Standing())}
-	for _, c := range f.Checks {
-		if !c.OK {
-			words = append(words, "-"+c.ID)
-		}
-	}
-	return strings.Join(append(words, f.Warnings...), " ")
-}
-
 // TestVectors verifies the token there is with the key its makers publish.
 func TestVectors(t *testing.T) {
-	cpak := string(read(t, trustee+"cpak-pub.json"))
-	token := read(t, veraison+"psa.good.cbor")
+	cpak := string(evidencetest.Read(t, trustee+"cpak-pub.json"))
+	token := evidencetest.Read(t, veraison+"psa.good.cbor")
 	for _, c := range []struct {
 		keys []string
 		want string
@@ -100,8 +37,8 @@ func TestVectors(t *testing.T) {
 		{nil, "contraindicated -psa.key"},
 		{[]string{cpak}, "contraindicated -psa.key"}, // of another curve: it can't be its
 	} {
-		f, err := psa.New(set(t, c.keys...)).Examine(token, time.Time{})
-		got := judge(f, err)
+		f, err := psa.New(evidencetest.SetOf(t, c.keys...)).Examine(token, time.Time{})
+		got := evidencetest.Judge(f, err)
 		t.Logf("psa.good.cbor with %d keys: %s", len(c.keys), got)
 		if got != c.want || !psa.Detect(token) {
 			t.Errorf("got %q, expected %q (%v)", got, c.want, err)
@@ -113,8 +50,8 @@ func TestVectors(t *testing.T) {
 }
 
 func TestFacts(t *testing.T) {
-	v := psa.New(set(t, veraisonKey))
-	token := read(t, veraison+"psa.good.cbor")
+	v := psa.New(evidencetest.SetOf(t, veraisonKey))
+	token := evidencetest.Read(t, veraison+"psa.good.cbor")
 	facts, err := v.Platform().Verify(token, time.Time{})
 	if err != nil {
 		t.Fatal(err)
@@ -133,44 +70,25 @@ func TestFacts(t *testing.T) {
 			t.Errorf("%s is %v, expected %v", name, f.Claims[name], want)
 		}
 	}
-	if got := judge(psa.Verifier{}.Examine(token, time.Time{})); got != "contraindicated -psa.key" {
+	if got := evidencetest.Judge(psa.Verifier{}.Examine(token, time.Time{})); got != "contraindicated -psa.key" {
 		t.Errorf("the zero verifier: %q", got)
 	}
-	if got := judge(v.Examine([]byte("{}"), time.Time{})); got != "invalid evidence psa.form" {
+	if got := evidencetest.Judge(v.Examine([]byte("{}"), time.Time{})); got != "invalid evidence psa.form" {
 		t.Errorf("nothing: %q", got)
 	}
 }
 
 // TestMutatedVectors flips every byte of the token.
 func TestMutatedVectors(t *testing.T) {
-	token, v := read(t, veraison+"psa.good.cbor"), psa.New(set(t, veraisonKey))
-	for i := range token {
-		if testing.Short() && i%7 != 0 {
-			continue
-		}
-		token[i] ^= byte(1 << (i % 8))
+	token, v := evidencetest.Read(t, veraison+"psa.good.cbor"), psa.New(evidencetest.SetOf(t, veraisonKey))
+	evidencetest.Flip(token, func(i int) {
 		if f, err := v.Examine(token, time.Time{}); err == nil && f.Standing() != attest.Contraindicated {
 			t.Errorf("byte %d flipped verifies", i)
 		}
-		token[i] ^= byte(1 << (i % 8))
-	}
+	})
 }
 
 // TestOthersAreNotOurs checks that evidence of other platforms is not taken for a token.
 func TestOthersAreNotOurs(t *testing.T) {
-	for _, dir := range []string{"azure", "tdx", "sgx", "snp", "nvidia", "tpm", "dice", "nitro", "arm-synthetic/veraison+services/scheme"} {
-		err := filepath.WalkDir(filepath.Join(vectors(t), dir), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err == nil && psa.Detect(data) {
-				t.Errorf("%s is taken for a token", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	evidencetest.Others(t, psa.Detect, "azure", "tdx", "sgx", "snp", "nvidia", "tpm", "dice", "nitro", "arm-synthetic/veraison+services/scheme")
 }

@@ -3,36 +3,16 @@ package snp_test
 import (
 	"encoding/pem"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/snp"
-	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verdict"
 )
-
-// vectors gives the folder of real captures; without it the test is skipped, and under CI
-// fails.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir = filepath.Join(dir, "attestation")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no test vectors: %v", err)
-		}
-		t.Skipf("no test vectors in %s: set STRONGROOM_VECTORS", dir)
-	}
-	return dir
-}
 
 // Where the captures are, below the vectors.
 const (
@@ -53,57 +33,6 @@ const (
 	// 2025-11-03), and some certificates.
 	lists = openpcc + "sev_certificates.txt"
 )
-
-// read gives a file's bytes, nil if it is not among the vectors: some are held back.
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), filepath.FromSlash(name)))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func set(t testing.TB, names ...string) endorse.Set {
-	t.Helper()
-	var items []endorse.Item
-	for _, name := range names {
-		items = append(items, endorse.Parse(name, read(t, name))...)
-	}
-	s, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func at(t testing.TB, day string) time.Time {
-	t.Helper()
-	when, err := time.Parse(time.DateOnly, day)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return when
-}
-
-// judge sums up an examination: the standing with failed checks and warnings, or the check
-// that says why it is not genuine.
-func judge(f attest.Finding, err error) string {
-	var e *verdict.Error
-	if errors.As(err, &e) {
-		return "invalid " + e.Check
-	}
-	if err != nil {
-		return err.Error()
-	}
-	words := []string{string(f.Standing())}
-	for _, c := range f.Checks {
-		if !c.OK {
-			words = append(words, "-"+c.ID)
-		}
-	}
-	return strings.Join(append(words, f.Warnings...), " ")
-}
 
 // hardwareReport gives the report inside Azure's HCL report, which starts 32 bytes into it.
 func hardwareReport(data []byte) []byte {
@@ -129,8 +58,8 @@ func TestVectors(t *testing.T) {
 		{trustee + "test-report.bin", "2026-11-24", []string{trustee + "test-vcek.der", lists}, nil, "contraindicated -snp.collateral" + old + " snp.tcb_committed"},
 		{trustee + "test-report.bin", "2022-01-01", []string{trustee + "test-vcek.der", lists}, nil, "contraindicated -snp.dates -snp.collateral" + old + " snp.tcb_committed"},
 		{trustee + "test-report.bin", "2025-06-01", []string{lists}, nil, "contraindicated -snp.collateral"},
-		{trustee + "test-report.bin", "2025-06-01", []string{trustee + "test-vcek-invalid-legacy.der", lists}, nil, "invalid snp.chain"},
-		{trustee + "test-report.bin", "2025-06-01", []string{trustee + "test-vcek-invalid-new.der"}, nil, "invalid snp.chain"},
+		{trustee + "test-report.bin", "2025-06-01", []string{trustee + "test-vcek-invalid-legacy.der", lists}, nil, "invalid evidence snp.chain"},
+		{trustee + "test-report.bin", "2025-06-01", []string{trustee + "test-vcek-invalid-new.der"}, nil, "invalid evidence snp.chain"},
 		{trustee + "test-vlek-report.bin", "2025-06-01", []string{trustee + "test-vlek.der", lists}, nil, "contraindicated -snp.vmpl snp.tcb_committed"},
 		{trustee + "test-vlek-report.bin", "2026-01-01", []string{trustee + "test-vlek.der", lists}, nil, "contraindicated -snp.dates -snp.vmpl snp.tcb_committed"},
 		{trustee + "test-vlek-report.bin", "2025-06-01", []string{trustee + "test-vcek.der", lists}, nil, "contraindicated -snp.collateral"},
@@ -149,10 +78,10 @@ func TestVectors(t *testing.T) {
 		{sidecar + "snp_report.bin", "2025-06-01", []string{sidecar + "uvm_host_amd_certificate.json", sidecar + "uvm_security_policy.base64", sidecar + "body.uvm_reference_info.bin", lists}, nil, "warning" + old + " snp.uvm_signer"},
 		{openpcc + "gce_sevsnp_report.txt", "2025-06-01", []string{lists}, nil, "contraindicated -snp.collateral"},
 		{azTrust + "hcl-report.bin", "2025-06-01", []string{azTrust + "vcek.pem", lists}, hardwareReport, "warning" + old + " snp.tcb_committed"},
-		{kinvolk + "hcl-report-snp.bin", "2025-06-01", []string{kinvolk + "certs.pem"}, hardwareReport, "invalid snp.chip_id"},
+		{kinvolk + "hcl-report-snp.bin", "2025-06-01", []string{kinvolk + "certs.pem"}, hardwareReport, "invalid evidence snp.chip_id"},
 		{azPCC + "azure_sevsnp_report.txt", "2025-08-01", []string{lists}, hardwareReport, "affirming"},
 	} {
-		evidence := read(t, c.name)
+		evidence := evidencetest.Find(t, c.name)
 		if evidence == nil {
 			t.Logf("%-90s not here", filepath.Base(c.name))
 			continue
@@ -162,8 +91,8 @@ func TestVectors(t *testing.T) {
 		} else if !snp.Detect(evidence) {
 			t.Errorf("%s: not recognised", c.name)
 		}
-		f, err := snp.New(set(t, c.with...)).Examine(evidence, at(t, c.day))
-		got := judge(f, err)
+		f, err := snp.New(evidencetest.Set(t, c.with...)).Examine(evidence, evidencetest.Time(c.day))
+		got := evidencetest.Judge(f, err)
 		t.Logf("%-45s at %s: %s", filepath.Base(c.name), c.day, got)
 		if got != c.want && (c.want != "genuine" || err != nil || f.Facts.Root.IsZero()) {
 			t.Errorf("%s: got %q, expected %q (%v)", c.name, got, c.want, err)
@@ -210,7 +139,7 @@ func TestClaims(t *testing.T) {
 			"container_policy": true, "uvm_feed": "ContainerPlat-AMD-UVM", "uvm_svn": int64(22), "guest_svn": int64(2)}},
 		{scitt + "css-attested-cosesign1-20250812.cose", nil, map[string]any{"cose_subject": "UpdatePolicy", "cose_svn": int64(1), "uvm_svn": int64(101)}},
 	} {
-		f, err := snp.New(set(t, c.with...)).Examine(read(t, c.name), at(t, "2025-09-01"))
+		f, err := snp.New(evidencetest.Set(t, c.with...)).Examine(evidencetest.Read(t, c.name), evidencetest.Time("2025-09-01"))
 		if err != nil {
 			t.Error(err)
 			continue
@@ -225,42 +154,27 @@ func TestClaims(t *testing.T) {
 
 // TestPlatform checks what reaches [attest.Verify]: facts only if every check passed.
 func TestPlatform(t *testing.T) {
-	p := snp.New(set(t, trustee+"test-vcek.der", lists)).Platform()
-	facts, err := p.Verify(read(t, trustee+"test-report.bin"), at(t, "2025-06-01"))
+	p := snp.New(evidencetest.Set(t, trustee+"test-vcek.der", lists)).Platform()
+	facts, err := p.Verify(evidencetest.Read(t, trustee+"test-report.bin"), evidencetest.Time("2025-06-01"))
 	if err != nil || facts.Platform != snp.Name || p.Name != snp.Name || facts.Machine[:16] != "c38427a30d4c7af9" || facts.Debug {
 		t.Errorf("%+v %v", facts, err)
 	}
 	for name, day := range map[string]string{"CRL expired": "2026-06-01", "before all": "2020-01-01"} {
 		var e *verdict.Error
-		if _, err := p.Verify(read(t, trustee+"test-report.bin"), at(t, day)); !errors.As(err, &e) || e.Kind != verdict.Refused {
+		if _, err := p.Verify(evidencetest.Read(t, trustee+"test-report.bin"), evidencetest.Time(day)); !errors.As(err, &e) || e.Kind != verdict.Refused {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p = snp.New(set(t, google+"testdata/vcek.testcer", lists)).Platform()
-	if _, err := p.Verify(read(t, google+"testdata/attestation.bin"), at(t, "2025-06-01")); err == nil || verdict.As(err).Check != "snp.debug" {
+	p = snp.New(evidencetest.Set(t, google+"testdata/vcek.testcer", lists)).Platform()
+	if _, err := p.Verify(evidencetest.Read(t, google+"testdata/attestation.bin"), evidencetest.Time("2025-06-01")); err == nil || verdict.As(err).Check != "snp.debug" {
 		t.Errorf("debug: %v", err)
 	}
-	if _, err := (snp.Verifier{}).Platform().Verify(read(t, trustee+"test-report.bin"), at(t, "2025-06-01")); err == nil {
+	if _, err := (snp.Verifier{}).Platform().Verify(evidencetest.Read(t, trustee+"test-report.bin"), evidencetest.Time("2025-06-01")); err == nil {
 		t.Error("the zero verifier gives facts")
 	}
 }
 
 // TestOthersAreNotOurs checks that evidence of other platforms is not taken for a report.
 func TestOthersAreNotOurs(t *testing.T) {
-	root := vectors(t)
-	for _, dir := range []string{"azure", "tdx", "sgx", "nitro", "nvidia", "tpm", "dice", "arm-synthetic"} {
-		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err == nil && snp.Detect(data) {
-				t.Errorf("%s is taken for a report", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	evidencetest.Others(t, snp.Detect, "azure", "tdx", "sgx", "nitro", "nvidia", "tpm", "dice", "arm-synthetic")
 }

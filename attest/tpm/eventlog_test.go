@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 )
 
@@ -53,8 +54,8 @@ func TestSecureBootForged(t *testing.T) {
 		w.evidence.EventLog = c.log
 		w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, c.log)))
 		f, err := w.verifier(t).Examine(w.bytes(t), w.now)
-		if err != nil || failed(f) != "" {
-			t.Fatalf("%s: %v, failed %q", name, err, failed(f))
+		if err != nil || evidencetest.Failed(f) != "" {
+			t.Fatalf("%s: %v, failed %q", name, err, evidencetest.Failed(f))
 		}
 		if got := f.Claims["event_log"].(map[string]any)["secure_boot"]; got != string(c.want) {
 			t.Errorf("%s: Secure Boot %v, expected %s", name, got, c.want)
@@ -69,7 +70,7 @@ func TestEventLogOfAWeakerBank(t *testing.T) {
 	w.evidence.EventLog = secureBootLog(firmwareEvent{measure.Separator, make([]byte, 4), make([]byte, 4)})
 	w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, w.evidence.EventLog)), quoteBy(rsaSigner(3), nonce(), bank(measure.SHA384)))
 	f, err := w.verifier(t).Examine(w.bytes(t), w.now)
-	if err != nil || failed(f) != "tpm.event_log" || f.Claims["event_log"] != nil {
-		t.Errorf("%v, failed %q, claims %v", err, failed(f), f.Claims["event_log"])
+	if err != nil || evidencetest.Failed(f) != "tpm.event_log" || f.Claims["event_log"] != nil {
+		t.Errorf("%v, failed %q, claims %v", err, evidencetest.Failed(f), f.Claims["event_log"])
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"strongroom.dev/attest/tpm"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 )
 
@@ -17,7 +18,7 @@ func FuzzExamine(f *testing.F) {
 	v := tpm.New(endorsements(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		finding, err := v.Examine(data, noon)
-		if err == nil && (failed(finding) == "" || len(finding.Claims) != 0) {
+		if err == nil && (evidencetest.Failed(finding) == "" || len(finding.Claims) != 0) {
 			t.Errorf("genuine: %+v", finding)
 		}
 		tpm.Detect(data)
@@ -44,7 +45,7 @@ func FuzzParts(f *testing.F) {
 		}
 		start := time.Now()
 		finding, err := v.Examine(data, noon)
-		if err == nil && (failed(finding) == "" || finding.Facts.Class != "software") {
+		if err == nil && (evidencetest.Failed(finding) == "" || finding.Facts.Class != "software") {
 			t.Errorf("%+v", finding)
 		}
 		if spent := time.Since(start); spent > 5*time.Second {

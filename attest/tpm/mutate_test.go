@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"strongroom.dev/attest/tpm"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/wire"
 )
@@ -14,7 +15,7 @@ import (
 func accepted(t *testing.T, v tpm.Verifier, data []byte, now time.Time, failing string) bool {
 	t.Helper()
 	f, err := v.Examine(data, now)
-	return err == nil && f.Facts.Class == "integrity-only" && failed(f) == failing
+	return err == nil && f.Facts.Class == "integrity-only" && evidencetest.Failed(f) == failing
 }
 
 // TestMutatedGCE alters every byte of the quotes, their values and the key's certificate in
@@ -22,12 +23,12 @@ func accepted(t *testing.T, v tpm.Verifier, data []byte, now time.Time, failing 
 // as the certificate doesn't speak of it, and the log is no part of what is signed: it is
 // left out.
 func TestMutatedGCE(t *testing.T) {
-	data := read(t, gce+"gce-cos-85-no-nonce.pb")
+	data := evidencetest.Read(t, gce+"gce-cos-85-no-nonce.pb")
 	t.Parallel()
 	log := bytes.Index(data, []byte("Spec ID Event03")) - 32 // behind an event's header
 	certificate := bytes.LastIndex(data, []byte("\x30\x82\x05\x38")) - 3
 	data = append(bytes.Clone(data[:log-4]), data[certificate:]...)
-	v, now, failing := tpm.New(setOf(t)), at("2022-06-01"), "tpm.collateral tpm.nonce"
+	v, now, failing := tpm.New(evidencetest.Set(t)), evidencetest.Time("2022-06-01"), "tpm.collateral tpm.nonce"
 	if !accepted(t, v, data, now, failing) {
 		t.Fatal("unaltered, and refused")
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"strongroom.dev/attest/tpm"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/verdict"
 )
@@ -46,8 +47,8 @@ func TestMessage(t *testing.T) {
 	v := w.verifier(t)
 	for name, data := range map[string][]byte{"plain": message(t, w), "instance information": message(t, w, text(4, text(1, []byte("zone"))), text(5, []byte("log")))} {
 		f, err := v.Examine(data, noon)
-		if err != nil || failed(f) != "" || len(f.Warnings) != 0 || f.Claims["instance_zone"] != nil {
-			t.Errorf("%s: %v %s %v", name, err, failed(f), f.Warnings)
+		if err != nil || evidencetest.Failed(f) != "" || len(f.Warnings) != 0 || f.Claims["instance_zone"] != nil {
+			t.Errorf("%s: %v %s %v", name, err, evidencetest.Failed(f), f.Warnings)
 		}
 	}
 	f, err := v.Examine(message(t, w, text(8, []byte("report"))), noon)

@@ -12,6 +12,7 @@ import (
 
 	peer "github.com/google/go-tpm/tpm2"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/keys"
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
@@ -265,17 +266,19 @@ func quoteRules() []rule {
 			w.quotes(quoteBy(rsaSigner(3), nonce(), with8(measure.SHA256.Sum(make([]byte, 32), initData))))
 			w.evidence.InitData = initData[:16]
 		}},
-		{name: "event log of another machine", failed: "tpm.event_log", change: func(t *testing.T, w *world) { w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin") }},
+		{name: "event log of another machine", failed: "tpm.event_log", change: func(t *testing.T, w *world) {
+			w.evidence.EventLog = evidencetest.Read(t, eventLogs+"cos-93-amd-sev.bin")
+		}},
 		{name: "event log of this boot", change: func(t *testing.T, w *world) {
-			w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin")
+			w.evidence.EventLog = evidencetest.Read(t, eventLogs+"cos-93-amd-sev.bin")
 			w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, w.evidence.EventLog)))
 		}},
 		{name: "event log of the same machine's other boot", failed: "tpm.event_log", change: func(t *testing.T, w *world) {
-			w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin")
-			w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, read(t, eventLogs+"cos-85-amd-sev.bin"))))
+			w.evidence.EventLog = evidencetest.Read(t, eventLogs+"cos-93-amd-sev.bin")
+			w.quotes(quoteBy(rsaSigner(3), nonce(), booted(t, evidencetest.Read(t, eventLogs+"cos-85-amd-sev.bin"))))
 		}},
 		{name: "event log without digests of the quoted bank", failed: "tpm.event_log", change: func(t *testing.T, w *world) {
-			w.evidence.EventLog = read(t, eventLogs+"cos-93-amd-sev.bin")
+			w.evidence.EventLog = evidencetest.Read(t, eventLogs+"cos-93-amd-sev.bin")
 			w.quotes(quoteBy(rsaSigner(3), nonce(), bank(measure.SHA512)))
 		}},
 		{name: "no log but text", err: "tpm.event_log", change: func(_ *testing.T, w *world) { w.evidence.EventLog = []byte("boot") }},
@@ -374,7 +377,7 @@ func TestRules(t *testing.T) {
 			}
 			if r.err != "" {
 				if err == nil || verdict.As(err).Check != r.err || verdict.As(err).Kind != verdict.Invalid {
-					t.Errorf("%v (failed %s), expected %s", err, failed(f), r.err)
+					t.Errorf("%v (failed %s), expected %s", err, evidencetest.Failed(f), r.err)
 				}
 				return
 			}
@@ -385,8 +388,8 @@ func TestRules(t *testing.T) {
 			if class == "" {
 				class = "integrity-only"
 			}
-			if failed(f) != r.failed || string(f.Facts.Class) != class {
-				t.Errorf("failed %q, class %s; expected %q, %s\n%+v", failed(f), f.Facts.Class, r.failed, class, f.Checks)
+			if evidencetest.Failed(f) != r.failed || string(f.Facts.Class) != class {
+				t.Errorf("failed %q, class %s; expected %q, %s\n%+v", evidencetest.Failed(f), f.Facts.Class, r.failed, class, f.Checks)
 			}
 			for _, c := range f.Checks {
 				if c.OK == (c.Fix != "") {

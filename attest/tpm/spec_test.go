@@ -12,6 +12,7 @@ import (
 
 	"strongroom.dev/attest/tpm"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -84,8 +85,8 @@ func (v specVector) run(t *testing.T) {
 		}
 		return
 	}
-	if err != nil || failed(f) != strings.Join(v.Failed, " ") || (failed(f) == "") != (v.Expect == "pass") || string(f.Facts.Class) != v.Class {
-		t.Errorf("%v, failed %q, class %s; expected %+v", err, failed(f), f.Facts.Class, v.Failed)
+	if err != nil || evidencetest.Failed(f) != strings.Join(v.Failed, " ") || (evidencetest.Failed(f) == "") != (v.Expect == "pass") || string(f.Facts.Class) != v.Class {
+		t.Errorf("%v, failed %q, class %s; expected %+v", err, evidencetest.Failed(f), f.Facts.Class, v.Failed)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
 
 	"strongroom.dev/attest/tpm"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 )
@@ -256,15 +257,15 @@ func TestSoftwareTPM(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if failed(f) != "" || f.Facts.Class != "software" || f.Claims["software_tpm"] != "swtpm" || len(f.Warnings) == 0 || !bytes.Equal(f.Facts.ReportData, nonce) || !bytes.Equal(f.Facts.InitData, initData) ||
+		if evidencetest.Failed(f) != "" || f.Facts.Class != "software" || f.Claims["software_tpm"] != "swtpm" || len(f.Warnings) == 0 || !bytes.Equal(f.Facts.ReportData, nonce) || !bytes.Equal(f.Facts.InitData, initData) ||
 			f.Facts.Measurements["pcr8"] != "" || f.Facts.Machine == "" || f.Facts.Excludes != nil {
-			t.Errorf("%s: failed %q, %+v", name, failed(f), f.Facts)
+			t.Errorf("%s: failed %q, %+v", name, evidencetest.Failed(f), f.Facts)
 		}
 		for _, check := range f.Checks {
 			t.Logf("%s: %v %s: %s", name, check.OK, check.ID, check.Got)
 		}
-		if f, err := tpm.NewWithActivators(endorsements(t), activator.Public()).Examine(evidence, now); err != nil || failed(f) != "tpm.collateral" || f.Facts.Class != "software" {
-			t.Errorf("%s without its root: %v %s", name, err, failed(f))
+		if f, err := tpm.NewWithActivators(endorsements(t), activator.Public()).Examine(evidence, now); err != nil || evidencetest.Failed(f) != "tpm.collateral" || f.Facts.Class != "software" {
+			t.Errorf("%s without its root: %v %s", name, err, evidencetest.Failed(f))
 		}
 		e.flush(t, ak)
 		if f.Claims["tpm_model"] != "swtpm" {

@@ -9,8 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +16,7 @@ import (
 
 	"strongroom.dev/attest"
 	"strongroom.dev/ear"
-	"strongroom.dev/endorse"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/store/attestation"
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
@@ -28,19 +26,7 @@ import (
 // recordedService is a service at the time of recorded evidence, over the table of this build.
 func recordedService(t *testing.T, at, policy string, gates []verifier.Gate, endorsements ...string) *verifier.Service {
 	t.Helper()
-	dir := vectors(t)
-	var items []endorse.Item
-	for _, name := range endorsements {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		items = append(items, endorse.Parse(name, data)...)
-	}
-	set, err := endorse.NewSet(items...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := evidencetest.Set(t, endorsements...)
 	now, err := time.Parse(time.RFC3339, at)
 	if err != nil {
 		t.Fatal(err)
@@ -75,14 +61,11 @@ func TestAttestationOfRecordedRequest(t *testing.T) {
 	)
 	files := []string{teepot + "sgx_tcb_info_00906ED50000.json", teepot + "sgx_qe_identity.json", teepot + "sgx_tcb_eval_nums.json", teepot + "pck_crl_processor.json",
 		"tdx/Phala-Network+dcap-qvl/sample/tdx_quote_collateral.json"}
-	body, err := os.ReadFile(filepath.Join(vectors(t), samples+"post.attest.body.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	body := evidencetest.Read(t, samples+"post.attest.body.json")
 	gate := []verifier.Gate{{Shape: ear.MAA(), Audience: "https://vault.example.org", Policy: "recorded"}}
 	const at = "2025-06-20T00:00:00Z"
 
-	_, err = recordedService(t, at, policy, gate, files...).MAA(context.Background(), "SgxEnclave", "2018-09-01-preview", body)
+	_, err := recordedService(t, at, policy, gate, files...).MAA(context.Background(), "SgxEnclave", "2018-09-01-preview", body)
 	if e := verdict.As(err); err == nil || e.Check != "sgx.tcb.qe" || e.Kind != verdict.Refused {
 		t.Errorf("an enclave on a platform of 2020, by collateral of 2025: %v", err)
 	}
@@ -91,10 +74,7 @@ func TestAttestationOfRecordedRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := os.ReadFile(filepath.Join(vectors(t), samples+"post.attest.response.jwt.body.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	theirs := evidencetest.Read(t, samples+"post.attest.response.jwt.body.json")
 	_, theirs, _ = bytes.Cut(theirs, []byte("}\n")) // the token's header stands before its claims
 	want, got := map[string]any{}, map[string]any{}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(answer.Token, ".")[1])
@@ -137,13 +117,10 @@ func TestAttestationOfRecordedEvidence(t *testing.T) {
 		{phala + "tdx_quote", "2025-07-01T00:00:00Z", "tdx", []string{phala + "tdx_quote_collateral.json"}, attest.Affirming, 2},
 		{phala + "tdx_quote", "2025-08-01T00:00:00Z", "tdx", []string{phala + "tdx_quote_collateral.json"}, attest.Contraindicated, 96},
 	} {
-		evidence, err := os.ReadFile(filepath.Join(vectors(t), c.evidence))
-		if errors.Is(err, fs.ErrNotExist) {
+		evidence := evidencetest.Find(t, c.evidence)
+		if evidence == nil {
 			t.Logf("%s is not here", c.evidence)
 			continue
-		}
-		if err != nil {
-			t.Fatal(err)
 		}
 		s := recordedService(t, c.at, "platforms:\n  "+c.platform+": {}\n", nil, c.with...)
 		at, _ := time.Parse(time.RFC3339, c.at)
@@ -163,10 +140,7 @@ func TestAttestationOfRecordedEvidence(t *testing.T) {
 // They verify, up to the one part that was not recorded: the key that the token is encrypted to.
 func TestAttestationOfRecordedGuest(t *testing.T) {
 	const dir = "azure/confidential-containers+trustee/deps/verifier/test_data/az-snp-vtpm/evidence-v2.json"
-	data, err := os.ReadFile(filepath.Join(vectors(t), dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := evidencetest.Read(t, dir)
 	var e struct {
 		HCL   string `json:"hcl_report"`
 		VCEK  string `json:"vcek"`

@@ -12,25 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-)
 
-// manifest reads the list of the vectors: digest by path.
-func manifest(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, "MANIFEST.tsv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := make(map[string]string)
-	for i, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
-		columns := strings.Split(line, "\t")
-		if i == 0 || len(columns) != 7 {
-			continue
-		}
-		listed[columns[0]+"/"+strings.Replace(columns[1], "/", "+", 1)+"/"+columns[2]] = columns[6]
-	}
-	return listed
-}
+	"strongroom.dev/internal/evidencetest"
+)
 
 // corpusRules are the rules that must each have a case, and what has none, with the reason.
 type corpusRules struct {
@@ -101,7 +85,7 @@ const corpusVectors = 293
 // content, or is named as no evidence with the test that is about it. Of another manifest, with
 // vectors that were withheld, it lists those that are in none.
 func TestEvidenceCorpusCoversVectors(t *testing.T) {
-	listed := manifest(t, vectors(t))
+	listed := evidencetest.Manifest(t)
 	var not notApplicable
 	readCorpusFile(t, "not-applicable.json", &not)
 	used := make(map[string]bool)

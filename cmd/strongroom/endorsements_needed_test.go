@@ -10,14 +10,13 @@ import (
 
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/composite"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/wire"
 )
 
 // TestEndorsementsNeeded lists, without asking anybody, what evidence needs that holds a report or
 // quote inside, and what verify needs of kinds that nothing can be fetched for.
 func TestEndorsementsNeeded(t *testing.T) {
-	dir := vectors(t)
-	t.Chdir(t.TempDir())
 	const trustee = "azure/confidential-containers+trustee/deps/verifier/test_data/"
 	write := func(name string, e attest.Evidence) string {
 		t.Helper()
@@ -30,16 +29,10 @@ func TestEndorsementsNeeded(t *testing.T) {
 		}
 		return name
 	}
-	read := func(name string) []byte {
-		t.Helper()
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
-	snp := read("snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin")
-	devices := read("nvidia/NVIDIA+attestation-sdk/common-test-data/serialized_test_evidence/hopper_evidence.json")
+	snp := evidencetest.Read(t, "snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin")
+	devices := evidencetest.Read(t, "nvidia/NVIDIA+attestation-sdk/common-test-data/serialized_test_evidence/hopper_evidence.json")
+	dir := evidencetest.Dir(t)
+	t.Chdir(t.TempDir())
 	body := composite.Body{Nonce: make([]byte, 32), Bound: make([]byte, 64), CPU: attest.Evidence{Platform: "snp", Evidence: snp}, Devices: []attest.Evidence{{Platform: "nvidia", Evidence: devices}}}
 	whole, err := body.Encode()
 	if err != nil {
@@ -80,11 +73,7 @@ func TestEndorsementsNeeded(t *testing.T) {
 // TestEndorsementsPlan: a dry run gives whole addresses, those of mirrors too, and an error names
 // every file that needs something.
 func TestEndorsementsPlan(t *testing.T) {
-	report := filepath.Join(vectors(t), "snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin")
-	data, err := os.ReadFile(report)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := evidencetest.Read(t, "snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin")
 	t.Chdir(t.TempDir())
 	for name, data := range map[string][]byte{"a.bin": data, "b.bin": data, "junk": []byte("no evidence")} {
 		if err := os.WriteFile(name, data, 0o600); err != nil {

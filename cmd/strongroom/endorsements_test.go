@@ -17,6 +17,7 @@ import (
 	"strongroom.dev/appraise"
 	"strongroom.dev/attest"
 	"strongroom.dev/endorse/fetch"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/server"
 )
 
@@ -73,8 +74,8 @@ func intel(t *testing.T, file string, asked *atomic.Int64) *httptest.Server {
 // TestEndorsements fetches what a genuine quote needs, through a cache, packs it, and
 // verifies the quote with the bundle alone.
 func TestEndorsements(t *testing.T) {
-	sample := filepath.Join(vectors(t), "tdx", "Phala-Network+dcap-qvl", "sample")
-	another := filepath.Join(vectors(t), "tdx/confidential-containers+trustee/deps/verifier/test_data/tdx_quote_4.dat")
+	sample := filepath.Join(evidencetest.Dir(t), "tdx", "Phala-Network+dcap-qvl", "sample")
+	another := filepath.Join(evidencetest.Dir(t), "tdx/confidential-containers+trustee/deps/verifier/test_data/tdx_quote_4.dat")
 	quote, recorded := filepath.Join(sample, "tdx_quote"), filepath.Join(sample, "tdx_quote_collateral.json")
 	var asked atomic.Int64
 	vendor := intel(t, recorded, &asked)
@@ -138,7 +139,7 @@ func TestEndorsements(t *testing.T) {
 
 // TestEndorsementsOfDevices finds out what a GPU's evidence needs, without asking anybody.
 func TestEndorsementsOfDevices(t *testing.T) {
-	evidence := filepath.Join(vectors(t), "nvidia", "NVIDIA+attestation-sdk", "common-test-data", "serialized_test_evidence", "hopper_evidence.json")
+	evidence := filepath.Join(evidencetest.Dir(t), "nvidia", "NVIDIA+attestation-sdk", "common-test-data", "serialized_test_evidence", "hopper_evidence.json")
 	var out, errs bytes.Buffer
 	a := &app{in: bytes.NewReader(nil), out: &out, err: &errs, now: time.Now}
 	t.Chdir(t.TempDir())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"strongroom.dev/appraise"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // teller runs the command at a time of the test's choosing, in a home of its own.
@@ -50,7 +51,7 @@ func failedOf(r appraise.Result) string {
 // TestVerifyByReference goes the whole way with a genuine report: its makers draft, sign and
 // log what it measures; a verifier takes it by policy, and never goes back.
 func TestVerifyByReference(t *testing.T) {
-	dir := filepath.Join(vectors(t), "snp")
+	dir := filepath.Join(evidencetest.Dir(t), "snp")
 	report := filepath.Join(dir, "confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin")
 	t.Chdir(t.TempDir())
 	r := teller{t, "home", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}

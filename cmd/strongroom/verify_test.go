@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
 	"strongroom.dev/appraise"
 	"strongroom.dev/attest"
+	"strongroom.dev/internal/evidencetest"
 )
 
 // scriptJudged runs verify for machines: one result on standard output whatever comes of it.
@@ -35,28 +37,8 @@ func scriptJudged(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no failed check %s: %+v", args[1], r.Checks)
 }
 
-// vectors gives the folder of real evidence, which is not in this repository.
-func vectors(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir, err := filepath.Abs(filepath.Join(dir, "attestation"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no vectors: %v", err)
-		}
-		t.Skipf("no vectors (set STRONGROOM_VECTORS): %v", err)
-	}
-	return dir
-}
-
 func TestVerifyVectors(t *testing.T) {
-	dir := vectors(t)
+	dir := evidencetest.Dir(t)
 	const (
 		milan    = "snp/confidential-containers+trustee/deps/verifier/test_data/snp/test-report.bin"
 		phala    = "tdx/Phala-Network+dcap-qvl/sample/"
@@ -113,7 +95,7 @@ func TestVerifyVectors(t *testing.T) {
 
 // TestVerifySeveral gives a list with one result a file, and the worst exit code.
 func TestVerifySeveral(t *testing.T) {
-	t.Chdir(vectors(t))
+	t.Chdir(evidencetest.Dir(t))
 	junk := filepath.Join(t.TempDir(), "junk")
 	if err := os.WriteFile(junk, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
