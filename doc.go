@@ -24,6 +24,7 @@
 //	agreement/draft   agreements as people write them
 //	seal              sealed files (age) and their Merkle root
 //	ledger            entries, checkpoints, proofs, receipts
+//	predict           what a machine's evidence will carry, from the files it boots
 //	corim             signed CoRIMs, those of their values that are measurements
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
 //	dcap, sevsnp, arm Intel's quotes, AMD's reports and Arm's tokens, byte by byte

@@ -24,7 +24,7 @@ import (
 var floors = [][]string{
 	0:  {"wire", "verdict", "cbor", "scale", "tcbinfo", "internal/durable", "internal/version"},
 	1:  {"keys", "cose", "measure", "oblivious", "plainyaml", "verity"},
-	2:  {"agreement", "corim", "endorse", "ledger", "seal"},
+	2:  {"agreement", "corim", "endorse", "ledger", "predict", "seal"},
 	3:  {"attest", "unwrap", "reference", "agreement/draft", "arm", "dcap", "sevsnp", "tpm2"},
 	4:  {"attest/*"},
 	5:  {"policy", "appraise"},

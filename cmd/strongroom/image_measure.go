@@ -1,0 +1,318 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/snp"
+	"strongroom.dev/predict"
+	"strongroom.dev/reference"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// The files of an image directory that predictions are made from.
+const (
+	imageKernel   = "room.efi"
+	imageCombined = "OVMF.fd" // firmware with its variables
+)
+
+// measureFlags are what a machine is started with, as far as its evidence shows it.
+type measureFlags struct {
+	platform                 string
+	firmware, kernel, initrd string
+	line                     string
+	lineGiven                bool
+	vcpus                    int
+	vcpuType, features, vmm  string
+	sign                     []string
+	draft                    draftFlags
+	inputs                   map[string]string // SHA-256 of what was read, by its part
+}
+
+// prediction is what evidence will carry.
+type prediction struct {
+	Platform string            `json:"platform"`
+	Values   map[string]string `json:"values"`
+	Inputs   map[string]string `json:"inputs"`
+	// Notes say what has no value here, and why.
+	Notes []string `json:"notes,omitempty"`
+
+	// measurements are the values under the names that agreements and reference values use.
+	measurements map[string]string
+	group        wire.ID // a name for them in a set
+}
+
+func (a *app) imageMeasure() *cobra.Command {
+	var f measureFlags
+	cmd := &cobra.Command{
+		Use:   "measure [DIR] --platform dev|snp",
+		Short: "Print the values that evidence of a room image will carry",
+		Long: `Computes what evidence of a machine will carry, from the files that it boots: those of an
+image directory, or files named one by one, which take the place of the directory's. Nothing is
+started, and no key is needed. An agreement lists these values; so do reference values, which
+--sign makes. spec/measurements.md has the rules.
+
+  snp   the launch digest: firmware, processors, and with a kernel its hashes, for which the
+        firmware must have an area (OVMF's AmdSev build). --vcpus, --vcpu-type,
+        --guest-features and --vmm change it. The last 4 KiB of firmware do for comparing tools.
+  dev   the digests of the programs beside this one, which the insecure dev platform runs.`,
+		Example: `  strongroom image measure --platform dev
+  strongroom image measure room --platform snp --firmware OVMF.amdsev.fd --vcpus 2 --vcpu-type EPYC-v4
+  strongroom image measure --platform snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd --append 'console=ttyS0'
+  strongroom image measure room --platform snp --sign release.key -o snp.set`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.lineGiven = cmd.Flags().Changed("append")
+			return a.measureImage(f, args, cmd.Flags().Changed("out"))
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (f *measureFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.platform, "platform", string(dev.Name), "platform of the room: dev or snp")
+	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of the firmware (OVMF)")
+	flags.StringVar(&f.kernel, "kernel", "", "`FILE` of a unified kernel image, or of a kernel")
+	flags.StringVar(&f.initrd, "initrd", "", "`FILE` of the initial RAM disk beside a kernel")
+	flags.StringVar(&f.line, "append", "", "command `LINE` beside a kernel")
+	flags.IntVar(&f.vcpus, "vcpus", 1, "processors of the machine")
+	flags.StringVar(&f.vcpuType, "vcpu-type", "EPYC-v4", "their `TYPE`, as QEMU's -cpu names AMD's, or a CPUID signature in hex")
+	flags.StringVar(&f.features, "guest-features", "0x1", "SEV_FEATURES of the machine, `HEX`")
+	flags.StringVar(&f.vmm, "vmm", string(predict.QEMU), "what runs the machine: QEMU, ec2 or gce")
+	flags.StringArrayVar(&f.sign, "sign", nil, "`FILE` of a release key: write a signed set of reference values, to --out (repeatable)")
+	flags.StringVarP(&f.draft.out, "out", "o", "", "`FILE` of the signed set")
+	flags.StringVar(&f.draft.product, "product", "room", "`NAME` of what its values are of")
+	flags.Int64Var(&f.draft.version, "version", 1, "its version, higher than that of the one before")
+	flags.Int64Var(&f.draft.security, "security-version", 1, "raised when what came before must not be used any more")
+	flags.Int64Var(&f.draft.days, "days", 90, "days that the set may be used, at most 180")
+	flags.BoolVar(&f.draft.force, "force", false, "replace the file")
+}
+
+func (a *app) measureImage(f measureFlags, args []string, out bool) error {
+	if len(f.sign) == 0 && out {
+		return verdict.Misuse("--out", "--sign KEY with it", "none", "name the release key that signs")
+	}
+	if err := a.noStdoutWithJSON(f.draft.out); err != nil {
+		return err
+	}
+	f.inputs = map[string]string{}
+	var p prediction
+	var err error
+	switch f.platform {
+	case string(dev.Name):
+		p, err = measuredDev(f, args)
+	case string(snp.Name):
+		p, err = a.measuredSNP(f, args)
+	default:
+		err = verdict.Misuse("--platform", "dev or snp", fmt.Sprintf("%q", verdict.Short(f.platform)), "name one of them")
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.sign) > 0 {
+		return a.signPrediction(f, p)
+	}
+	return a.print(p, p.text)
+}
+
+// text shows the values, and how an agreement lists them.
+func (p prediction) text(w io.Writer) {
+	for _, name := range slices.Sorted(maps.Keys(p.Values)) {
+		fmt.Fprintf(w, "%s: %s\n", name, p.Values[name])
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	if p.Platform == string(dev.Name) {
+		return // `agreement init --insecure-software` writes these
+	}
+	fmt.Fprintf(w, "\nIn an agreement:\nplatforms:\n  - kind: %s\n    images:\n      - name: room\n        measurements:\n", p.Platform)
+	for _, name := range slices.Sorted(maps.Keys(p.measurements)) {
+		fmt.Fprintf(w, "          %s: %q\n", name, p.measurements[name])
+	}
+}
+
+// signPrediction writes the values as a set of reference values of one group.
+func (a *app) signPrediction(f measureFlags, p prediction) error {
+	out := f.draft.out
+	if out == "" {
+		return verdict.Misuse("--out", "a file for the signed set", "none", "give -o FILE")
+	}
+	d := reference.Draft{Product: wire.ID(f.draft.product), Version: f.draft.version, SecurityVersion: f.draft.security, Days: f.draft.days}
+	d.Groups = []reference.Group{{Name: p.group, Platform: wire.ID(p.Platform), Measurements: p.measurements}}
+	v, err := d.Values(a.now())
+	if err != nil {
+		return err
+	}
+	doc, err := v.Document()
+	if err != nil {
+		return err
+	}
+	signers, err := loadKeys(f.sign)
+	if err != nil {
+		return err
+	}
+	for _, k := range signers {
+		if err := doc.Sign(k); err != nil {
+			return err
+		}
+	}
+	return a.saveSet(&reference.Published{Values: v, Document: doc}, out, f.draft.force, "Next: strongroom reference publish "+verdict.ShellWord(out)+" --log DIR")
+}
+
+// read gives a part of the machine, from the file that the user named for it, or else from the
+// image directory; nil if there is neither.
+func (a *app) read(f measureFlags, part, named, dir, inDir string) ([]byte, error) {
+	path, what := named, "the "+part
+	if path == "" {
+		if dir == "" || inDir == "" {
+			return nil, nil
+		}
+		path = filepath.Join(dir, inDir)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, misfile(dir, "an image directory", "no "+inDir+" in it", "`strongroom image build` makes one; or name the file with --"+part)
+		}
+	}
+	most := int64(predict.MaxImage)
+	if part == "firmware" {
+		most = predict.MaxFirmware
+	}
+	file, err := a.openFile(path, what)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	switch {
+	case err != nil:
+		return nil, fileError(path, what, err)
+	case int64(len(data)) > most:
+		return nil, misfile(path, what, fmt.Sprintf("more than %d bytes", most), "name the right file")
+	case len(data) == 0:
+		return nil, misfile(path, what, "an empty file", "name the right file")
+	}
+	hash := wire.HashOf(data)
+	f.inputs[part] = fmt.Sprintf("%x", hash[:])
+	return data, nil
+}
+
+// imageDir gives the image directory, if one was named.
+func imageDir(args []string) (string, error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	info, err := os.Stat(args[0])
+	switch {
+	case err != nil:
+		return "", fileError(args[0], "an image directory", err)
+	case !info.IsDir():
+		return "", misfile(args[0], "an image directory", "a file", "name the directory; single files have flags of their own")
+	}
+	return args[0], nil
+}
+
+// boot gives what the virtual machine monitor hands over: the unified kernel image of the
+// directory, or what was named; nil if there is none.
+func (a *app) boot(f measureFlags, dir string) (*predict.DirectBoot, error) {
+	kernel, err := a.read(f, "kernel", f.kernel, dir, imageKernel)
+	if err != nil {
+		return nil, err
+	}
+	initrd, err := a.read(f, "initrd", f.initrd, "", "")
+	if err != nil {
+		return nil, err
+	}
+	if kernel == nil && (initrd != nil || f.line != "") {
+		return nil, verdict.Misuse("--kernel", "a kernel, since there is an initrd or a command line", "none", "name it; without a kernel neither is measured")
+	}
+	if kernel == nil {
+		return nil, nil
+	}
+	return &predict.DirectBoot{Kernel: kernel, Initrd: initrd, Append: f.line}, nil
+}
+
+func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
+	dir, err := imageDir(args)
+	if err != nil {
+		return prediction{}, err
+	}
+	firmware, err := a.read(f, "firmware", f.firmware, dir, imageCombined)
+	if err == nil && firmware == nil {
+		err = verdict.Misuse("--firmware", "the firmware, or an image directory", "neither", "name it")
+	}
+	if err != nil {
+		return prediction{}, err
+	}
+	boot, err := a.boot(f, dir)
+	if err != nil {
+		return prediction{}, err
+	}
+	features, err := strconv.ParseUint(strings.TrimPrefix(f.features, "0x"), 16, 64)
+	if err != nil {
+		return prediction{}, verdict.Misuse("--guest-features", "a number in hex, such as 0x1", fmt.Sprintf("%q", verdict.Short(f.features)), "correct it")
+	}
+	digest, err := predict.SNP{Firmware: firmware, Boot: boot, VCPUs: f.vcpus, CPU: f.vcpuType, Features: features, VMM: predict.VMM(f.vmm)}.LaunchDigest()
+	if err != nil {
+		return prediction{}, err
+	}
+	value := fmt.Sprintf("%x", digest[:])
+	return prediction{
+		Platform: f.platform, Inputs: f.inputs, Values: map[string]string{"launch_digest": value},
+		measurements: map[string]string{"measurement": value},
+		group:        reference.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
+	}, nil
+}
+
+// measuredDev measures the programs beside this one as the dev launcher does, and gives the
+// SHA-256 of each file too, for comparing downloads.
+func measuredDev(f measureFlags, args []string) (prediction, error) {
+	if len(args) > 0 || f.firmware != "" || f.kernel != "" || f.initrd != "" || f.lineGiven {
+		return prediction{}, verdict.Misuse("--platform", "the platform of a virtual machine, since there is an image", "dev", "give --platform")
+	}
+	m := dev.Measurement{Helpers: map[string]wire.Digest{}}
+	for _, name := range []string{agentProgram, sqlProgram} {
+		digest, err := measure(name)
+		if err != nil {
+			return prediction{}, err
+		}
+		if name == agentProgram {
+			m.Agent = digest
+		} else {
+			m.Helpers[name] = digest
+		}
+		path, err := beside(name)
+		if err != nil {
+			return prediction{}, err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return prediction{}, err
+		}
+		hash, _, err := wire.HashReader(file)
+		file.Close()
+		if err != nil {
+			return prediction{}, err
+		}
+		f.inputs[name] = fmt.Sprintf("%x", hash[:])
+	}
+	return prediction{Platform: f.platform, Values: m.Named(), Inputs: f.inputs, measurements: m.Named(), group: "programs"}, nil
+}
+
+// The programs that make a room, as they stand beside this one.
+const (
+	agentProgram = "strongroom-agent"
+	sqlProgram   = "strongroom-sql"
+)
