@@ -20,6 +20,9 @@ const (
 	maxSlack = 6
 	// maxShown is the most bytes of a text that are shown.
 	maxShown = 200
+	// maxBootOrder is the most bytes of the order of what may be booted: 512 numbers, of which
+	// machines have a dozen.
+	maxBootOrder = 1024
 	// maxNodes is the most nodes of a device path that are looked at.
 	maxNodes = 64
 )

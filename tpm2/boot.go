@@ -20,6 +20,13 @@ type Boot struct {
 	Left   int
 	// SecureBoot is unknown unless PCR 7 matched.
 	SecureBoot measure.SecureBoot
+	// Firmware is OVMF's account of itself, where PCR 0 matched and holds nothing else; nil for
+	// other firmware.
+	Firmware *measure.Firmware
+	// BootVariables is set if PCR 1 matched and holds boot variables alone.
+	BootVariables bool
+	// OnlyAggregate is set if PCR 10 holds the kernel's hash of PCRs 0 to 9 and no file.
+	OnlyAggregate bool
 }
 
 // ErrNoBank says that a log has no digests of the strongest bank that is quoted, or that no
@@ -49,6 +56,7 @@ func (all *Quoted) Replay(data []byte) (*Boot, error) {
 	boot := &Boot{Bank: bank.Bank, SecureBoot: measure.SecureBootUnknown}
 	good := boot.compare(bank, registers)
 	boot.explain(log, good)
+	boot.name(log, good, bank)
 	if good[7] {
 		boot.SecureBoot = log.SecureBoot(measure.PCRs, bank.Bank)
 	}
@@ -96,10 +104,14 @@ func (boot *Boot) Claims() map[string]any {
 			"number": e.Number, "pcr": int(e.Register), "type": e.Type, "digest": e.Digest, "text": e.Text, "cover": string(e.Cover),
 		}
 	}
-	return map[string]any{
+	all := map[string]any{
 		"bank": boot.Bank.String(), "matched": list(boot.Matched), "differ": list(boot.Differ), "unquoted": list(boot.Unquoted),
 		"unexplained": list(boot.Unexplained), "events": events, "events_left_out": boot.Left, "secure_boot": string(boot.SecureBoot),
 	}
+	if boot.Firmware != nil {
+		all["firmware"] = firmwareClaims(boot.Firmware)
+	}
+	return all
 }
 
 func list(numbers []int) []any {

@@ -20,6 +20,7 @@ type examination struct {
 	*parts
 	now      time.Time
 	quoted   *tpm2.Quoted
+	boot     *tpm2.Boot // nil without a log
 	who      origin
 	checks   []verdict.Check
 	warnings []string
@@ -145,10 +146,27 @@ func (x *examination) eventLog() error {
 		return verdict.FromCheck(verdict.Invalid, c, nil)
 	}
 	x.checks = append(x.checks, c)
-	if boot != nil {
-		x.claims["event_log"] = boot.Claims()
+	if boot == nil {
+		return nil
+	}
+	x.boot = boot
+	x.claims["event_log"] = boot.Claims()
+	if open := boot.Open(); open != "" {
+		x.warn("firmware", "firmware that is measured before it runs", open)
 	}
 	return nil
+}
+
+// measurements gives what is to be compared with what should have been started.
+func (x *examination) measurements() map[string]string {
+	m := x.quoted.Best().Measurements()
+	if x.boot != nil {
+		x.boot.Names(m)
+	}
+	if len(x.initData) > 0 {
+		delete(m, fmt.Sprintf("pcr%d", tpm2.InitDataPCR)) // agreements can't hold a hash of themselves
+	}
+	return m
 }
 
 // freshness checks nonce, PCRs and clock.
@@ -175,11 +193,8 @@ func (x *examination) finding() attest.Finding {
 		Generation:   x.who.make,
 		ReportData:   x.quoted.Nonce,
 		InitData:     x.initData,
-		Measurements: x.quoted.Best().Measurements(),
+		Measurements: x.measurements(),
 		Trusts:       x.who.trusts,
-	}
-	if len(x.initData) > 0 {
-		delete(f.Facts.Measurements, fmt.Sprintf("pcr%d", tpm2.InitDataPCR)) // agreements can't hold a hash of themselves
 	}
 	return f
 }

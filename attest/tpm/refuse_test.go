@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"testing"
 	"time"
 
@@ -364,9 +365,14 @@ func activationRules() []rule {
 	}
 }
 
+// allRules are the rules of every kind.
+func allRules() []rule {
+	return slices.Concat(certificateRules(), quoteRules(), activationRules(), roomRules())
+}
+
 // TestRules goes through every rule.
 func TestRules(t *testing.T) {
-	for _, r := range append(append(certificateRules(), quoteRules()...), activationRules()...) {
+	for _, r := range allRules() {
 		t.Run(r.name, func(t *testing.T) {
 			w := newWorld(t)
 			r.change(t, w)

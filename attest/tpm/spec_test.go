@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,8 @@ type specVector struct {
 	Expect string   `json:"expect"`
 	Failed []string `json:"failed"`
 	Class  string   `json:"class"`
+	// Measurements are all that are named; absent in cases about something else.
+	Measurements map[string]string `json:"measurements,omitempty"`
 }
 
 // specNames are the rules that become vectors, by the names of their files.
@@ -50,6 +53,7 @@ func specNames() map[string]string {
 		"quote with 23 PCRs": "quote-with-23-pcrs", "quote of SHA-1 only": "sha1-only", "quoted PCRs altered": "quoted-pcrs-altered", "register outside the bank": "register-outside-bank", "quote by another key": "owner-key",
 		"two quotes over two nonces": "two-nonces", "key that signs anything": "key-not-restricted", "init data": "init-data", "init data behind something else": "init-data-not-first", "no key known": "no-origin",
 		"key that the relying party pins": "pinned-key", "activation expired": "activation-expired", "activator that nobody trusts": "activator-unknown", "record about another key": "activation-of-another-key",
+		"room under OVMF": "room", "room under OVMF with more memory": "room-of-another-size", "room whose log was edited": "room-log-edited",
 		"record altered": "activation-altered", "duplicate member": "duplicate-member", "unknown member": "unknown-member",
 	}
 }
@@ -88,6 +92,9 @@ func (v specVector) run(t *testing.T) {
 	if err != nil || evidencetest.Failed(f) != strings.Join(v.Failed, " ") || (evidencetest.Failed(f) == "") != (v.Expect == "pass") || string(f.Facts.Class) != v.Class {
 		t.Errorf("%v, failed %q, class %s; expected %+v", err, evidencetest.Failed(f), f.Facts.Class, v.Failed)
 	}
+	if v.Measurements != nil && !maps.Equal(v.Measurements, f.Facts.Measurements) {
+		t.Errorf("measurements %v, expected %v", f.Facts.Measurements, v.Measurements)
+	}
 }
 
 // writeSpec writes the vectors.
@@ -96,7 +103,7 @@ func writeSpec(t *testing.T) {
 	if err := os.MkdirAll(specVectors, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range append(append(certificateRules(), quoteRules()...), activationRules()...) {
+	for _, r := range allRules() {
 		name, ok := specNames()[r.name]
 		if !ok {
 			continue
@@ -124,6 +131,13 @@ func writeSpec(t *testing.T) {
 			if v.Class == "" {
 				v.Class = "integrity-only"
 			}
+		}
+		if v.Expect == "pass" && len(w.evidence.EventLog) > 0 {
+			f, err := w.verifier(t).Examine(w.bytes(t), w.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Measurements = f.Facts.Measurements
 		}
 		var out bytes.Buffer
 		enc := json.NewEncoder(&out)
