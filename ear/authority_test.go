@@ -75,14 +75,18 @@ func TestAuthorityRefuses(t *testing.T) {
 	}
 	for what, text := range map[string]string{
 		"nothing": "", "another shape's": strings.Replace(stored, "v1/ita", "v1/maa", 1),
-		"another's key":    changed(func(_, root, signing map[string]any) { root["pkcs8"] = signing["pkcs8"] }),
-		"no key":           changed(func(_, _, signing map[string]any) { signing["pkcs8"] = "" }),
-		"another root":     changed(func(_, root, signing map[string]any) { root["certificate"], root["pkcs8"] = signing["certificate"], signing["pkcs8"] }),
+		"another's key": changed(func(_, root, signing map[string]any) { root["pkcs8"] = signing["pkcs8"] }),
+		"no key":        changed(func(_, _, signing map[string]any) { signing["pkcs8"] = "" }),
+		"another root": changed(func(_, root, signing map[string]any) {
+			root["certificate"], root["pkcs8"] = signing["certificate"], signing["pkcs8"]
+		}),
 		"another's list":   changed(func(_, root, signing map[string]any) { signing["crl"] = root["crl"] }),
 		"no list":          changed(func(_, root, _ map[string]any) { root["crl"] = "" }),
 		"a CA among keys":  changed(func(chain, _, signing map[string]any) { chain["certificates"] = []any{signing["certificate"]} }),
 		"nonsense as keys": changed(func(chain, _, _ map[string]any) { chain["certificates"] = []any{"AAAA"} }),
-		"too many keys":    changed(func(chain, _, _ map[string]any) { chain["certificates"] = slices.Repeat(chain["certificates"].([]any), 17) }),
+		"too many keys": changed(func(chain, _, _ map[string]any) {
+			chain["certificates"] = slices.Repeat(chain["certificates"].([]any), 17)
+		}),
 	} {
 		_, err := ear.ParseAuthority(ear.ITA(), []byte(text))
 		fails(t, what, err, verdict.Broken, "token.certificates")

@@ -88,7 +88,8 @@ func (a *Attestation) publicRoutes() []route {
 		routes = append(routes, route{"POST", prefix + "/attest/{operation}", a.maa, false})
 	}
 	for _, prefix := range []string{"", "/" + ear.ITA().Name} {
-		routes = append(routes, route{"GET", prefix + "/appraisal/v2/nonce", a.itaNonce, false}, route{"POST", prefix + "/appraisal/v2/attest", a.ita, false})
+		routes = append(routes, route{"GET", prefix + "/appraisal/v2/nonce", a.itaNonce, false}, route{"POST", prefix + "/appraisal/v2/attest", a.ita(false), false},
+			route{"POST", prefix + "/appraisal/v2/attest/azure", a.ita(true), false})
 	}
 	return append(routes, a.healthRoutes()...)
 }
@@ -259,6 +260,8 @@ func (a *Attestation) itaNonce(w http.ResponseWriter, _ *http.Request) error {
 	return answerJSON(w)(a.service.ITANonce())
 }
 
-func (a *Attestation) ita(w http.ResponseWriter, r *http.Request) error {
-	return a.work(w, r, verifier.MaxRequest, func(ctx context.Context, body []byte) (any, error) { return a.service.ITA(ctx, body) })
+func (a *Attestation) ita(onAzure bool) answer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		return a.work(w, r, verifier.MaxRequest, func(ctx context.Context, body []byte) (any, error) { return a.service.ITA(ctx, onAzure, body) })
+	}
 }

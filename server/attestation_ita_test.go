@@ -2,9 +2,14 @@ package server_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -51,16 +56,40 @@ type itaAdapter struct {
 	kind connector.EvidenceType
 	told string
 	hash func(nonce, held []byte) []byte
+	// paravisor is the runtime data of a machine on Azure, up to what it binds; "" elsewhere.
+	paravisor string
 }
 
 func (a itaAdapter) CollectEvidence(nonce []byte) (*connector.Evidence, error) {
-	quote, err := json.Marshal(map[string]any{"Told": a.told, "ReportData": a.hash(nonce, []byte(theirKey))})
-	return &connector.Evidence{Type: a.kind, Evidence: quote, RuntimeData: []byte(theirKey)}, err
+	reportData := a.hash(nonce, []byte(theirKey))
+	e := &connector.Evidence{Type: a.kind, RuntimeData: []byte(theirKey)}
+	if a.paravisor != "" {
+		e.UserData, e.RuntimeData = e.RuntimeData, []byte(a.paravisor+hex.EncodeToString(reportData)+`"}`)
+		reportData = sha256Of(e.RuntimeData, nil)
+	}
+	var err error
+	e.Evidence, err = json.Marshal(map[string]any{"Told": a.told, "ReportData": reportData})
+	return e, err
+}
+
+func sha256Of(nonce, held []byte) []byte {
+	sum := sha256.Sum256(append(append([]byte{}, nonce...), held...))
+	return append(sum[:], make([]byte, 32)...)
 }
 
 func sha512Of(nonce, held []byte) []byte {
 	sum := sha512.Sum512(append(append([]byte{}, nonce...), held...))
 	return sum[:]
+}
+
+// composite is evidence of SEV-SNP in a member of its own, as later clients send it.
+type composite struct{}
+
+func (composite) GetEvidenceIdentifier() string { return "sevsnp" }
+
+func (composite) GetEvidence(n *connector.VerifierNonce, held []byte) (any, error) {
+	report, err := json.Marshal(map[string]any{"Told": "snp", "ReportData": sha512Of(append(append([]byte{}, n.Val...), n.Iat...), held)})
+	return map[string]any{"report": report, "runtime_data": held, "verifier_nonce": n}, err
 }
 
 // itaWorld is a service for that client: it speaks https only, and fetches lists from wherever
@@ -76,7 +105,9 @@ func itaWorld(t *testing.T, wrap func(http.Handler) http.Handler) connector.Conn
 	store := must(attestation.Open(filepath.Join(t.TempDir(), "state.db"), time.Second))
 	t.Cleanup(func() { store.Close() })
 	s := must(verifier.Open(ctx, verifier.Config{Base: plain.URL, Store: store, EAR: ear.ES256, Rotation: ear.Usual(), Build: "test", Now: time.Now,
-		Table: func(endorse.Set) []attest.Examiner { return []attest.Examiner{trusting("tdx"), trusting("sgx"), trusting("snp")} },
+		Table: func(endorse.Set) []attest.Examiner {
+			return []attest.Examiner{trusting("tdx"), trusting("sgx"), trusting("snp")}
+		},
 		Gates: []verifier.Gate{{Shape: ear.ITA(), Audience: vaultAudience, Policy: "rooms"}}}))
 	must(s.AddPolicy(ctx, "rooms", []byte("id: rooms\nversion: 1\nplatforms:\n  tdx: {}\n  sgx: {}\n  snp: {}\n")))
 	must(s.Activate(ctx, "rooms", 1))
@@ -92,22 +123,44 @@ func asItIs(h http.Handler) http.Handler { return h }
 // the token with its chain of certificates and both lists, knowing nothing of us.
 func TestClientOfIntelTrustAuthority(t *testing.T) {
 	c := itaWorld(t, asItIs)
-	answer, err := c.Attest(connector.AttestArgs{Adapter: itaAdapter{connector.Tdx, "tdx", sha512Of}, PolicyMustMatch: true})
+	ak := must(rsa.GenerateKey(rand.Reader, 2048))
+	paravisor := `{"keys":[{"kid":"HCLAkPub","kty":"RSA","key_ops":["sign"],"e":"AQAB","n":"` + base64.RawURLEncoding.EncodeToString(ak.N.Bytes()) + `"}],"vm-configuration":{},"user-data":"`
+	var answer connector.AttestResponse
+	for _, a := range []struct {
+		itaAdapter
+		claims map[string]any
+	}{
+		{itaAdapter{connector.Tdx, "tdx", sha512Of, ""}, map[string]any{"attester_type": "TDX", "tdx_mrtd": "bb"}},
+		{itaAdapter{connector.Sgx, "sgx", sha256Of, ""}, map[string]any{"attester_type": "SGX", "sgx_mrenclave": "cc"}},
+		{itaAdapter{connector.AzTdx, "tdx", sha512Of, paravisor}, map[string]any{"attester_type": "TDX", "tdx_mrtd": "bb"}},
+	} {
+		var err error
+		if answer, err = c.Attest(connector.AttestArgs{Adapter: a.itaAdapter, PolicyMustMatch: true}); err != nil {
+			t.Fatalf("%v: %v", a.kind, err)
+		}
+		token, err := c.VerifyToken(answer.Token)
+		if err != nil {
+			t.Fatalf("%v: %v", a.kind, err)
+		}
+		var claims map[string]any
+		if err := json.Unmarshal(must(json.Marshal(token.Claims)), &claims); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range a.claims {
+			if claims[name] != want || claims["strongroom_policy"] != "rooms" {
+				t.Errorf("%v: %s is %v in %v", a.kind, name, claims[name], claims)
+			}
+		}
+	}
+	parts := must(must(connector.NewEvidenceBuilder(connector.WithVerifierNonce(c), connector.WithUserData([]byte(theirKey)), connector.WithEvidenceAdapter(composite{}))).Build())
+	several, err := c.AttestEvidence(parts, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := c.VerifyToken(answer.Token)
-	if err != nil {
-		t.Fatal(err)
+	if _, err := c.VerifyToken(several.Token); err != nil {
+		t.Error(err)
 	}
-	var claims map[string]any
-	if err := json.Unmarshal(must(json.Marshal(token.Claims)), &claims); err != nil {
-		t.Fatal(err)
-	}
-	if claims["tdx_mrtd"] != "bb" || claims["attester_type"] != "TDX" || claims["strongroom_policy"] != "rooms" {
-		t.Errorf("%v", claims)
-	}
-	_, err = c.Attest(connector.AttestArgs{Adapter: itaAdapter{connector.Tdx, "tdx", func(nonce, _ []byte) []byte { return sha512Of(nonce, nil) }}})
+	_, err = c.Attest(connector.AttestArgs{Adapter: itaAdapter{connector.Tdx, "tdx", func(nonce, _ []byte) []byte { return sha512Of(nonce, nil) }, ""}})
 	if err == nil || !strings.Contains(err.Error(), "freshness") {
 		t.Errorf("a quote that does not bind the key: %v", err)
 	}
@@ -129,7 +182,7 @@ func TestClientOfIntelTrustAuthorityRefuses(t *testing.T) {
 			h.ServeHTTP(w, r)
 		})
 	})
-	answer, err := c.Attest(connector.AttestArgs{Adapter: itaAdapter{connector.Tdx, "tdx", sha512Of}})
+	answer, err := c.Attest(connector.AttestArgs{Adapter: itaAdapter{connector.Tdx, "tdx", sha512Of, ""}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -328,6 +328,16 @@ func tdxClaims(c map[string]any, f attest.Finding) {
 		"td_attributes": "td_attributes", "tee_tcb_svn": "tee_tcb_svn", "xfam": "xfam", "td_attributes_debug": "debug", "is_debuggable": "debug",
 		"td_attributes_septve_disable": "sept_ve_disable", "td_attributes_key_locker": "key_locker", "td_attributes_perfmon": "perfmon", "td_attributes_protection_keys": "pks",
 	})
+	if svn, ok := f.Claims["tee_tcb_svn"].(string); ok && len(svn) >= 4 {
+		if b, err := hex.DecodeString(svn[:4]); err == nil {
+			c["tdx_seamsvn"] = int64(b[1])<<8 | int64(b[0])
+		}
+	}
+	attesterClaims(c, f)
+}
+
+// attesterClaims are those about Intel's platforms of either kind.
+func attesterClaims(c map[string]any, f attest.Finding) {
 	copyClaims(c, f.Claims, "attester_", map[string]string{"tcb_status": "tcb_status", "tcb_date": "tcb_date", "advisory_ids": "advisories"})
 	c["dbgstat"] = map[bool]string{true: "enabled", false: "disabled"}[f.Facts.Debug]
 }

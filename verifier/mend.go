@@ -15,7 +15,7 @@ const (
 	mendReportData = "send in report_data what the attester was asked to put in; or ask POST /v1/challenge, and have new evidence answer the challenge"
 	mendMAA        = "make the report data SHA-256 of the very bytes of runtimeData.data, and zeros behind it"
 	mendGuest      = "have the TPM's quote answer ClientPayload.nonce"
-	mendITA        = "make the report data SHA-512 of the nonce's val and iat and of runtime_data or user_data, as this service gave and as you send them"
+	mendITA        = "make the report data SHA-512, of SGX SHA-256, of the nonce's val and iat and of runtime_data or user_data, as this service gave and as you send them; on Azure, SHA-256 of the paravisor's runtime_data"
 	mendTrial      = "give nonce or report_data of this piece as the attester was asked with; leave both away, and it counts as fresh"
 )
 

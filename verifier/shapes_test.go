@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"testing"
@@ -172,94 +171,6 @@ func payloadOf(t *testing.T, token string) map[string]any {
 	return c
 }
 
-func itaReport(n verifier.ITANonce, held string) []byte {
-	hash := sha512.New()
-	hash.Write(n.Value)
-	hash.Write(n.Issued)
-	hash.Write([]byte(held))
-	return hash.Sum(nil)
-}
-
-func TestITA(t *testing.T) {
-	w := newWorld(t, gates)
-	w.inForce(rooms)
-	ctx := context.Background()
-	ask := func(nested bool, change func(request, inner map[string]any, e *tale)) (verifier.ITAAnswer, error) {
-		n := must(w.ITANonce())
-		e := bound("tdx", "", func(t *tale) { t.ReportData, t.InitData = itaReport(n, runtimeData), bytes.Repeat([]byte{7}, 48) })
-		inner := map[string]any{"verifier_nonce": n, "runtime_data": []byte(runtimeData)}
-		request := inner
-		if nested {
-			request = map[string]any{"tdx": inner}
-		}
-		if change != nil {
-			change(request, inner, &e)
-		}
-		if inner["quote"] == nil {
-			inner["quote"] = e.bytes()
-		}
-		return w.ITA(ctx, must(json.Marshal(request)))
-	}
-	for _, nested := range []bool{false, true} {
-		answer, err := ask(nested, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.verify(answer.Token, ear.ITA(), vault); err != nil {
-			t.Error(err)
-		}
-		c := payloadOf(t, answer.Token)
-		tdx := c
-		if nested {
-			tdx = c["tdx"].(map[string]any)
-		}
-		if tdx["tdx_mrtd"] != "bb" || tdx["attester_tcb_status"] != "UpToDate" || tdx["attester_held_data"] != base64.StdEncoding.EncodeToString([]byte(runtimeData)) || c["ver"] != "2.0.0" {
-			t.Errorf("%v", c)
-		}
-	}
-	const usage, refused, invalid = verdict.Usage, verdict.Refused, verdict.Invalid
-	for what, c := range map[string]struct {
-		change func(request, inner map[string]any, e *tale)
-		kind   verdict.Kind
-		check  string
-	}{
-		"another nonce": {func(_, i map[string]any, _ *tale) { i["verifier_nonce"] = must(w.ITANonce()) }, refused, "freshness"},
-		"no nonce":      {func(_, i map[string]any, _ *tale) { delete(i, "verifier_nonce") }, usage, "ita.request"},
-		"a nonce that was altered": {func(_, i map[string]any, _ *tale) {
-			n := must(w.ITANonce())
-			n.Value[0] ^= 1
-			i["verifier_nonce"] = n
-		}, invalid, "challenge.known"},
-		"an iat of its own": {func(_, i map[string]any, _ *tale) {
-			n := must(w.ITANonce())
-			n.Issued = []byte("1")
-			i["verifier_nonce"] = n
-		}, invalid, "challenge.known"},
-		"a challenge as nonce": {func(_, i map[string]any, _ *tale) {
-			c := must(w.Challenge(verifier.ChallengeRequest{Audience: vault})).Challenge
-			i["verifier_nonce"] = verifier.ITANonce{Value: c[32:], Issued: []byte("1"), Signature: c[:32]}
-		}, invalid, "challenge.known"},
-		"two kinds of data":  {func(_, i map[string]any, _ *tale) { i["user_data"] = []byte("x") }, usage, "ita.request"},
-		"no key":             {func(_, i map[string]any, _ *tale) { delete(i, "runtime_data") }, usage, "token.key-binding"},
-		"an event log":       {func(_, i map[string]any, _ *tale) { i["event_log"] = []byte("x") }, usage, "ita.request"},
-		"another algorithm":  {func(r, _ map[string]any, _ *tale) { r["token_signing_alg"] = "RS256" }, usage, "ita.request"},
-		"another policy":     {func(r, _ map[string]any, _ *tale) { r["policy_ids"] = []string{"00000000-0000-0000-0000-000000000000"} }, usage, "ita.request"},
-		"another attester":   {func(r, _ map[string]any, _ *tale) { r["nvgpu"] = map[string]any{} }, usage, "ita.request"},
-		"forged":             {func(_, _ map[string]any, e *tale) { e.Forged = true }, invalid, "tdx.signature"},
-		"another platform's": {func(_, _ map[string]any, e *tale) { e.Told = "sgx" }, invalid, "tdx.signature"},
-	} {
-		_, err := ask(false, c.change)
-		fails(t, what, err, c.kind, c.check)
-	}
-	if _, err := ask(false, func(r, _ map[string]any, _ *tale) {
-		r["policy_ids"], r["token_signing_alg"] = []string{verifier.PolicyUUID("rooms")}, "PS384"
-	}); err != nil {
-		t.Error(err)
-	}
-	_, err := newWorld(t, nil).ITANonce()
-	fails(t, "a service that gates nothing", err, refused, "attestation.audience")
-}
-
 // FuzzRequests: whatever is sent, it is an explained error; nobody can make a token of it.
 func FuzzRequests(f *testing.F) {
 	w := newWorld(f, gates)
@@ -274,8 +185,10 @@ func FuzzRequests(f *testing.F) {
 				t.Errorf("%s: %v", operation, err)
 			}
 		}
-		if a, err := w.ITA(ctx, data); err == nil || verdict.As(err).Check == "internal" {
-			t.Errorf("%v %v", a, err)
+		for _, onAzure := range []bool{false, true} {
+			if a, err := w.ITA(ctx, onAzure, data); err == nil || verdict.As(err).Check == "internal" {
+				t.Errorf("%v %v", a, err)
+			}
 		}
 	})
 }
