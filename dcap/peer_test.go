@@ -102,7 +102,7 @@ func TestGoTDXGuestMasksGenuinePlatform(t *testing.T) {
 	if err := verify.RawTdxQuote(quote, o); err != nil {
 		t.Errorf("go-tdx-guest refuses: %v", err)
 	}
-	r, err := dcap.New(collateralOf(set)).Examine(quote, dcap.TDX, at)
+	r, err := dcap.New(dcap.CollateralOf(set)).Examine(quote, dcap.TDX, at)
 	if err != nil || r.Status != dcap.OutOfDate {
 		t.Errorf("ours: %v, %v", err, r)
 	}
@@ -119,20 +119,9 @@ func phala(t testing.TB) (quote []byte, set endorse.Set, at time.Time) {
 	return quote, set, time.Date(2025, 7, 1, 0, 0, 0, 0, time.UTC)
 }
 
-func collateralOf(set endorse.Set) dcap.Collateral {
-	of := func(kind endorse.Kind) (all [][]byte) {
-		for _, it := range set.Of(kind) {
-			all = append(all, it.Data)
-		}
-		return all
-	}
-	return dcap.Collateral{TCBInfos: of(endorse.IntelTCBInfo), Identities: of(endorse.IntelQEIdentity), Evaluations: of(endorse.IntelTCBEvaluation),
-		Certificates: set.Certificates(), CRLs: set.CRLs()}
-}
-
 func genuineService(t testing.TB, set endorse.Set, ca string) service {
 	t.Helper()
-	k := collateralOf(set)
+	k := dcap.CollateralOf(set)
 	s := service{info: k.TCBInfos[0], identity: k.Identities[0]}
 	for _, c := range k.Certificates {
 		switch c.Subject.CommonName {
@@ -159,7 +148,7 @@ func genuineService(t testing.TB, set endorse.Set, ca string) service {
 // at work.
 func BenchmarkExamine(b *testing.B) {
 	quote, set, at := phala(b)
-	v := dcap.New(collateralOf(set))
+	v := dcap.New(dcap.CollateralOf(set))
 	for b.Loop() {
 		r, err := v.Examine(quote, dcap.TDX, at)
 		if err != nil || r.Status != dcap.UpToDate {
@@ -172,7 +161,7 @@ func BenchmarkExamine(b *testing.B) {
 func BenchmarkNew(b *testing.B) {
 	_, set, _ := phala(b)
 	for b.Loop() {
-		dcap.New(collateralOf(set))
+		dcap.New(dcap.CollateralOf(set))
 	}
 }
 

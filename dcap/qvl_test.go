@@ -155,7 +155,7 @@ func TestAgreesWithQVL(t *testing.T) {
 			t.Fatal(err)
 		}
 		tee, _ := dcap.Detect(e.Quote)
-		r, err := dcap.New(collateralOf(set)).Examine(e.Quote, tee, at)
+		r, err := dcap.New(dcap.CollateralOf(set)).Examine(e.Quote, tee, at)
 		if err != nil {
 			t.Fatal(err)
 		}

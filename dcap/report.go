@@ -1,6 +1,9 @@
 package dcap
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"encoding/hex"
+)
 
 // EnclaveReport is the body of an SGX report, 384 bytes (Intel SDM volume 3D, table 40-21).
 type EnclaveReport struct {
@@ -90,6 +93,23 @@ func (t *TDReport) Debug() bool { return t.Attributes[0] != 0 }
 
 // flags gives the attributes as the number that Intel's documents index.
 func (t *TDReport) flags() uint64 { return binary.LittleEndian.Uint64(t.Attributes[:]) }
+
+// Measurements gives what was measured, by the names of [Result]'s claims, in lower-case hex.
+// Fields that are zero are left out: nothing was measured into them. All fields are in every
+// quote, but for MRSERVICETD, which is of TD 1.5, and zero without service TDs; so a field that
+// is left out is known to be zero.
+func (t *TDReport) Measurements() map[string]string {
+	m := make(map[string]string)
+	for name, value := range map[string][48]byte{
+		"mrtd": t.MRTD, "mrseam": t.MRSEAM, "mrsignerseam": t.MRSIGNERSEAM, "mrconfigid": t.MRCONFIGID, "mrowner": t.MROWNER, "mrownerconfig": t.MROWNERCONFIG,
+		"rtmr0": t.RTMR[0], "rtmr1": t.RTMR[1], "rtmr2": t.RTMR[2], "rtmr3": t.RTMR[3], "mrservicetd": t.MRSERVICETD,
+	} {
+		if value != [48]byte{} {
+			m[name] = hex.EncodeToString(value[:])
+		}
+	}
+	return m
+}
 
 // parseTD reads 584 or 648 bytes. Offsets: TEE_TCB_SVN 0, MRSEAM 16, MRSIGNERSEAM 64,
 // SEAMATTRIBUTES 112, TDATTRIBUTES 120, XFAM 128, MRTD 136, MRCONFIGID 184, MROWNER 232,

@@ -152,6 +152,15 @@ func (s *Set) add(it Item) error {
 // Of gives the items of one kind, in the order they were given in.
 func (s Set) Of(kind Kind) []Item { return slices.Clone(s.items[kind]) }
 
+// Data gives the bytes of the items of one kind, in the order they were given in.
+func (s Set) Data(kind Kind) [][]byte {
+	var all [][]byte
+	for _, it := range s.items[kind] {
+		all = append(all, it.Data)
+	}
+	return all
+}
+
 // Items gives all items, ordered by kind as [Kinds] lists them.
 func (s Set) Items() []Item {
 	var all []Item

@@ -27,12 +27,5 @@ const (
 func collateral(t testing.TB, names ...string) sevsnp.Collateral {
 	t.Helper()
 	s := evidencetest.Set(t, names...)
-	c := sevsnp.Collateral{Certificates: s.Certificates(), CRLs: s.CRLs()}
-	for _, it := range s.Of(endorse.COSESign1) {
-		c.Statements = append(c.Statements, it.Data)
-	}
-	for _, it := range s.Of(endorse.ContainerPolicy) {
-		c.Policies = append(c.Policies, it.Data)
-	}
-	return c
+	return sevsnp.Collateral{Certificates: s.Certificates(), CRLs: s.CRLs(), Statements: s.Data(endorse.COSESign1), Policies: s.Data(endorse.ContainerPolicy)}
 }

@@ -27,25 +27,9 @@ func New(set endorse.Set) Verifier { return NewWithFloor(set, 0) }
 // NewWithFloor makes a verifier that also refuses Intel's collateral with a
 // tcbEvaluationDataNumber below the floor.
 func NewWithFloor(set endorse.Set, floor int) Verifier {
-	return Verifier{
-		snp: sevsnp.New(sevsnp.Collateral{Certificates: set.Certificates(), CRLs: set.CRLs()}),
-		tdx: dcap.New(dcap.Collateral{
-			TCBInfos:        data(set.Of(endorse.IntelTCBInfo)),
-			Identities:      data(set.Of(endorse.IntelQEIdentity)),
-			Evaluations:     data(set.Of(endorse.IntelTCBEvaluation)),
-			Certificates:    set.Certificates(),
-			CRLs:            set.CRLs(),
-			LeastEvaluation: floor,
-		}),
-	}
-}
-
-func data(items []endorse.Item) [][]byte {
-	var all [][]byte
-	for _, it := range items {
-		all = append(all, it.Data)
-	}
-	return all
+	c := dcap.CollateralOf(set)
+	c.LeastEvaluation = floor
+	return Verifier{snp: sevsnp.New(sevsnp.Collateral{Certificates: set.Certificates(), CRLs: set.CRLs()}), tdx: dcap.New(c)}
 }
 
 // Platform gives the platform for the table handed to [attest.Verify].

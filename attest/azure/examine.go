@@ -127,15 +127,7 @@ func (x *examination) trustDomain() error {
 	x.checks, x.warnings = append(x.checks, r.Checks...), append(x.warnings, r.Warnings...)
 	x.claims = maps.Clone(r.Claims)
 	x.facts.Root, x.facts.Machine, x.facts.Generation, x.facts.Debug = r.Root, hex.EncodeToString(r.PCK.PPID[:]), hex.EncodeToString(r.PCK.FMSPC[:]), td.Debug()
-	x.facts.Measurements = map[string]string{}
-	for name, value := range map[string][48]byte{
-		"mrtd": td.MRTD, "mrseam": td.MRSEAM, "mrsignerseam": td.MRSIGNERSEAM, "mrconfigid": td.MRCONFIGID, "mrowner": td.MROWNER, "mrownerconfig": td.MROWNERCONFIG,
-		"rtmr0": td.RTMR[0], "rtmr1": td.RTMR[1], "rtmr2": td.RTMR[2], "rtmr3": td.RTMR[3], "mrservicetd": td.MRSERVICETD,
-	} {
-		if value != [48]byte{} { // a field that is left out is zero: all of them are in every quote
-			x.facts.Measurements[name] = hex.EncodeToString(value[:])
-		}
-	}
+	x.facts.Measurements = td.Measurements()
 	x.facts.Trusts = []string{"Intel: CPU, microcode, TDX module and quoting enclave"}
 	return nil
 }

@@ -29,13 +29,7 @@ const Name wire.ID = "cca"
 type Verifier struct{ arm *arm.Verifier }
 
 // New makes a verifier. The platforms' attestation keys (CPAK) are the set's public keys.
-func New(set endorse.Set) Verifier {
-	var keys [][]byte
-	for _, it := range set.Of(endorse.PublicKey) {
-		keys = append(keys, it.Data)
-	}
-	return Verifier{arm.New(keys)}
-}
+func New(set endorse.Set) Verifier { return Verifier{arm.New(set.Data(endorse.PublicKey))} }
 
 // Detect reports whether data looks like a CCA token, in any form that Examine takes.
 func Detect(data []byte) bool {

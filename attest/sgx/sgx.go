@@ -30,22 +30,9 @@ func New(set endorse.Set) Verifier { return NewWithFloor(set, 0) }
 // NewWithFloor makes a verifier that also refuses collateral with a tcbEvaluationDataNumber
 // below the floor: signed, in date, but of an older TCB recovery than the relying party knows.
 func NewWithFloor(set endorse.Set, floor int) Verifier {
-	return Verifier{dcap.New(dcap.Collateral{
-		TCBInfos:        data(set.Of(endorse.IntelTCBInfo)),
-		Identities:      data(set.Of(endorse.IntelQEIdentity)),
-		Evaluations:     data(set.Of(endorse.IntelTCBEvaluation)),
-		Certificates:    set.Certificates(),
-		CRLs:            set.CRLs(),
-		LeastEvaluation: floor,
-	})}
-}
-
-func data(items []endorse.Item) [][]byte {
-	var all [][]byte
-	for _, it := range items {
-		all = append(all, it.Data)
-	}
-	return all
+	c := dcap.CollateralOf(set)
+	c.LeastEvaluation = floor
+	return Verifier{dcap.New(c)}
 }
 
 // Detect reports whether data looks like an SGX quote, in any form that Examine takes.

@@ -31,17 +31,9 @@ func New(set endorse.Set) Verifier {
 	return Verifier{sevsnp.New(sevsnp.Collateral{
 		Certificates: set.Certificates(),
 		CRLs:         set.CRLs(),
-		Statements:   data(set.Of(endorse.COSESign1)),
-		Policies:     data(set.Of(endorse.ContainerPolicy)),
+		Statements:   set.Data(endorse.COSESign1),
+		Policies:     set.Data(endorse.ContainerPolicy),
 	})}
-}
-
-func data(items []endorse.Item) [][]byte {
-	var all [][]byte
-	for _, it := range items {
-		all = append(all, it.Data)
-	}
-	return all
 }
 
 // Detect reports whether data looks like a SEV-SNP report, in any form that Examine takes.

@@ -30,22 +30,9 @@ func New(set endorse.Set) Verifier { return NewWithFloor(set, 0) }
 // NewWithFloor makes a verifier that also refuses collateral with a tcbEvaluationDataNumber
 // below the floor: signed, in date, but of an older TCB recovery than the relying party knows.
 func NewWithFloor(set endorse.Set, floor int) Verifier {
-	return Verifier{dcap.New(dcap.Collateral{
-		TCBInfos:        data(set.Of(endorse.IntelTCBInfo)),
-		Identities:      data(set.Of(endorse.IntelQEIdentity)),
-		Evaluations:     data(set.Of(endorse.IntelTCBEvaluation)),
-		Certificates:    set.Certificates(),
-		CRLs:            set.CRLs(),
-		LeastEvaluation: floor,
-	})}
-}
-
-func data(items []endorse.Item) [][]byte {
-	var all [][]byte
-	for _, it := range items {
-		all = append(all, it.Data)
-	}
-	return all
+	c := dcap.CollateralOf(set)
+	c.LeastEvaluation = floor
+	return Verifier{dcap.New(c)}
 }
 
 // Detect reports whether data looks like a TDX quote, in any form that Examine takes.
@@ -67,20 +54,8 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 		return attest.Finding{}, err
 	}
 	td := r.Quote.TD
-	// MRCONFIGID is left out: it is the init data, and agreements, which name every measurement,
-	// can't hold a hash of themselves.
-	measured := map[string][]byte{
-		"mrtd": td.MRTD[:], "mrseam": td.MRSEAM[:], "mrsignerseam": td.MRSIGNERSEAM[:],
-		"mrowner": td.MROWNER[:], "mrownerconfig": td.MROWNERCONFIG[:],
-		"rtmr0": td.RTMR[0][:], "rtmr1": td.RTMR[1][:], "rtmr2": td.RTMR[2][:], "rtmr3": td.RTMR[3][:],
-	}
-	if td.MRSERVICETD != [48]byte{} { // somebody may move this TD to another machine: to be agreed to
-		measured["mrservicetd"] = td.MRSERVICETD[:]
-	}
-	measurements := make(map[string]string, len(measured))
-	for name, value := range measured {
-		measurements[name] = hex.EncodeToString(value)
-	}
+	measurements := td.Measurements()
+	delete(measurements, "mrconfigid") // the init data: agreements can't hold a hash of themselves
 	f := attest.Finding{
 		Facts: attest.Facts{
 			Platform:     Name,

@@ -32,11 +32,7 @@ func New(set endorse.Set) Verifier { return NewWithActivators(set) }
 // NewWithActivators makes a verifier that also takes the word of others, by the key they sign
 // with, for attestation keys that they had TPMs prove ([Activation]).
 func NewWithActivators(set endorse.Set, activators ...keys.PublicKey) Verifier {
-	v := Verifier{store: newStore(set.Certificates()), crls: set.CRLs(), activators: activators}
-	for _, it := range set.Of(endorse.PublicKey) {
-		v.pins = append(v.pins, it.Data)
-	}
-	return v
+	return Verifier{store: newStore(set.Certificates()), crls: set.CRLs(), activators: activators, pins: set.Data(endorse.PublicKey)}
 }
 
 // Platform gives the platform for the table handed to [attest.Verify].

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"strongroom.dev/internal/evidencetest"
+	"strongroom.dev/reference"
+)
+
+// TestReferenceOfTrustDomain: a draft of a quote whose RTMR3 is zero asks for one that is.
+func TestReferenceOfTrustDomain(t *testing.T) {
+	quote := evidencetest.Dir(t) + "/tdx/google+go-tdx-guest/testing/testdata/ccel/cos-113-tdx-quote.dat"
+	t.Chdir(t.TempDir())
+	r := teller{t, "home", time.Date(2025, 6, 20, 0, 0, 0, 0, time.UTC)}
+	d, err := reference.ParseDraft("draft", []byte(r.run(0, "reference", "init", quote, "--product", "room")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := d.Groups[0]
+	zero := strings.Repeat("0", 96)
+	if len(g.Measurements) != 5 || g.Measurements["rtmr3"] != "" || len(g.Claims) != 3 || g.Claims["rtmr3"] != zero || g.Claims["mrowner"] != zero || g.Claims["mrownerconfig"] != zero {
+		t.Errorf("%+v", g)
+	}
+}
