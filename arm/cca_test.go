@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"strongroom.dev/arm"
+	"strongroom.dev/internal/cbortest"
 )
 
 // TestCCA is one token per rule about its claims.
@@ -19,13 +20,13 @@ func TestCCA(t *testing.T) {
 	d := newDevice()
 	none := func(p pairs) pairs { return p }
 	put := func(key, value any) func(pairs) pairs {
-		return func(p pairs) pairs { return p.set(key, value) }
+		return func(p pairs) pairs { return p.Set(key, value) }
 	}
 	newer := func(p pairs) pairs {
-		return p.set(265, "tag:arm.com,2024:cca_platform#2.0.0").set(2394, 1).set(2403, []byte{1}).set(2404, []any{pairs{1, 2}}).set(2405, []any{}).set(2406, []byte{2})
+		return p.Set(265, "tag:arm.com,2024:cca_platform#2.0.0").Set(2394, 1).Set(2403, []byte{1}).Set(2404, []any{pairs{1, 2}}).Set(2405, []any{}).Set(2406, []byte{2})
 	}
 	newerRealm := func(p pairs) pairs {
-		return p.set(265, "tag:arm.com,2024:realm#2.0.0").set(256, instanceID(3)).set(44243, "private")
+		return p.Set(265, "tag:arm.com,2024:realm#2.0.0").Set(256, instanceID(3)).Set(44243, "private")
 	}
 	for name, c := range map[string]struct {
 		platform, realm func(pairs) pairs
@@ -37,9 +38,9 @@ func TestCCA(t *testing.T) {
 		"platform unknown":           {put(265, "http://arm.com/CCA-SSD/3.0.0"), none, "invalid evidence cca.form"},
 		"platform without a profile": {put(265, nothing{}), none, "invalid evidence cca.form"},
 		"a PSA profile":              {put(265, "tag:psacertified.org,2023:psa#tfm"), none, "invalid evidence cca.form"},
-		"2024 without a client":      {func(p pairs) pairs { return newer(p).set(2394, nothing{}) }, none, "invalid evidence cca.form"},
-		"2024 realm, no policy":      {none, func(p pairs) pairs { return newerRealm(p).set(44243, nothing{}) }, "invalid evidence cca.form"},
-		"2024 realm, no instance":    {none, func(p pairs) pairs { return newerRealm(p).set(256, nothing{}) }, "invalid evidence cca.form"},
+		"2024 without a client":      {func(p pairs) pairs { return newer(p).Set(2394, nothing{}) }, none, "invalid evidence cca.form"},
+		"2024 realm, no policy":      {none, func(p pairs) pairs { return newerRealm(p).Set(44243, nothing{}) }, "invalid evidence cca.form"},
+		"2024 realm, no instance":    {none, func(p pairs) pairs { return newerRealm(p).Set(256, nothing{}) }, "invalid evidence cca.form"},
 		"realm unknown":              {none, put(265, "tag:arm.com,2025:realm#3.0.0"), "invalid evidence cca.form"},
 		"realm's profile a number":   {none, put(265, 3), "invalid evidence cca.form"},
 		"without a challenge":        {put(10, nothing{}), none, "invalid evidence cca.form"},
@@ -94,11 +95,11 @@ func TestTokens(t *testing.T) {
 	key, otherKey := coseKey(d.rak), coseKey(other.rak)
 	platform, realm := sign(platformClaims(key), d.cpak), sign(realmClaims(key), d.rak)
 	cmw := func(format any) []byte {
-		return append([]byte{0xd9, 0x03, 0x8b}, cborOf(pairs{44234, []any{format, platform}, 44241, []any{format, realm}})...)
+		return append([]byte{0xd9, 0x03, 0x8b}, cbortest.Encode(pairs{44234, []any{format, platform}, 44241, []any{format, realm}})...)
 	}
-	tagged := func(tag byte, v any) []byte { return append([]byte{0xd9, 0x01, tag}, cborOf(v)...) }
+	tagged := func(tag byte, v any) []byte { return append([]byte{0xd9, 0x01, tag}, cbortest.Encode(v)...) }
 	point := must(d.rak.PublicKey.Bytes())
-	bare := realmClaims(point).set(265, nothing{})
+	bare := realmClaims(point).Set(265, nothing{})
 	p256 := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	small := must(p256.PublicKey.Bytes())
 	for name, c := range map[string]struct {
@@ -113,8 +114,8 @@ func TestTokens(t *testing.T) {
 		"a CMW's tag, the older form":     {append([]byte{0xd9, 0x03, 0x8b}, collection(platform, realm)[3:]...), "invalid evidence cca.form"},
 		"a bare key":                      {collection(sign(platformClaims(point), d.cpak), sign(bare, d.rak)), "genuine"},
 		"a bare key, with a profile":      {collection(sign(platformClaims(point), d.cpak), sign(realmClaims(point), d.rak)), "invalid evidence cca.form"},
-		"a COSE key, without a profile":   {collection(platform, sign(realmClaims(key).set(265, nothing{}), d.rak)), "invalid evidence cca.form"},
-		"a bare key of P-256":             {collection(sign(platformClaims(small), d.cpak), sign(realmClaims(small).set(265, nothing{}), p256)), "invalid evidence cca.form"},
+		"a COSE key, without a profile":   {collection(platform, sign(realmClaims(key).Set(265, nothing{}), d.rak)), "invalid evidence cca.form"},
+		"a bare key of P-256":             {collection(sign(platformClaims(small), d.cpak), sign(realmClaims(small).Set(265, nothing{}), p256)), "invalid evidence cca.form"},
 		"a realm signed by another":       {collection(platform, sign(realmClaims(key), other.rak)), "invalid evidence cca.realm_signature"},
 		"another realm":                   {collection(platform, sign(realmClaims(otherKey), other.rak)), "invalid evidence cca.binding"},
 		"a platform signed by another":    {collection(sign(platformClaims(key), other.cpak), realm), "invalid evidence cca.signature"},
@@ -170,7 +171,7 @@ func TestCCAResult(t *testing.T) {
 func FuzzExamineCCA(f *testing.F) {
 	d := newDevice()
 	f.Add(collection([]byte{0x84, 0x40, 0xa0, 0x40, 0x40}, []byte{0x84, 0x40, 0xa0, 0x40, 0x40}))
-	f.Add(append([]byte{0xd9, 0x03, 0x8b}, cborOf(pairs{44234, []any{263, []byte{0xd2}}, 44241, []any{263, []byte{0xd2}}})...))
+	f.Add(append([]byte{0xd9, 0x03, 0x8b}, cbortest.Encode(pairs{44234, []any{263, []byte{0xd2}}, 44241, []any{263, []byte{0xd2}}})...))
 	v := arm.New([][]byte{spki(d.cpak)})
 	f.Fuzz(func(t *testing.T, token []byte) {
 		if r, err := v.ExamineCCA(token); err == nil && (r.Genuine || len(r.Claims) > 0) {
@@ -183,8 +184,8 @@ func FuzzExamineCCA(f *testing.F) {
 // FuzzClaims fuzzes claims under signatures that verify.
 func FuzzClaims(f *testing.F) {
 	d := newDevice()
-	f.Add(cborOf(psaClaims()), cborOf(realmClaims(nil)))
-	f.Add(cborOf(psa1Claims()), cborOf(pairs{44237, coseKey(d.rak)}))
+	f.Add(cbortest.Encode(psaClaims()), cbortest.Encode(realmClaims(nil)))
+	f.Add(cbortest.Encode(psa1Claims()), cbortest.Encode(pairs{44237, coseKey(d.rak)}))
 	v := arm.New([][]byte{spki(d.cpak)})
 	f.Fuzz(func(t *testing.T, platform, realm []byte) {
 		v.ExaminePSA(sign(raw(platform), d.cpak))
@@ -193,7 +194,7 @@ func FuzzClaims(f *testing.F) {
 }
 
 func FuzzExaminePSA(f *testing.F) {
-	f.Add(append([]byte{0xd2, 0x84, 0x43, 0xa1, 0x01, 0x26, 0xa0}, append(cborOf(cborOf(psaClaims())), 0x40)...))
+	f.Add(append([]byte{0xd2, 0x84, 0x43, 0xa1, 0x01, 0x26, 0xa0}, append(cbortest.Encode(cbortest.Encode(psaClaims())), 0x40)...))
 	v := arm.New([][]byte{spki(newDevice().iak)})
 	f.Fuzz(func(t *testing.T, token []byte) {
 		if r, err := v.ExaminePSA(token); err == nil && (r.Genuine || len(r.Claims) > 0) {

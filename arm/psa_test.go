@@ -24,60 +24,60 @@ func TestPSA(t *testing.T) {
 		want   string
 	}{
 		"good":                      {good, "genuine"},
-		"of an older profile":       {good.set(265, "http://arm.com/psa/2.0.0").set(268, nothing{}).set(2397, fill(6, 8)), "genuine"},
+		"of an older profile":       {good.Set(265, "http://arm.com/psa/2.0.0").Set(268, nothing{}).Set(2397, fill(6, 8)), "genuine"},
 		"of profile 1":              {psa1Claims(), "genuine"},
-		"of profile 1, unnamed":     {psa1Claims().set(-75000, nothing{}), "genuine"},
-		"of no software":            {psa1Claims().set(-75006, nothing{}).set(-75007, 1), "genuine"},
-		"without what may be left":  {good.set(268, nothing{}).set(2398, nothing{}).set(2400, nothing{}), "genuine"},
-		"with an unknown claim":     {good.set(-80000, pairs{"a", []any{1, nil, raw{0xf5}, "b", raw{0xc1, 0x01}}}), "genuine"},
-		"secured, another value":    {good.set(2395, 0x30ff), "genuine"},
-		"of an unknown profile":     {good.set(265, "http://arm.com/psa/3.0.0"), "invalid evidence psa.form"},
-		"of CCA's profile":          {good.set(265, "http://arm.com/CCA-SSD/1.0.0"), "invalid evidence psa.form"},
-		"of a numbered profile":     {good.set(265, 1), "invalid evidence psa.form"},
-		"of another profile 1":      {psa1Claims().set(-75000, "PSA_IOT_PROFILE_0"), "invalid evidence psa.form"},
-		"mixed profiles":            {psa1Claims().set(265, "http://arm.com/psa/2.0.0"), "invalid evidence psa.form"},
-		"without a nonce":           {good.set(10, nothing{}), "invalid evidence psa.form"},
-		"with a nonce of 31 bytes":  {good.set(10, fill(9, 31)), "invalid evidence psa.form"},
-		"with a nonce of 65 bytes":  {good.set(10, fill(9, 65)), "invalid evidence psa.form"},
-		"with an empty nonce":       {good.set(10, []byte{}), "invalid evidence psa.form"},
-		"with two nonces":           {good.set(10, []any{fill(9, 32), fill(8, 32)}), "invalid evidence psa.form"},
+		"of profile 1, unnamed":     {psa1Claims().Set(-75000, nothing{}), "genuine"},
+		"of no software":            {psa1Claims().Set(-75006, nothing{}).Set(-75007, 1), "genuine"},
+		"without what may be left":  {good.Set(268, nothing{}).Set(2398, nothing{}).Set(2400, nothing{}), "genuine"},
+		"with an unknown claim":     {good.Set(-80000, pairs{"a", []any{1, nil, raw{0xf5}, "b", raw{0xc1, 0x01}}}), "genuine"},
+		"secured, another value":    {good.Set(2395, 0x30ff), "genuine"},
+		"of an unknown profile":     {good.Set(265, "http://arm.com/psa/3.0.0"), "invalid evidence psa.form"},
+		"of CCA's profile":          {good.Set(265, "http://arm.com/CCA-SSD/1.0.0"), "invalid evidence psa.form"},
+		"of a numbered profile":     {good.Set(265, 1), "invalid evidence psa.form"},
+		"of another profile 1":      {psa1Claims().Set(-75000, "PSA_IOT_PROFILE_0"), "invalid evidence psa.form"},
+		"mixed profiles":            {psa1Claims().Set(265, "http://arm.com/psa/2.0.0"), "invalid evidence psa.form"},
+		"without a nonce":           {good.Set(10, nothing{}), "invalid evidence psa.form"},
+		"with a nonce of 31 bytes":  {good.Set(10, fill(9, 31)), "invalid evidence psa.form"},
+		"with a nonce of 65 bytes":  {good.Set(10, fill(9, 65)), "invalid evidence psa.form"},
+		"with an empty nonce":       {good.Set(10, []byte{}), "invalid evidence psa.form"},
+		"with two nonces":           {good.Set(10, []any{fill(9, 32), fill(8, 32)}), "invalid evidence psa.form"},
 		"with a claim twice":        {append(slices.Clone(good), 10, fill(8, 32)), "invalid evidence psa.form"},
-		"with two boot seeds":       {good.set(2397, fill(6, 32)), "invalid evidence psa.form"},
-		"with a boot seed of 7":     {good.set(268, fill(6, 7)), "invalid evidence psa.form"},
-		"with a boot seed of 33":    {good.set(268, fill(6, 33)), "invalid evidence psa.form"},
-		"without a lifecycle":       {good.set(2395, nothing{}), "invalid evidence psa.form"},
-		"with a lifecycle in text":  {good.set(2395, "secured"), "invalid evidence psa.form"},
-		"with a lifecycle below 0":  {good.set(2395, -1), "invalid evidence psa.form"},
-		"with a lifecycle too high": {good.set(2395, 0x13000), "invalid evidence psa.form"},
-		"without implementation":    {good.set(2396, nothing{}), "invalid evidence psa.form"},
-		"implementation of 31":      {good.set(2396, fill(5, 31)), "invalid evidence psa.form"},
-		"without an instance":       {good.set(256, nothing{}), "invalid evidence psa.form"},
-		"instance of 32":            {good.set(256, fill(1, 32)), "invalid evidence psa.form"},
-		"instance of another type":  {good.set(256, fill(2, 33)), "invalid evidence psa.form"},
-		"without a client":          {good.set(2394, nothing{}), "invalid evidence psa.form"},
-		"with a client out of all":  {good.set(2394, raw{0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}), "invalid evidence psa.form"},
-		"without components":        {good.set(2399, nothing{}), "invalid evidence psa.form"},
-		"without, in profile 1":     {psa1Claims().set(-75006, nothing{}), "invalid evidence psa.form"},
-		"with no components":        {good.set(2399, []any{}), "invalid evidence psa.form"},
-		"with 65 components":        {good.set(2399, slices.Repeat(components()[:1], 65)), "invalid evidence psa.form"},
-		"component of no map":       {good.set(2399, []any{fill(1, 32)}), "invalid evidence psa.form"},
-		"component unmeasured":      {good.set(2399, []any{pairs{1, "BL", 5, fill(2, 32)}}), "invalid evidence psa.form"},
-		"component unsigned":        {good.set(2399, []any{pairs{1, "BL", 2, fill(2, 32)}}), "invalid evidence psa.form"},
-		"component of 20 bytes":     {good.set(2399, []any{pairs{2, fill(1, 20), 5, fill(2, 32)}}), "invalid evidence psa.form"},
-		"empty service":             {good.set(2400, ""), "invalid evidence psa.form"},
-		"long service":              {good.set(2400, strings.Repeat("x", 257)), "invalid evidence psa.form"},
-		"with floating point":       {good.set(-80000, raw{0xf9, 0x3c, 0}), "invalid evidence psa.form"},
+		"with two boot seeds":       {good.Set(2397, fill(6, 32)), "invalid evidence psa.form"},
+		"with a boot seed of 7":     {good.Set(268, fill(6, 7)), "invalid evidence psa.form"},
+		"with a boot seed of 33":    {good.Set(268, fill(6, 33)), "invalid evidence psa.form"},
+		"without a lifecycle":       {good.Set(2395, nothing{}), "invalid evidence psa.form"},
+		"with a lifecycle in text":  {good.Set(2395, "secured"), "invalid evidence psa.form"},
+		"with a lifecycle below 0":  {good.Set(2395, -1), "invalid evidence psa.form"},
+		"with a lifecycle too high": {good.Set(2395, 0x13000), "invalid evidence psa.form"},
+		"without implementation":    {good.Set(2396, nothing{}), "invalid evidence psa.form"},
+		"implementation of 31":      {good.Set(2396, fill(5, 31)), "invalid evidence psa.form"},
+		"without an instance":       {good.Set(256, nothing{}), "invalid evidence psa.form"},
+		"instance of 32":            {good.Set(256, fill(1, 32)), "invalid evidence psa.form"},
+		"instance of another type":  {good.Set(256, fill(2, 33)), "invalid evidence psa.form"},
+		"without a client":          {good.Set(2394, nothing{}), "invalid evidence psa.form"},
+		"with a client out of all":  {good.Set(2394, raw{0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}), "invalid evidence psa.form"},
+		"without components":        {good.Set(2399, nothing{}), "invalid evidence psa.form"},
+		"without, in profile 1":     {psa1Claims().Set(-75006, nothing{}), "invalid evidence psa.form"},
+		"with no components":        {good.Set(2399, []any{}), "invalid evidence psa.form"},
+		"with 65 components":        {good.Set(2399, slices.Repeat(components()[:1], 65)), "invalid evidence psa.form"},
+		"component of no map":       {good.Set(2399, []any{fill(1, 32)}), "invalid evidence psa.form"},
+		"component unmeasured":      {good.Set(2399, []any{pairs{1, "BL", 5, fill(2, 32)}}), "invalid evidence psa.form"},
+		"component unsigned":        {good.Set(2399, []any{pairs{1, "BL", 2, fill(2, 32)}}), "invalid evidence psa.form"},
+		"component of 20 bytes":     {good.Set(2399, []any{pairs{2, fill(1, 20), 5, fill(2, 32)}}), "invalid evidence psa.form"},
+		"empty service":             {good.Set(2400, ""), "invalid evidence psa.form"},
+		"long service":              {good.Set(2400, strings.Repeat("x", 257)), "invalid evidence psa.form"},
+		"with floating point":       {good.Set(-80000, raw{0xf9, 0x3c, 0}), "invalid evidence psa.form"},
 		"no map":                    {[]any{}, "invalid evidence psa.form"},
 		// Debug (pitfall 3) and states in which keys mean nothing.
-		"debugged":                 {good.set(2395, 0x4000), "psa.debug"},
-		"debugged in its root":     {good.set(2395, 0x50ff), "psa.debug"},
-		"of unknown state":         {good.set(2395, 0), "psa.lifecycle"},
-		"in assembly":              {good.set(2395, 0x1000), "psa.lifecycle"},
-		"in provisioning":          {good.set(2395, 0x2000), "psa.lifecycle"},
-		"decommissioned":           {good.set(2395, 0x6000), "psa.lifecycle"},
-		"of a state that is none":  {good.set(2395, 0x3100), "psa.lifecycle"},
-		"debugged, in profile 1":   {psa1Claims().set(-75002, 0x4000), "psa.debug"},
-		"unprovisioned, profile 1": {psa1Claims().set(-75002, 0x2000), "psa.lifecycle"},
+		"debugged":                 {good.Set(2395, 0x4000), "psa.debug"},
+		"debugged in its root":     {good.Set(2395, 0x50ff), "psa.debug"},
+		"of unknown state":         {good.Set(2395, 0), "psa.lifecycle"},
+		"in assembly":              {good.Set(2395, 0x1000), "psa.lifecycle"},
+		"in provisioning":          {good.Set(2395, 0x2000), "psa.lifecycle"},
+		"decommissioned":           {good.Set(2395, 0x6000), "psa.lifecycle"},
+		"of a state that is none":  {good.Set(2395, 0x3100), "psa.lifecycle"},
+		"debugged, in profile 1":   {psa1Claims().Set(-75002, 0x4000), "psa.debug"},
+		"unprovisioned, profile 1": {psa1Claims().Set(-75002, 0x2000), "psa.lifecycle"},
 	} {
 		r, err := arm.New([][]byte{spki(d.iak)}).ExaminePSA(sign(c.claims, d.iak))
 		if got := outcome(r, err); got != c.want {
@@ -98,7 +98,7 @@ func TestKeys(t *testing.T) {
 	claims := psaClaims()
 	named := func(key *ecdsa.PrivateKey, bytes []byte) pairs {
 		sum := sha256.Sum256(bytes)
-		return claims.set(256, append([]byte{1}, sum[:]...))
+		return claims.Set(256, append([]byte{1}, sum[:]...))
 	}
 	point := must(d.iak.PublicKey.Bytes())
 	many := func(n int, own bool) [][]byte {
@@ -157,7 +157,7 @@ func TestKeys(t *testing.T) {
 func TestPSAResult(t *testing.T) {
 	d := newDevice()
 	list := append(components(), pairs{2, fill(4, 64), 5, fill(2, 32)}, pairs{1, "BL", 2, fill(5, 32), 5, fill(2, 32)}, pairs{1, "Weird Name/" + strings.Repeat("é", 40), 2, fill(6, 32), 5, fill(2, 32)}, pairs{1, "bl-2", 2, fill(7, 32), 5, fill(2, 32)})
-	r, err := arm.New([][]byte{spki(d.iak)}).ExaminePSA(sign(psaClaims().set(2399, list).set(-80000, pairs{1, raw{0xf4}}), d.iak))
+	r, err := arm.New([][]byte{spki(d.iak)}).ExaminePSA(sign(psaClaims().Set(2399, list).Set(-80000, pairs{1, raw{0xf4}}), d.iak))
 	if err != nil || !bytes.Equal(r.Challenge, fill(9, 32)) || !bytes.Equal(r.InstanceID, instanceID(7)) || !bytes.Equal(r.ImplementationID, fill(5, 32)) || r.Personalization != nil {
 		t.Fatalf("%+v %v", r, err)
 	}

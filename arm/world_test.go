@@ -2,20 +2,18 @@ package arm_test
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	_ "crypto/sha512" // for crypto.Hash
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"strongroom.dev/arm"
+	"strongroom.dev/internal/cbortest"
 	"strongroom.dev/verdict"
 )
 
@@ -26,76 +24,12 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// raw is CBOR that is written as it is; pairs are the members of a map, key, value, key, value.
+// raw, pairs and nothing are what CBOR is written from.
 type (
-	raw     []byte
-	pairs   []any
-	nothing struct{}
+	raw     = cbortest.Raw
+	pairs   = cbortest.Map
+	nothing = cbortest.Omit
 )
-
-// set gives the pairs with one member's value changed, or added; a value of nothing{} leaves it
-// out.
-func (p pairs) set(key, value any) pairs {
-	var out pairs
-	found := false
-	for i := 0; i < len(p); i += 2 {
-		if p[i] != key {
-			out = append(out, p[i], p[i+1])
-			continue
-		}
-		found = true
-		if value != any(nothing{}) {
-			out = append(out, key, value)
-		}
-	}
-	if !found {
-		out = append(out, key, value)
-	}
-	return out
-}
-
-func head(major byte, n uint64) []byte {
-	switch {
-	case n < 24:
-		return []byte{major<<5 | byte(n)}
-	case n < 1<<8:
-		return []byte{major<<5 | 24, byte(n)}
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16([]byte{major<<5 | 25}, uint16(n))
-	}
-	return binary.BigEndian.AppendUint32([]byte{major<<5 | 26}, uint32(n))
-}
-
-func cborOf(v any) []byte {
-	switch v := v.(type) {
-	case nil:
-		return []byte{0xf6}
-	case raw:
-		return v
-	case int:
-		if v < 0 {
-			return head(1, uint64(-1-v))
-		}
-		return head(0, uint64(v))
-	case string:
-		return append(head(3, uint64(len(v))), v...)
-	case []byte:
-		return append(head(2, uint64(len(v))), v...)
-	case []any:
-		out := head(4, uint64(len(v)))
-		for _, x := range v {
-			out = append(out, cborOf(x)...)
-		}
-		return out
-	case pairs:
-		out := head(5, uint64(len(v)/2))
-		for _, x := range v {
-			out = append(out, cborOf(x)...)
-		}
-		return out
-	}
-	panic(fmt.Sprintf("%T", v))
-}
 
 func fill(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
 
@@ -117,16 +51,7 @@ func sign(claims any, key *ecdsa.PrivateKey) []byte {
 }
 
 func signWith(header raw, claims any, key *ecdsa.PrivateKey) []byte {
-	payload := cborOf(claims)
-	h := map[elliptic.Curve]crypto.Hash{elliptic.P256(): crypto.SHA256, elliptic.P384(): crypto.SHA384, elliptic.P521(): crypto.SHA512}[key.Curve].New()
-	h.Write(cborOf([]any{"Signature1", []byte(header), []byte{}, payload}))
-	r, s, err := ecdsa.Sign(rand.Reader, key, h.Sum(nil))
-	if err != nil {
-		panic(err)
-	}
-	size := (key.Curve.Params().BitSize + 7) / 8
-	signature := append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
-	return append([]byte{0xd2}, cborOf([]any{[]byte(header), pairs{}, payload, signature})...)
+	return append([]byte{0xd2}, cbortest.Sign1(header, pairs{}, cbortest.Encode(claims), key)...)
 }
 
 func instanceID(b byte) []byte { return append([]byte{1}, fill(b, 32)...) }
@@ -154,7 +79,7 @@ func platformClaims(rak []byte) pairs {
 // coseKey is a RAK as newer profiles write it.
 func coseKey(key *ecdsa.PrivateKey) []byte {
 	point := must(key.PublicKey.Bytes())
-	return cborOf(pairs{1, 2, -1, 2, -2, point[1:49], -3, point[49:]})
+	return cbortest.Encode(pairs{1, 2, -1, 2, -2, point[1:49], -3, point[49:]})
 }
 
 func realmClaims(rak []byte) pairs {
@@ -164,7 +89,7 @@ func realmClaims(rak []byte) pairs {
 
 // collection is a CCA token of the older form.
 func collection(platform, realm []byte) []byte {
-	return append([]byte{0xd9, 0x01, 0x8f}, cborOf(pairs{44234, platform, 44241, realm})...)
+	return append([]byte{0xd9, 0x01, 0x8f}, cbortest.Encode(pairs{44234, platform, 44241, realm})...)
 }
 
 // cca is a token of a genuine realm, after changes to its claims.

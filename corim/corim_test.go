@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"strongroom.dev/corim"
+	"strongroom.dev/internal/cbortest"
 	"strongroom.dev/verdict"
 )
 
@@ -140,7 +141,7 @@ func refusals(m, other maker) map[string]struct {
 
 // payloads are wrong ones; "lost: " marks those that say what would be lost.
 func payloads() map[string][]byte {
-	body := func(members ...any) []byte { return encode(tag{501, pairs(members)}) }
+	body := func(members ...any) []byte { return cbortest.Encode(tag{501, pairs(members)}) }
 	of := func(env any, measurements ...any) []byte { return manifest(comid(list{env, list(measurements)})) }
 	with := func(values ...any) []byte { return of(class("x"), measurement("m", values...)) }
 	good := measurement("m", 2, list{digest(48, 1)})
@@ -154,20 +155,20 @@ func payloads() map[string][]byte {
 	}
 	return map[string][]byte{
 		"no CBOR":                       {0xff},
-		"untagged":                      encode(pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}}),
+		"untagged":                      cbortest.Encode(pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}}),
 		"lost: an extension":            body(0, "x", 1, list{comid(list{class("x"), list{good}})}, 99, 1),
 		"no id":                         body(1, list{comid(list{class("x"), list{good}})}),
 		"no tags":                       body(0, "x", 1, list{}),
 		"another tag":                   manifest(tag{999, []byte{0}}),
 		"a tag without bytes":           manifest(tag{506, "x"}),
 		"a CoMID that is none":          manifest(tag{506, []byte{0xff}}),
-		"no triples":                    manifest(tag{506, encode(pairs{1, pairs{0, "x"}})}),
-		"no tag id":                     manifest(tag{506, encode(pairs{1, pairs{}, 4, pairs{}})}),
+		"no triples":                    manifest(tag{506, cbortest.Encode(pairs{1, pairs{0, "x"}})}),
+		"no tag id":                     manifest(tag{506, cbortest.Encode(pairs{1, pairs{}, 4, pairs{}})}),
 		"lost: software tags only":      manifest(tag{505, []byte{0xa0}}),
-		"lost: endorsed values only":    manifest(tag{506, encode(pairs{1, pairs{0, "x"}, 4, pairs{1, list{list{class("x"), list{good}}}}})}),
-		"ended":                         encode(tag{501, pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}, 4, pairs{1, tag{1, int(now.Unix())}}}}),
-		"an untagged time":              encode(tag{501, pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}, 4, pairs{1, tag{2, []byte{1}}}}}),
-		"validity without an end":       encode(tag{501, pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}, 4, pairs{0, tag{1, 1}}}}),
+		"lost: endorsed values only":    manifest(tag{506, cbortest.Encode(pairs{1, pairs{0, "x"}, 4, pairs{1, list{list{class("x"), list{good}}}}})}),
+		"ended":                         cbortest.Encode(tag{501, pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}, 4, pairs{1, tag{1, int(now.Unix())}}}}),
+		"an untagged time":              cbortest.Encode(tag{501, pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}, 4, pairs{1, tag{2, []byte{1}}}}}),
+		"validity without an end":       cbortest.Encode(tag{501, pairs{0, "x", 1, list{comid(list{class("x"), list{good}})}, 4, pairs{0, tag{1, 1}}}}),
 		"lost: an instance":             of(pairs{0, pairs{1, "v"}, 1, tag{37, make([]byte, 16)}}, good),
 		"lost: a group":                 of(pairs{0, pairs{1, "v"}, 2, tag{37, make([]byte, 16)}}, good),
 		"no class":                      of(pairs{}, good),

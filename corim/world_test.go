@@ -6,15 +6,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/binary"
-	"fmt"
 	"math/big"
 	"time"
 
 	"strongroom.dev/corim"
+	"strongroom.dev/internal/cbortest"
 )
 
 func must[T any](v T, err error) T {
@@ -26,59 +24,12 @@ func must[T any](v T, err error) T {
 
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) // constant: the time of every test
 
-// tag and pairs are CBOR tags and maps, in the order in which they are written.
-type tag struct {
-	number uint64
-	inner  any
-}
-type pairs []any // key, value, key, value
-type list []any
-
-// encode writes CBOR in its shortest form: int, string, []byte, bool, tag, pairs, list.
-func encode(v any) []byte {
-	switch v := v.(type) {
-	case int:
-		if v < 0 {
-			return head(1, uint64(-1-v))
-		}
-		return head(0, uint64(v))
-	case []byte:
-		return append(head(2, uint64(len(v))), v...)
-	case string:
-		return append(head(3, uint64(len(v))), v...)
-	case bool:
-		return []byte{map[bool]byte{false: 0xf4, true: 0xf5}[v]}
-	case list:
-		out := head(4, uint64(len(v)))
-		for _, it := range v {
-			out = append(out, encode(it)...)
-		}
-		return out
-	case pairs:
-		out := head(5, uint64(len(v)/2))
-		for _, it := range v {
-			out = append(out, encode(it)...)
-		}
-		return out
-	case tag:
-		return append(head(6, v.number), encode(v.inner)...)
-	}
-	panic(fmt.Sprintf("%T", v))
-}
-
-func head(major byte, n uint64) []byte {
-	switch {
-	case n < 24:
-		return []byte{major<<5 | byte(n)}
-	case n < 1<<8:
-		return []byte{major<<5 | 24, byte(n)}
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16([]byte{major<<5 | 25}, uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32([]byte{major<<5 | 26}, uint32(n))
-	}
-	return binary.BigEndian.AppendUint64([]byte{major<<5 | 27}, n)
-}
+// tag, pairs and list are what CBOR is written from.
+type (
+	tag   = cbortest.Tag
+	pairs = cbortest.Map
+	list  = []any
+)
 
 // maker signs CoRIMs, itself or by a certificate under its root.
 type maker struct {
@@ -101,7 +52,7 @@ func (m maker) certify(usage x509.KeyUsage, until time.Time) *x509.Certificate {
 
 // meta says who signs, and until when.
 func meta(until time.Time) []byte {
-	return encode(pairs{0, pairs{0, "Example Makers"}, 1, pairs{0, tag{1, int(now.Unix()) - 60}, 1, tag{1, int(until.Unix())}}})
+	return cbortest.Encode(pairs{0, pairs{0, "Example Makers"}, 1, pairs{0, tag{1, int(now.Unix()) - 60}, 1, tag{1, int(until.Unix())}}})
 }
 
 func header(more ...any) pairs {
@@ -110,18 +61,11 @@ func header(more ...any) pairs {
 
 // sign makes a COSE_Sign1 of a payload.
 func (m maker) sign(protected pairs, unprotected pairs, payload []byte) []byte {
-	h := encode(protected)
-	digest := sha256.Sum256(encode(list{"Signature1", h, []byte{}, payload}))
-	r, s, err := ecdsa.Sign(rand.Reader, m.key, digest[:])
-	if err != nil {
-		panic(err)
-	}
-	signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-	return encode(tag{18, list{h, unprotected, payload, signature}})
+	return cbortest.Encode(tag{18, cbortest.Raw(cbortest.Sign1(cbortest.Encode(protected), unprotected, payload, m.key))})
 }
 
 func comid(triples ...any) tag {
-	return tag{506, encode(pairs{1, pairs{0, "room-image"}, 4, pairs{0, list(triples)}})}
+	return tag{506, cbortest.Encode(pairs{1, pairs{0, "room-image"}, 4, pairs{0, list(triples)}})}
 }
 
 func class(model string) pairs { return pairs{0, pairs{1, "Example", 2, model}} }
@@ -135,7 +79,7 @@ func digest(n int, fill byte) list {
 func measurement(key any, values ...any) pairs { return pairs{0, key, 1, pairs(values)} }
 
 func manifest(tags ...any) []byte {
-	return encode(tag{501, pairs{0, "example-1", 1, list(tags), 3, tag{32, "tag:example.com,2026:room"}, 4, pairs{1, tag{1, int(now.AddDate(0, 1, 0).Unix())}}}})
+	return cbortest.Encode(tag{501, pairs{0, "example-1", 1, list(tags), 3, tag{32, "tag:example.com,2026:room"}, 4, pairs{1, tag{1, int(now.AddDate(0, 1, 0).Unix())}}}})
 }
 
 // good has two triples, with everything that is read.

@@ -11,7 +11,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"strongroom.dev/internal/cbortest"
 	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/sevsnp"
 )
@@ -33,54 +33,6 @@ type uvmSpec struct {
 	leafIsCA, wrongKey    bool
 	chain                 func([]*x509.Certificate) []*x509.Certificate
 }
-
-func cborHead(major byte, n int) []byte {
-	switch {
-	case n < 24:
-		return []byte{major<<5 | byte(n)}
-	case n < 256:
-		return []byte{major<<5 | 24, byte(n)}
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16([]byte{major<<5 | 25}, uint16(n))
-	}
-	return binary.BigEndian.AppendUint32([]byte{major<<5 | 26}, uint32(n))
-}
-
-func cborOf(v any) []byte {
-	switch v := v.(type) {
-	case int:
-		if v < 0 {
-			return cborHead(1, -1-v)
-		}
-		return cborHead(0, v)
-	case string:
-		return append(cborHead(3, len(v)), v...)
-	case []byte:
-		return append(cborHead(2, len(v)), v...)
-	case []any:
-		out := cborHead(4, len(v))
-		for _, x := range v {
-			out = append(out, cborOf(x)...)
-		}
-		return out
-	}
-	panic(fmt.Sprintf("%T", v))
-}
-
-// cborMap writes a map of pairs in their order.
-func cborMap(pairs ...any) []byte {
-	out := cborHead(5, len(pairs)/2)
-	for i, v := range pairs {
-		if raw, ok := v.(rawCBOR); ok && i%2 == 1 {
-			out = append(out, raw...)
-			continue
-		}
-		out = append(out, cborOf(v)...)
-	}
-	return out
-}
-
-type rawCBOR []byte
 
 var purpose = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 76, 59, 1, 2}
 
@@ -123,28 +75,25 @@ func (w *world) statement(s uvmSpec) (doc []byte, did string) {
 	if s.algorithm == 0 {
 		s.algorithm = -38
 	}
-	pairs := []any{1, s.algorithm, 3, "application/json", 33, ders, 34, []any{-16, thumb[:]}}
+	pairs := cbortest.Map{1, s.algorithm, 3, "application/json", 33, ders, 34, []any{-16, thumb[:]}}
 	issuer := strings.NewReplacer("SELF", did, "BARE", strings.Split(did, "::")[0]).Replace(s.issuer)
-	signed := append([]byte{0xc1}, cborOf(int(s.signed.Unix()))...)
+	signed := cbortest.Tag{1, int(s.signed.Unix())}
 	if s.cwt {
-		pairs = append(pairs, 15, rawCBOR(cborMap(1, issuer, 2, s.feed, 6, rawCBOR(signed), "svn", 7)))
+		pairs = append(pairs, 15, cbortest.Map{1, issuer, 2, s.feed, 6, signed, "svn", 7})
 	} else {
-		pairs = append(pairs, "iss", issuer, "feed", s.feed, "signingtime", rawCBOR(signed))
+		pairs = append(pairs, "iss", issuer, "feed", s.feed, "signingtime", signed)
 	}
 	if s.critical {
 		pairs = append(pairs, 2, []any{"feed"})
 	}
-	protected := cborMap(pairs...)
-	tbs := cborOf([]any{"Signature1", protected, []byte{}, []byte(s.payload)})
-	digest := sha512.Sum384(tbs)
+	protected := cbortest.Encode(pairs)
+	digest := sha512.Sum384(cbortest.ToBeSigned(protected, []byte(s.payload)))
 	key := k.other
 	if s.wrongKey {
 		key = k.ark
 	}
 	signature := must(rsa.SignPSS(rand.Reader, key, crypto.SHA384, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}))
-	doc = append([]byte{0xd2, 0x84}, cborOf(protected)...)
-	doc = append(append(doc, 0xa0), cborOf([]byte(s.payload))...)
-	return append(doc, cborOf(signature)...), did
+	return cbortest.Encode(cbortest.Tag{18, []any{protected, cbortest.Map{}, []byte(s.payload), signature}}), did
 }
 
 // TestStatements is one statement per rule about them.

@@ -17,6 +17,7 @@ import (
 
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/nitro"
+	"strongroom.dev/internal/cbortest"
 	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/verdict"
 )
@@ -30,7 +31,7 @@ func TestDocuments(t *testing.T) {
 		p := w.payload()
 		for i := 0; i < len(p); i += 2 {
 			if p[i] == "pcrs" {
-				return p.set("pcrs", change(p[i+1].(pairs)))
+				return p.Set("pcrs", change(p[i+1].(pairs)))
 			}
 		}
 		panic("no pcrs")
@@ -41,63 +42,63 @@ func TestDocuments(t *testing.T) {
 	}{
 		"good": {w.payload(), good},
 		// Debug (pitfall 3): an enclave in debug mode is not measured.
-		"debug":               {registers(func(p pairs) pairs { return p.set(0, pcr(0)).set(1, pcr(0)).set(2, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
-		"PCR0 zero":           {registers(func(p pairs) pairs { return p.set(0, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
-		"PCR1 zero":           {registers(func(p pairs) pairs { return p.set(1, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
-		"PCR2 zero":           {registers(func(p pairs) pairs { return p.set(2, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
-		"without PCR0":        {registers(func(p pairs) pairs { return p.set(0, nothing{}) }), "invalid evidence nitro.form"},
-		"without PCR2":        {registers(func(p pairs) pairs { return p.set(2, nothing{}) }), "invalid evidence nitro.form"},
-		"no PCRs":             {w.payload().set("pcrs", pairs{}), "invalid evidence nitro.form"},
-		"PCR of 47 bytes":     {registers(func(p pairs) pairs { return p.set(0, pcr(1)[1:]) }), "invalid evidence nitro.form"},
-		"PCR of 49 bytes":     {registers(func(p pairs) pairs { return p.set(5, append(pcr(1), 0)) }), "invalid evidence nitro.form"},
+		"debug":               {registers(func(p pairs) pairs { return p.Set(0, pcr(0)).Set(1, pcr(0)).Set(2, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
+		"PCR0 zero":           {registers(func(p pairs) pairs { return p.Set(0, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
+		"PCR1 zero":           {registers(func(p pairs) pairs { return p.Set(1, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
+		"PCR2 zero":           {registers(func(p pairs) pairs { return p.Set(2, pcr(0)) }), "contraindicated -nitro.debug nitro.revocation"},
+		"without PCR0":        {registers(func(p pairs) pairs { return p.Set(0, nothing{}) }), "invalid evidence nitro.form"},
+		"without PCR2":        {registers(func(p pairs) pairs { return p.Set(2, nothing{}) }), "invalid evidence nitro.form"},
+		"no PCRs":             {w.payload().Set("pcrs", pairs{}), "invalid evidence nitro.form"},
+		"PCR of 47 bytes":     {registers(func(p pairs) pairs { return p.Set(0, pcr(1)[1:]) }), "invalid evidence nitro.form"},
+		"PCR of 49 bytes":     {registers(func(p pairs) pairs { return p.Set(5, append(pcr(1), 0)) }), "invalid evidence nitro.form"},
 		"PCR 32":              {registers(func(p pairs) pairs { return append(p, 32, pcr(1)) }), "invalid evidence nitro.form"},
 		"PCR -1":              {registers(func(p pairs) pairs { return append(p, -1, pcr(1)) }), "invalid evidence nitro.form"},
 		"PCR by name":         {registers(func(p pairs) pairs { return append(p, "16", pcr(1)) }), "invalid evidence nitro.form"},
 		"PCR twice":           {registers(func(p pairs) pairs { return append(p, 0, pcr(1)) }), "invalid evidence nitro.form"},
-		"PCRs as a list":      {w.payload().set("pcrs", []any{pcr(1), pcr(2), pcr(3)}), "invalid evidence nitro.form"},
-		"another digest":      {w.payload().set("digest", "SHA256"), "invalid evidence nitro.form"},
-		"no digest":           {w.payload().set("digest", nothing{}), "invalid evidence nitro.form"},
-		"no module":           {w.payload().set("module_id", nothing{}), "invalid evidence nitro.form"},
-		"empty module":        {append(w.payload().set("module_id", nothing{}), "module_id", ""), "invalid evidence nitro.form"},
-		"long module":         {w.payload().set("module_id", strings.Repeat("i", 129)), "invalid evidence nitro.form"},
-		"no timestamp":        {w.payload().set("timestamp", nothing{}), "invalid evidence nitro.form"},
-		"timestamp zero":      {w.payload().set("timestamp", 0), "invalid evidence nitro.form"},
-		"timestamp negative":  {w.payload().set("timestamp", -1), "invalid evidence nitro.form"},
-		"timestamp far":       {w.payload().set("timestamp", 1<<47), "invalid evidence nitro.form"},
-		"timestamp as text":   {w.payload().set("timestamp", "now"), "invalid evidence nitro.form"},
-		"no certificate":      {w.payload().set("certificate", nothing{}), "invalid evidence nitro.form"},
-		"null certificate":    {w.payload().set("certificate", nil), "invalid evidence nitro.form"},
-		"broken certificate":  {w.payload().set("certificate", w.chain[4].Raw[1:]), "invalid evidence nitro.form"},
-		"no bundle":           {w.payload().set("cabundle", nothing{}), "invalid evidence nitro.form"},
-		"empty bundle":        {w.payload().set("cabundle", []any{}), "invalid evidence nitro.form"},
-		"bundle of text":      {w.payload().set("cabundle", []any{"root"}), "invalid evidence nitro.form"},
-		"bundle of nine":      {w.payload().set("cabundle", bytesOf(w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0])), "invalid evidence nitro.form"},
-		"user data as text":   {w.payload().set("user_data", "text"), "invalid evidence nitro.form"},
-		"user data too long":  {w.payload().set("user_data", make([]byte, 1025)), "invalid evidence nitro.form"},
-		"nonce too long":      {w.payload().set("nonce", make([]byte, 1025)), "invalid evidence nitro.form"},
-		"public key too long": {w.payload().set("public_key", make([]byte, 1025)), "invalid evidence nitro.form"},
-		"a NitroTPM's":        {append(w.payload().set("pcrs", nothing{}), "nitrotpm_pcrs", pairs{0, pcr(1), 1, pcr(1), 2, pcr(1)}), "invalid evidence nitro.form"},
+		"PCRs as a list":      {w.payload().Set("pcrs", []any{pcr(1), pcr(2), pcr(3)}), "invalid evidence nitro.form"},
+		"another digest":      {w.payload().Set("digest", "SHA256"), "invalid evidence nitro.form"},
+		"no digest":           {w.payload().Set("digest", nothing{}), "invalid evidence nitro.form"},
+		"no module":           {w.payload().Set("module_id", nothing{}), "invalid evidence nitro.form"},
+		"empty module":        {append(w.payload().Set("module_id", nothing{}), "module_id", ""), "invalid evidence nitro.form"},
+		"long module":         {w.payload().Set("module_id", strings.Repeat("i", 129)), "invalid evidence nitro.form"},
+		"no timestamp":        {w.payload().Set("timestamp", nothing{}), "invalid evidence nitro.form"},
+		"timestamp zero":      {w.payload().Set("timestamp", 0), "invalid evidence nitro.form"},
+		"timestamp negative":  {w.payload().Set("timestamp", -1), "invalid evidence nitro.form"},
+		"timestamp far":       {w.payload().Set("timestamp", 1<<47), "invalid evidence nitro.form"},
+		"timestamp as text":   {w.payload().Set("timestamp", "now"), "invalid evidence nitro.form"},
+		"no certificate":      {w.payload().Set("certificate", nothing{}), "invalid evidence nitro.form"},
+		"null certificate":    {w.payload().Set("certificate", nil), "invalid evidence nitro.form"},
+		"broken certificate":  {w.payload().Set("certificate", w.chain[4].Raw[1:]), "invalid evidence nitro.form"},
+		"no bundle":           {w.payload().Set("cabundle", nothing{}), "invalid evidence nitro.form"},
+		"empty bundle":        {w.payload().Set("cabundle", []any{}), "invalid evidence nitro.form"},
+		"bundle of text":      {w.payload().Set("cabundle", []any{"root"}), "invalid evidence nitro.form"},
+		"bundle of nine":      {w.payload().Set("cabundle", bytesOf(w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0], w.chain[0])), "invalid evidence nitro.form"},
+		"user data as text":   {w.payload().Set("user_data", "text"), "invalid evidence nitro.form"},
+		"user data too long":  {w.payload().Set("user_data", make([]byte, 1025)), "invalid evidence nitro.form"},
+		"nonce too long":      {w.payload().Set("nonce", make([]byte, 1025)), "invalid evidence nitro.form"},
+		"public key too long": {w.payload().Set("public_key", make([]byte, 1025)), "invalid evidence nitro.form"},
+		"a NitroTPM's":        {append(w.payload().Set("pcrs", nothing{}), "nitrotpm_pcrs", pairs{0, pcr(1), 1, pcr(1), 2, pcr(1)}), "invalid evidence nitro.form"},
 		"a member twice":      {append(w.payload(), "nonce", []byte("another")), "invalid evidence nitro.form"},
 		"a numbered member":   {append(w.payload(), 7, nil), "invalid evidence nitro.form"},
 		"floating point":      {append(w.payload(), "x", raw{0xf9, 0x3c, 0}), "invalid evidence nitro.form"},
-		"a long head":         {w.payload().set("nonce", raw{0x58, 1, 0}), "invalid evidence nitro.form"},
-		"bytes in pieces":     {w.payload().set("nonce", raw{0x5f, 0x41, 0, 0xff}), "invalid evidence nitro.form"},
+		"a long head":         {w.payload().Set("nonce", raw{0x58, 1, 0}), "invalid evidence nitro.form"},
+		"bytes in pieces":     {w.payload().Set("nonce", raw{0x5f, 0x41, 0, 0xff}), "invalid evidence nitro.form"},
 		"an unknown member":   {append(w.payload(), "hibernated", raw{0xf5}), "warning nitro.revocation nitro.members"},
-		"without a nonce":     {w.payload().set("nonce", nothing{}), good},
+		"without a nonce":     {w.payload().Set("nonce", nothing{}), good},
 		// Freshness by the clock: a document of the future, one after its signer, one before.
-		"six minutes ahead": {w.payload().set("timestamp", int(w.now.Add(6*time.Minute).UnixMilli())), "contraindicated -nitro.timestamp nitro.revocation"},
-		"four minutes":      {w.payload().set("timestamp", int(w.now.Add(4*time.Minute).UnixMilli())), good},
-		"after its signer":  {w.payload().set("timestamp", int(w.now.Add(3*time.Hour).UnixMilli())), "invalid evidence nitro.chain"},
-		"before its signer": {w.payload().set("timestamp", int(w.now.Add(-2*time.Hour).UnixMilli())), "invalid evidence nitro.chain"},
+		"six minutes ahead": {w.payload().Set("timestamp", int(w.now.Add(6*time.Minute).UnixMilli())), "contraindicated -nitro.timestamp nitro.revocation"},
+		"four minutes":      {w.payload().Set("timestamp", int(w.now.Add(4*time.Minute).UnixMilli())), good},
+		"after its signer":  {w.payload().Set("timestamp", int(w.now.Add(3*time.Hour).UnixMilli())), "invalid evidence nitro.chain"},
+		"before its signer": {w.payload().Set("timestamp", int(w.now.Add(-2*time.Hour).UnixMilli())), "invalid evidence nitro.chain"},
 		// Chains.
-		"AWS's name, another root":  {w.payload().set("cabundle", bytesOf(w.chain[1], w.chain[2], w.chain[3])), "invalid evidence nitro.root"},
-		"chain out of order":        {w.payload().set("cabundle", bytesOf(w.chain[0], w.chain[2], w.chain[1], w.chain[3])), "invalid evidence nitro.chain"},
-		"chain with a gap":          {w.payload().set("cabundle", bytesOf(w.chain[0], w.chain[1], w.chain[3])), "invalid evidence nitro.chain"},
-		"a root alone":              {w.payload().set("cabundle", bytesOf(w.chain[0])), "invalid evidence nitro.chain"},
-		"an authority as signer":    {w.payload().set("certificate", w.chain[3].Raw).set("cabundle", bytesOf(w.chain[0], w.chain[1], w.chain[2])), "invalid evidence nitro.chain"},
-		"the signer as authority":   {w.payload().set("cabundle", bytesOf(w.chain[0], w.chain[1], w.chain[2], w.chain[3], w.chain[4])), "invalid evidence nitro.chain"},
-		"a certificate of another":  {w.payload().set("certificate", newWorld(t).chain[4].Raw), "invalid evidence nitro.chain"},
-		"a bundle of another world": {w.payload().set("cabundle", bytesOf(newWorld(t).chain[:4]...)), "invalid evidence nitro.root"},
+		"AWS's name, another root":  {w.payload().Set("cabundle", bytesOf(w.chain[1], w.chain[2], w.chain[3])), "invalid evidence nitro.root"},
+		"chain out of order":        {w.payload().Set("cabundle", bytesOf(w.chain[0], w.chain[2], w.chain[1], w.chain[3])), "invalid evidence nitro.chain"},
+		"chain with a gap":          {w.payload().Set("cabundle", bytesOf(w.chain[0], w.chain[1], w.chain[3])), "invalid evidence nitro.chain"},
+		"a root alone":              {w.payload().Set("cabundle", bytesOf(w.chain[0])), "invalid evidence nitro.chain"},
+		"an authority as signer":    {w.payload().Set("certificate", w.chain[3].Raw).Set("cabundle", bytesOf(w.chain[0], w.chain[1], w.chain[2])), "invalid evidence nitro.chain"},
+		"the signer as authority":   {w.payload().Set("cabundle", bytesOf(w.chain[0], w.chain[1], w.chain[2], w.chain[3], w.chain[4])), "invalid evidence nitro.chain"},
+		"a certificate of another":  {w.payload().Set("certificate", newWorld(t).chain[4].Raw), "invalid evidence nitro.chain"},
+		"a bundle of another world": {w.payload().Set("cabundle", bytesOf(newWorld(t).chain[:4]...)), "invalid evidence nitro.root"},
 	} {
 		document := w.document(c.payload)
 		f, err := nitro.NewUnder(w.chain[0]).Examine(document, w.now)
@@ -121,7 +122,7 @@ func bytesOf(certs ...*x509.Certificate) []any {
 // TestSignatures is about the envelope: algorithm, key and what is signed.
 func TestSignatures(t *testing.T) {
 	w := newWorld(t)
-	payload := cborOf(w.payload())
+	payload := cbortest.Encode(w.payload())
 	p256 := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	document := w.document(w.payload())
 	signature := len(document) - 96
@@ -133,13 +134,13 @@ func TestSignatures(t *testing.T) {
 		"of indefinite length":        {w.sign(raw("\xa1\x01\x38\x22"), append(append([]byte{0xbf}, payload[1:]...), 0xff), w.keys[4]), good},
 		"another's key":               {w.sign(raw("\xa1\x01\x38\x22"), payload, w.keys[3]), "invalid evidence nitro.signature"},
 		"a key of P-256":              {w.sign(raw("\xa1\x01\x38\x22"), payload, p256), "invalid evidence nitro.signature"},
-		"no signature":                {cborOf([]any{[]byte("\xa1\x01\x38\x22"), pairs{}, payload, []byte{}}), "invalid evidence nitro.signature"},
+		"no signature":                {cbortest.Encode([]any{[]byte("\xa1\x01\x38\x22"), pairs{}, payload, []byte{}}), "invalid evidence nitro.signature"},
 		"zeros":                       {append(bytes.Clone(document[:signature]), make([]byte, 96)...), "invalid evidence nitro.signature"},
-		"an unprotected algorithm":    {cborOf([]any{[]byte("\xa1\x01\x38\x22"), pairs{1, -7}, payload, document[signature:]}), good}, // unsigned, and not looked at
-		"critical, unprotected":       {cborOf([]any{[]byte("\xa1\x01\x38\x22"), pairs{2, []any{3}}, payload, document[signature:]}), "invalid evidence nitro.form"},
+		"an unprotected algorithm":    {cbortest.Encode([]any{[]byte("\xa1\x01\x38\x22"), pairs{1, -7}, payload, document[signature:]}), good}, // unsigned, and not looked at
+		"critical, unprotected":       {cbortest.Encode([]any{[]byte("\xa1\x01\x38\x22"), pairs{2, []any{3}}, payload, document[signature:]}), "invalid evidence nitro.form"},
 		"bytes behind":                {append(bytes.Clone(document), 0), "invalid evidence nitro.form"},
 		"cut short":                   {document[:len(document)-1], "invalid evidence nitro.form"},
-		"a payload that is no map":    {w.sign(raw("\xa1\x01\x38\x22"), cborOf([]any{"module_id"}), w.keys[4]), "invalid evidence nitro.form"},
+		"a payload that is no map":    {w.sign(raw("\xa1\x01\x38\x22"), cbortest.Encode([]any{"module_id"}), w.keys[4]), "invalid evidence nitro.form"},
 		"too long":                    {append(bytes.Clone(document), make([]byte, 33<<10)...), "invalid evidence nitro.form"},
 		"nothing":                     {nil, "invalid evidence nitro.form"},
 		"a payload with bytes behind": {w.sign(raw("\xa1\x01\x38\x22"), append(bytes.Clone(payload), 0), w.keys[4]), "invalid evidence nitro.form"},
@@ -284,7 +285,7 @@ func TestForms(t *testing.T) {
 		if pcr16 != nil {
 			p = append(p, nitro.InitDataPCR, pcr16)
 		}
-		e := nitro.Evidence{Document: w.document(w.payload().set("pcrs", p)), InitData: initData[:]}
+		e := nitro.Evidence{Document: w.document(w.payload().Set("pcrs", p)), InitData: initData[:]}
 		return must(e.Encode())
 	}
 	right := nitro.InitDataPCRValue(initData[:])
@@ -324,9 +325,9 @@ func TestForms(t *testing.T) {
 		"dstack, bytes behind":      {dstack(7, 1), "invalid evidence nitro.form"},
 		"dstack, cut short":         {dstack(7)[:len(dstack(7))-2], "invalid evidence nitro.form"},
 		"dstack, of another":        {dstack(8), "invalid evidence nitro.report_data"},
-		"certificate, key's DER":    {carrier(w.document(w.payload().set("public_key", spki))), good},
-		"certificate, point":        {carrier(w.document(w.payload().set("user_data", point))), good},
-		"certificate, base64":       {carrier(w.document(w.payload().set("nonce", []byte("x"+base64.StdEncoding.EncodeToString(spki))))), good},
+		"certificate, key's DER":    {carrier(w.document(w.payload().Set("public_key", spki))), good},
+		"certificate, point":        {carrier(w.document(w.payload().Set("user_data", point))), good},
+		"certificate, base64":       {carrier(w.document(w.payload().Set("nonce", []byte("x"+base64.StdEncoding.EncodeToString(spki))))), good},
 		"certificate of another":    {carrier(document), "contraindicated -nitro.certificate_key nitro.revocation"},
 		"two documents":             {[]byte(`["` + hex.EncodeToString(document) + `","` + hex.EncodeToString(w.document(w.payload())) + `"]`), "invalid evidence nitro.form"},
 		"base64, cut short":         {[]byte(base64.StdEncoding.EncodeToString(document[:len(document)-1])), "invalid evidence nitro.form"},
@@ -345,7 +346,7 @@ func TestForms(t *testing.T) {
 func TestFacts(t *testing.T) {
 	w := newWorld(t)
 	p := w.payload()
-	p = p.set("pcrs", append(append(pairs{}, p[7].(pairs)...), 20, pcr(20), 21, pcr(0)))
+	p = p.Set("pcrs", append(append(pairs{}, p[7].(pairs)...), 20, pcr(20), 21, pcr(0)))
 	facts, err := nitro.NewUnder(w.chain[0]).Platform().Verify(w.document(p), w.now)
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +360,7 @@ func TestFacts(t *testing.T) {
 	if len(facts.Measurements) != len(names) || len(facts.ReportData) != 64 || facts.Machine != "i-0123456789abcdef0" || facts.Debug || facts.Platform != nitro.Name {
 		t.Errorf("%+v", facts)
 	}
-	if _, err := nitro.NewUnder(w.chain[0]).Platform().Verify(w.document(p.set("pcrs", pairs{0, pcr(0), 1, pcr(0), 2, pcr(0)})), w.now); err == nil || verdict.As(err).Kind != verdict.Refused {
+	if _, err := nitro.NewUnder(w.chain[0]).Platform().Verify(w.document(p.Set("pcrs", pairs{0, pcr(0), 1, pcr(0), 2, pcr(0)})), w.now); err == nil || verdict.As(err).Kind != verdict.Refused {
 		t.Errorf("debug: %v", err)
 	}
 }

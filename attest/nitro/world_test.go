@@ -6,15 +6,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/binary"
-	"fmt"
 	"math/big"
 	"testing"
 	"time"
+
+	"strongroom.dev/internal/cbortest"
 )
 
 func must[T any](v T, err error) T {
@@ -71,72 +70,12 @@ func (w *world) build() {
 	}
 }
 
-// raw is CBOR that is written as it is.
-type raw []byte
-
-func head(major byte, n uint64) []byte {
-	switch {
-	case n < 24:
-		return []byte{major<<5 | byte(n)}
-	case n < 1<<8:
-		return []byte{major<<5 | 24, byte(n)}
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16([]byte{major<<5 | 25}, uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32([]byte{major<<5 | 26}, uint32(n))
-	}
-	return binary.BigEndian.AppendUint64([]byte{major<<5 | 27}, n)
-}
-
-func cborOf(v any) []byte {
-	switch v := v.(type) {
-	case nil:
-		return []byte{0xf6}
-	case raw:
-		return v
-	case int:
-		if v < 0 {
-			return head(1, uint64(-1-v))
-		}
-		return head(0, uint64(v))
-	case string:
-		return append(head(3, uint64(len(v))), v...)
-	case []byte:
-		return append(head(2, uint64(len(v))), v...)
-	case []any:
-		out := head(4, uint64(len(v)))
-		for _, x := range v {
-			out = append(out, cborOf(x)...)
-		}
-		return out
-	case pairs:
-		out := head(5, uint64(len(v)/2))
-		for _, x := range v {
-			out = append(out, cborOf(x)...)
-		}
-		return out
-	}
-	panic(fmt.Sprintf("%T", v))
-}
-
-// pairs are the members of a map: key, value, key, value.
-type pairs []any
-
-// set gives the pairs with one member's value changed; a value of nothing{} leaves it out.
-func (p pairs) set(key, value any) pairs {
-	var out pairs
-	for i := 0; i < len(p); i += 2 {
-		switch {
-		case p[i] != key:
-			out = append(out, p[i], p[i+1])
-		case value != nothing{}:
-			out = append(out, key, value)
-		}
-	}
-	return out
-}
-
-type nothing struct{}
+// raw, pairs and nothing are what CBOR is written from.
+type (
+	raw     = cbortest.Raw
+	pairs   = cbortest.Map
+	nothing = cbortest.Omit
+)
 
 func pcr(b byte) []byte { return bytes.Repeat([]byte{b}, 48) }
 
@@ -160,19 +99,11 @@ func (w *world) payload() pairs {
 
 // document signs a payload as an NSM does.
 func (w *world) document(payload pairs) []byte {
-	return w.sign(raw("\xa1\x01\x38\x22"), cborOf(payload), w.keys[4])
+	return w.sign(raw("\xa1\x01\x38\x22"), cbortest.Encode(payload), w.keys[4])
 }
 
 func (w *world) sign(protected raw, payload []byte, key *ecdsa.PrivateKey) []byte {
-	tbs := cborOf([]any{"Signature1", []byte(protected), []byte{}, payload})
-	digest := sha512.Sum384(tbs)
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	size := (key.Curve.Params().BitSize + 7) / 8
-	signature := append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
-	return cborOf([]any{[]byte(protected), pairs{}, payload, signature})
+	return cbortest.Sign1(protected, pairs{}, payload, key)
 }
 
 // list makes a CRL by one of the authorities, of the last hour and the next.

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"os"
@@ -13,48 +12,24 @@ import (
 	"testing"
 	"time"
 
+	"strongroom.dev/internal/cbortest"
 	"strongroom.dev/reference"
 )
-
-// The few CBOR items that a CoRIM is made of, each below 65,536 bytes.
-
-func item(major byte, n int, parts ...[]byte) []byte {
-	out := []byte{major<<5 | 25, byte(n >> 8), byte(n)}
-	switch {
-	case n < 24:
-		out = []byte{major<<5 | byte(n)}
-	case n < 256:
-		out = []byte{major<<5 | 24, byte(n)}
-	}
-	return append(out, bytes.Join(parts, nil)...)
-}
-
-func number(n int) []byte               { return item(0, n) }
-func octets(b []byte) []byte            { return item(2, len(b), b) }
-func chars(s string) []byte             { return item(3, len(s), []byte(s)) }
-func listOf(items ...[]byte) []byte     { return item(4, len(items), items...) }
-func mapOf(pairs ...[]byte) []byte      { return item(5, len(pairs)/2, pairs...) }
-func tagged(n int, inner []byte) []byte { return item(6, n, inner) }
 
 // signedCoRIM is a CoRIM with one triple for each digest's fill.
 func signedCoRIM(t *testing.T, key *ecdsa.PrivateKey, fills ...byte) []byte {
 	t.Helper()
-	var triples [][]byte
+	type pairs = cbortest.Map
+	var triples []any
 	for _, fill := range fills {
-		digest := listOf(number(7), octets(bytes.Repeat([]byte{fill}, 48)))
-		element := mapOf(number(0), number(641), number(1), mapOf(number(2), listOf(digest), number(1), tagged(553, number(9))))
-		triples = append(triples, listOf(mapOf(number(0), mapOf(number(2), chars("Room Firmware"))), listOf(element)))
+		digest := []any{7, bytes.Repeat([]byte{fill}, 48)}
+		element := pairs{0, 641, 1, pairs{2, []any{digest}, 1, cbortest.Tag{553, 9}}}
+		triples = append(triples, []any{pairs{0, pairs{2, "Room Firmware"}}, []any{element}})
 	}
-	comid := mapOf(number(1), mapOf(number(0), chars("room")), number(4), mapOf(number(0), listOf(triples...)))
-	payload := tagged(501, mapOf(number(0), chars("example"), number(1), listOf(tagged(506, octets(comid)))))
-	header := mapOf(number(1), []byte{0x26}, number(3), chars("application/rim+cbor"), number(8), octets(mapOf(number(0), mapOf(number(0), chars("Example Makers")))))
-	digest := sha256.Sum256(listOf(chars("Signature1"), octets(header), octets(nil), octets(payload)))
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-	return tagged(18, listOf(octets(header), mapOf(), octets(payload), octets(signature)))
+	comid := cbortest.Encode(pairs{1, pairs{0, "room"}, 4, pairs{0, triples}})
+	payload := cbortest.Encode(cbortest.Tag{501, pairs{0, "example", 1, []any{cbortest.Tag{506, comid}}}})
+	header := cbortest.Encode(pairs{1, -7, 3, "application/rim+cbor", 8, cbortest.Encode(pairs{0, pairs{0, "Example Makers"}})})
+	return cbortest.Encode(cbortest.Tag{18, cbortest.Raw(cbortest.Sign1(header, pairs{}, payload, key))})
 }
 
 func TestImportCoRIM(t *testing.T) {
