@@ -101,7 +101,7 @@ func Build(c Config) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := builder{c, p, &Image{Files: map[string][]byte{}}}
+	b := builder{c, p, &Image{Files: map[string][]byte{}}, map[string]goProgram{}}
 	if err := b.build(); err != nil {
 		return nil, err
 	}
@@ -168,13 +168,16 @@ func (p Package) Verify(deb []byte) error {
 type builder struct {
 	Config
 	parts
-	image *Image
+	image    *Image
+	programs map[string]goProgram
 }
 
 func (b builder) build() error {
 	m := &b.image.Manifest
 	*m = Manifest{Format: Format, Version: b.Version, Kernel: b.release, Cmdline: Cmdline, Packages: b.lock.Packages, Engines: []machine.Engine{}}
-	m.Programs = append(m.Programs, b.program(b.Agent))
+	if err := b.program(b.Agent, false); err != nil {
+		return err
+	}
 	for i, e := range b.Engines {
 		if err := b.engine(i, e); err != nil {
 			return err
@@ -194,6 +197,7 @@ func (b builder) build() error {
 	b.add(FileCode, b.code.data, Origin{Package: firmware, Path: codePath})
 	b.add(FileVars, b.vars.data, Origin{Package: firmware, Path: varsPath})
 	b.add(FileFirmware, b.firmware.data, Origin{Package: firmware, Path: firmwarePath})
+	b.add(FileSBOM, makeSBOM(*m, b.newest, b.programs), Origin{Made: "packages and programs of this image"})
 	slices.SortFunc(m.Files, func(x, y File) int { return strings.Compare(x.Name, y.Name) })
 	b.image.Files[FileManifest] = m.Text()
 	return nil
@@ -204,8 +208,14 @@ func (b builder) add(name string, data []byte, origin Origin) {
 	b.image.Manifest.Files = append(b.image.Manifest.Files, fileOf(name, data, origin))
 }
 
-func (b builder) program(p Program) File {
-	return fileOf(string(p.Name), p.Data, Origin{Made: "Strongroom " + b.Version})
+// program looks into one of our programs and lists it.
+func (b builder) program(p Program, cgo bool) (err error) {
+	if b.programs[string(p.Name)], err = readProgram(p, cgo); err != nil {
+		return err
+	}
+	m := &b.image.Manifest
+	m.Programs = append(m.Programs, fileOf(string(p.Name), p.Data, Origin{Made: "Strongroom " + b.Version}))
+	return nil
 }
 
 // engine makes the disk of one engine.
@@ -224,7 +234,9 @@ func (b builder) engine(i int, p Program) error {
 	}
 	m := &b.image.Manifest
 	m.Engines = append(m.Engines, machine.Engine{Name: p.Name, Disk: machine.Disk(i), Root: root, Salt: salt, DataBlocks: blocks, Size: int64(len(p.Data)), Digest: digest})
-	m.Programs = append(m.Programs, b.program(p))
+	if err := b.program(p, true); err != nil {
+		return err
+	}
 	b.add(EngineFile(p.Name), disk, Origin{Program: string(p.Name)})
 	return nil
 }
