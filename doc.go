@@ -48,6 +48,7 @@
 //	proof             what anyone can check afterwards
 //	watch             a fleet of rooms attested again and again
 //	image             the files that a room boots from
+//	host/qemu         virtual machines for rooms: command lines, processes, software TPMs
 //	host              what starts a room, trusted with nothing
 //	store             state and logs on disk
 //	client, server    HTTP, both ends
