@@ -9,36 +9,15 @@ import (
 	"strings"
 	"testing"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/predict"
 )
-
-// vectors gives the folder of independent expectations.
-func vectors(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "vectors")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "measure")); err != nil {
-		missing(t, "no vectors: "+err.Error())
-	}
-	return dir
-}
-
-// missing ends a test that has nothing to read: it fails where everything must be there.
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
 
 func shake(seed string, size int) []byte { return sha3.SumSHAKE256([]byte(seed), size) }
 
 func vectorFile(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectors(t), "measure", name))
+	data, err := os.ReadFile(filepath.Join(evidencetest.Beside(t, "measure"), name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,28 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/reference"
 )
-
-// measureVectors gives the folder of independent launch digests.
-func measureVectors(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("STRONGROOM_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	dir, err := filepath.Abs(filepath.Join(dir, "measure"))
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no vectors: ", err)
-		}
-		t.Skip("no vectors: ", err)
-	}
-	return dir
-}
 
 func (r teller) measured(args ...string) prediction {
 	r.t.Helper()
@@ -45,7 +26,7 @@ func (r teller) measured(args ...string) prediction {
 
 // TestMeasureLaunchDigests compares the command with every digest that another tool computed.
 func TestMeasureLaunchDigests(t *testing.T) {
-	dir := measureVectors(t)
+	dir := evidencetest.Beside(t, "measure")
 	table, err := os.ReadFile(filepath.Join(dir, "snp-launch-digests.tsv"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +63,7 @@ func TestMeasureLaunchDigests(t *testing.T) {
 
 // TestMeasureSigns makes a set of reference values of a prediction.
 func TestMeasureSigns(t *testing.T) {
-	firmware := filepath.Join(measureVectors(t), "ovmf_OvmfX64_suffix.bin")
+	firmware := filepath.Join(evidencetest.Beside(t, "measure"), "ovmf_OvmfX64_suffix.bin")
 	t.Chdir(t.TempDir())
 	r := teller{t, "home", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	r.run(0, "keygen", "--purpose", "signing", "-o", "release.key")

@@ -22,9 +22,15 @@ import (
 // ErrNone says that there is no recorded evidence here.
 var ErrNone = errors.New("no recorded evidence here: set STRONGROOM_VECTORS to the folder of vectors")
 
-// Folder gives the absolute path of the recorded evidence, whether it is there or not. A
-// STRONGROOM_VECTORS that is not absolute counts from the module's root, like the usual place.
+// Folder gives the absolute path of the recorded evidence, whether it is there or not.
 func Folder() (string, error) {
+	root, err := vectors()
+	return filepath.Join(root, "attestation"), err
+}
+
+// vectors gives the absolute path of all vectors. A STRONGROOM_VECTORS that is not absolute counts
+// from the module's root, like the usual place.
+func vectors() (string, error) {
 	dir := os.Getenv("STRONGROOM_VECTORS")
 	if dir == "" {
 		dir = filepath.Join("..", "shared", "vectors")
@@ -36,7 +42,7 @@ func Folder() (string, error) {
 		}
 		dir = filepath.Join(root, dir)
 	}
-	return filepath.Join(dir, "attestation"), nil
+	return dir, nil
 }
 
 // moduleRoot is the folder of go.mod, looked for upward from this file, which tests that change
@@ -80,10 +86,18 @@ func Required() bool { return os.Getenv("CI") == "true" }
 // Dir gives the absolute path of the evidence; without it the test ends, skipped or failed.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := Folder()
+	return Beside(t, "attestation")
+}
+
+// Beside gives the absolute path of a folder of the vectors, such as "measure"; without it the
+// test ends, skipped or failed.
+func Beside(t testing.TB, folder string) string {
+	t.Helper()
+	root, err := vectors()
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := filepath.Join(root, folder)
 	if _, err := os.Stat(dir); err != nil {
 		missing(t, dir, err)
 	}

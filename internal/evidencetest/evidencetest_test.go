@@ -73,6 +73,7 @@ func TestMissing(t *testing.T) {
 		{"a file that is held back", there, find(held), "ran", "ran"},
 		{"endorsements that are listed", there, set, "skipped", "failed"},
 		{"a folder below", there, walk, "failed", "failed"},
+		{"another folder of vectors", there, func(t testing.TB) { evidencetest.Beside(t, "measure") }, "skipped", "failed"},
 	} {
 		t.Setenv("STRONGROOM_VECTORS", c.dir)
 		t.Setenv("CI", "")
