@@ -43,7 +43,7 @@
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
-//	machine           the first process of a room's virtual machine
+//	machine           the first process of a room's virtual machine; below it the TPM's commands
 //	room              the agent: what happens inside
 //	proof             what anyone can check afterwards
 //	watch             a fleet of rooms attested again and again

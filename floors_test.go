@@ -29,11 +29,11 @@ var floors = [][]string{
 	4:  {"attest/*"},
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear"},
-	7:  {"broker", "device", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
+	7:  {"broker", "device", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
 	8:  {"host/qemu", "machine", "room", "watch", "replica", "workload/sql/guard"},
 	9:  {"host", "image", "store/*", "edge", "workload/sql/engine", "internal/home"},
 	10: {"client", "server", "ui", "examples/*"},
-	11: {"demo", "internal/world", "internal/evidencetest", "internal/cbortest"},
+	11: {"demo", "internal/world", "internal/evidencetest", "internal/swtpm", "internal/cbortest"},
 	12: {"cmd/*", "bench", "test"},
 }
 

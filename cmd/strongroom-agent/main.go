@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"strongroom.dev/internal/version"
+	"strongroom.dev/machine"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
 )
@@ -21,6 +22,10 @@ const engines = 2
 func main() {
 	if len(os.Args) == 2 && (os.Args[1] == "version" || os.Args[1] == "--version") {
 		fmt.Println(version.Version)
+		return
+	}
+	if machine.Started() {
+		machine.Main() // the first process of a machine, which ends with it
 		return
 	}
 	// Asked while the program still may ask.
