@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"strconv"
 
@@ -16,6 +14,7 @@ import (
 	"strongroom.dev/attest/azure"
 	"strongroom.dev/ear"
 	"strongroom.dev/keys"
+	"strongroom.dev/measure"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -25,37 +24,55 @@ import (
 const azureGuest = "AzureGuest"
 
 // guestInfo is what a guest says of itself: AttestationInfo, as base64url of this. What stands in
-// no field here (the event log, which clients cut, the AK's certificate, names of the operating
-// system) is passed over.
+// no field here (the AK's certificate, names of the operating system) is passed over: no claim
+// comes of it.
 type guestInfo struct {
 	AttestationProtocolVersion string
-	ClientPayload              struct {
-		Nonce []byte `json:"nonce"`
-	}
+	ClientPayload              guestPayload
+	// TcgLogs is the log of firmware and boot loader. Some clients leave events of other PCRs than
+	// the first eight out of it, or send none.
+	TcgLogs       looseBytes
 	IsolationInfo struct {
 		Type     string
 		Evidence struct {
-			Proof       []byte // JSON: SnpReport, VcekCertChain
-			RunTimeData []byte
+			Proof       looseBytes // SevSnp: JSON (guestProof); Tdx: the TD quote
+			RunTimeData looseBytes
 		}
 	}
 	TpmInfo struct {
-		EncKeyCertifyInfo          []byte
-		EncKeyCertifyInfoSignature []byte
-		EncKeyPub                  []byte
+		EncKeyCertifyInfo          looseBytes
+		EncKeyCertifyInfoSignature looseBytes
+		EncKeyPub                  looseBytes
 		PCRs                       []struct {
-			Digest []byte
+			Digest looseBytes
 			Index  int
 		}
-		PcrQuote     []byte
-		PcrSignature []byte
+		PcrQuote     looseBytes
+		PcrSignature looseBytes
 	}
 }
 
-// guestProof is the hardware's part.
+// guestPayload is what the relying party has the guest pass on. Clients that have nothing to pass
+// on send an empty text, or null.
+type guestPayload struct{ nonce []byte }
+
+// UnmarshalJSON reads it. Members other than the nonce are passed over: no claim comes of them.
+func (p *guestPayload) UnmarshalJSON(text []byte) error {
+	if string(text) == `""` {
+		return nil
+	}
+	var in struct {
+		Nonce looseBytes `json:"nonce"`
+	}
+	err := json.Unmarshal(text, &in)
+	p.nonce = in.Nonce
+	return err
+}
+
+// guestProof is the hardware's part on SEV-SNP.
 type guestProof struct {
-	SnpReport     string // base64url
-	VcekCertChain []byte // PEM
+	SnpReport     looseBytes
+	VcekCertChain looseBytes // PEM
 }
 
 func badGuest(expected, got string) error {
@@ -65,28 +82,28 @@ func badGuest(expected, got string) error {
 // azureGuestToken answers a guest. The token leaves encrypted to a key of the guest's TPM, which
 // the TPM's attestation key certified and which is in the token.
 func (s *Service) azureGuestToken(ctx context.Context, g Gate, body []byte) (MAAAnswer, error) {
-	info, proof, err := parseGuest(body)
+	info, err := parseGuest(body)
 	if err != nil {
 		return MAAAnswer{}, err
 	}
-	report, err := info.hclReport(proof)
+	evidence, err := info.evidence()
 	if err != nil {
 		return MAAAnswer{}, err
 	}
-	evidence, err := info.evidence(report, proof)
+	data, err := evidence.Encode()
 	if err != nil {
-		return MAAAnswer{}, err
+		return MAAAnswer{}, badGuest("evidence of a guest", verdict.Short(err.Error()))
 	}
 	a := asking{shape: g.Shape, audience: g.Audience, now: s.cfg.Now(), freshness: ear.ByRelyingParty, mend: mendGuest}
 	if a.policy, err = s.policy(ctx, g.Policy); err != nil {
 		return MAAAnswer{}, err
 	}
-	a.fresh.Nonce = info.ClientPayload.Nonce
-	finding, digest, err := s.examineOnly(ctx, azure.Name, evidence, a)
+	a.fresh.Nonce = info.ClientPayload.nonce
+	finding, digest, err := s.examineOnly(ctx, azure.Name, data, a)
 	if err != nil {
 		return MAAAnswer{}, err
 	}
-	key, jwk, err := info.encryptionKey(report)
+	key, jwk, err := info.encryptionKey(evidence.HCLReport)
 	if err != nil {
 		return MAAAnswer{}, s.refused(ctx, a, azure.Name, err)
 	}
@@ -104,69 +121,70 @@ func (s *Service) azureGuestToken(ctx context.Context, g Gate, body []byte) (MAA
 	return MAAAnswer{base64.RawURLEncoding.EncodeToString(sealed)}, err
 }
 
-func parseGuest(body []byte) (info guestInfo, proof guestProof, err error) {
+func parseGuest(body []byte) (info guestInfo, err error) {
 	doc, err := object(body)
 	if err != nil {
-		return info, proof, badGuest("a JSON object", verdict.Short(err.Error()))
+		return info, badGuest("a JSON object", verdict.Short(err.Error()))
 	}
 	inner, err := urlBytes(doc, "AttestationInfo")
 	if err != nil || inner == nil {
-		return info, proof, badGuest("AttestationInfo, as base64url", orMissing(err))
+		return info, badGuest("AttestationInfo, as base64url", orMissing(err))
 	}
 	if err := tpm2.Decode(inner, &info); err != nil {
-		return info, proof, badGuest("AttestationInfo of JSON", verdict.Short(err.Error()))
-	}
-	if err := tpm2.Decode(info.IsolationInfo.Evidence.Proof, &proof); err != nil {
-		return info, proof, badGuest("the hardware's Proof, of JSON", verdict.Short(err.Error()))
+		return info, badGuest("AttestationInfo of JSON", verdict.Short(err.Error()))
 	}
 	switch {
 	case info.AttestationProtocolVersion != "2.0":
-		return info, proof, badGuest("protocol version 2.0", verdict.Short(info.AttestationProtocolVersion))
-	case info.IsolationInfo.Type != "SevSnp":
-		return info, proof, badGuest("isolation by SevSnp", verdict.Short(info.IsolationInfo.Type))
-	case len(info.ClientPayload.Nonce) == 0:
-		return info, proof, badGuest("a nonce in ClientPayload, which the quote answers", "none")
+		return info, badGuest("protocol version 2.0", verdict.Short(info.AttestationProtocolVersion))
+	case len(info.ClientPayload.nonce) == 0:
+		return info, badGuest("a nonce in ClientPayload, which the TPM's quote answers", "none")
 	}
-	return info, proof, nil
+	return info, nil
 }
 
-// hclReport puts the paravisor's report together again: clients take it apart (attest/azure has
-// the layout). The hardware report's hash over the runtime data makes sure of it.
-func (info guestInfo) hclReport(proof guestProof) ([]byte, error) {
-	const size, hardware, data, runtime = 1184, 32, 1216, 1236
-	report, err := base64.RawURLEncoding.DecodeString(proof.SnpReport)
-	if err != nil || len(report) != size {
-		return nil, badGuest(fmt.Sprintf("SnpReport of %d bytes as base64url", size), fmt.Sprintf("%d bytes", len(report)))
+// hardware gives the paravisor's report, which clients take apart, and on TDX the quote, on
+// SEV-SNP the chip's certificates.
+func (info guestInfo) hardware() (e azure.Evidence, err error) {
+	held := info.IsolationInfo.Evidence
+	switch info.IsolationInfo.Type {
+	case "SevSnp":
+		var proof guestProof
+		if err := tpm2.Decode(held.Proof, &proof); err != nil {
+			return e, badGuest("the hardware's Proof, of JSON", verdict.Short(err.Error()))
+		}
+		for block, rest := pem.Decode(proof.VcekCertChain); block != nil; block, rest = pem.Decode(rest) {
+			e.Certificates = append(e.Certificates, block.Bytes)
+		}
+		e.HCLReport, err = azure.Assemble(proof.SnpReport, nil, held.RunTimeData)
+	case "Tdx", "TDX":
+		e.TDQuote = wire.Bytes(held.Proof)
+		e.HCLReport, err = azure.Assemble(nil, held.Proof, held.RunTimeData)
+	default:
+		return e, badGuest("isolation by SevSnp or Tdx", verdict.Short(info.IsolationInfo.Type))
 	}
-	held := info.IsolationInfo.Evidence.RunTimeData
-	b := make([]byte, runtime, runtime+len(held))
-	copy(b, "HCLA")
-	for at, n := range map[int]int{4: 1, 8: runtime + len(held), 12: 2, data: runtime - data + len(held), data + 4: 1, data + 8: 2, data + 12: 1, data + 16: len(held)} {
-		binary.LittleEndian.PutUint32(b[at:], uint32(n))
+	if err != nil {
+		return e, badGuest("SnpReport, or of Tdx a TD quote as Proof, and RunTimeData", verdict.Short(err.Error()))
 	}
-	copy(b[hardware:], report)
-	return append(b, held...), nil
+	return e, nil
 }
 
-// evidence makes this program's own form of it.
-func (info guestInfo) evidence(report []byte, proof guestProof) ([]byte, error) {
+// evidence makes this program's own form of it. A log that was sent is in it, to be replayed.
+func (info guestInfo) evidence() (azure.Evidence, error) {
+	e, err := info.hardware()
+	if err != nil {
+		return e, err
+	}
 	values := map[string]wire.Bytes{}
 	for _, p := range info.TpmInfo.PCRs {
 		index := strconv.Itoa(p.Index)
 		if _, twice := values[index]; twice {
-			return nil, badGuest("each PCR once", "PCR "+index+" twice")
+			return e, badGuest("each PCR once", "PCR "+index+" twice")
 		}
-		values[index] = p.Digest
+		values[index] = wire.Bytes(p.Digest)
 	}
-	e := azure.Evidence{HCLReport: report, Quotes: []tpm2.Document{{Banks: map[string]map[string]wire.Bytes{"sha256": values}, Message: info.TpmInfo.PcrQuote, Signature: info.TpmInfo.PcrSignature}}}
-	for block, rest := pem.Decode(proof.VcekCertChain); block != nil; block, rest = pem.Decode(rest) {
-		e.Certificates = append(e.Certificates, block.Bytes)
-	}
-	data, err := e.Encode()
-	if err != nil {
-		return nil, badGuest("evidence of a guest", verdict.Short(err.Error()))
-	}
-	return data, nil
+	e.EventLog = wire.Bytes(info.TcgLogs)
+	e.Quotes = []tpm2.Document{{Banks: map[string]map[string]wire.Bytes{"sha256": values}, Message: wire.Bytes(info.TpmInfo.PcrQuote), Signature: wire.Bytes(info.TpmInfo.PcrSignature)}}
+	return e, nil
 }
 
 // encryptionKey checks that the TPM's own attestation key, which the report names, certified the
@@ -210,15 +228,29 @@ func guestClaims(f attest.Finding, info guestInfo, jwk []byte) map[string]any {
 	}
 	key["kid"], key["key_ops"] = "TpmEphemeralEncryptionKey", []string{"encrypt"}
 	isolation := map[string]any{}
-	snpClaims(isolation, f)
+	if info.IsolationInfo.Type == "SevSnp" {
+		snpClaims(isolation, f)
+	} else {
+		tdxClaims(isolation, f)
+		isolation["x-ms-attestation-type"] = "tdxvm"
+	}
 	c := map[string]any{
 		"x-ms-ver": "1.0", "x-ms-attestation-type": "azurevm", "x-ms-azurevm-attestation-protocol-ver": "2.0", "x-ms-isolation-tee": isolation,
-		"x-ms-runtime": map[string]any{"keys": []any{key}, "client-payload": map[string]any{"nonce": base64.StdEncoding.EncodeToString(info.ClientPayload.Nonce)}},
+		"x-ms-runtime": map[string]any{"keys": []any{key}, "client-payload": map[string]any{"nonce": base64.StdEncoding.EncodeToString(info.ClientPayload.nonce)}},
 	}
-	if vm, ok := f.Claims["vm_configuration"].(map[string]any); ok {
-		if secure, ok := vm["secure_boot"].(bool); ok {
-			c["secureboot"] = secure
-		}
+	if secure, known := secureBoot(f); known {
+		c["secureboot"] = secure
 	}
 	return c
+}
+
+// secureBoot says whether Secure Boot is on: as the replayed log proves it, else as the paravisor
+// says.
+func secureBoot(f attest.Finding) (on, known bool) {
+	if log, ok := f.Claims["event_log"].(map[string]any); ok && log["secure_boot"] != string(measure.SecureBootUnknown) {
+		return log["secure_boot"] == string(measure.SecureBootOn), true
+	}
+	vm, _ := f.Claims["vm_configuration"].(map[string]any)
+	on, known = vm["secure_boot"].(bool)
+	return on, known
 }

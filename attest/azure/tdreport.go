@@ -24,16 +24,15 @@ const (
 	tdRTMR       = 720 // four of 48 bytes
 )
 
-// differs names the first field in which a TDREPORT is not what a quote says; "" for none.
-func differs(report []byte, q *dcap.TDReport) string {
-	if report[tdType] != 0x81 {
-		return "type"
-	}
-	for _, f := range []struct {
-		name string
-		at   int
-		want []byte
-	}{
+// tdField is a field of a TDREPORT that a quote has too.
+type tdField struct {
+	name  string
+	at    int
+	value []byte
+}
+
+func tdFields(q *dcap.TDReport) []tdField {
+	return []tdField{
 		{"REPORTDATA", tdReportData, q.ReportData[:]},
 		{"TEE_TCB_SVN", tdTCBSVN, q.TEETCBSVN[:]},
 		{"MRSEAM", tdMRSEAM, q.MRSEAM[:]},
@@ -48,8 +47,16 @@ func differs(report []byte, q *dcap.TDReport) string {
 		{"RTMR1", tdRTMR + 48, q.RTMR[1][:]},
 		{"RTMR2", tdRTMR + 96, q.RTMR[2][:]},
 		{"RTMR3", tdRTMR + 144, q.RTMR[3][:]},
-	} {
-		if !bytes.Equal(report[f.at:f.at+len(f.want)], f.want) {
+	}
+}
+
+// differs names the first field in which a TDREPORT is not what a quote says; "" for none.
+func differs(report []byte, q *dcap.TDReport) string {
+	if report[tdType] != 0x81 {
+		return "type"
+	}
+	for _, f := range tdFields(q) {
+		if !bytes.Equal(report[f.at:f.at+len(f.value)], f.value) {
 			return f.name
 		}
 	}

@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -134,68 +131,4 @@ func TestAttestationOfRecordedEvidence(t *testing.T) {
 			t.Errorf("%s: %v %+v %v", c.evidence, answer.Result.Verdict, answer.Vector, err)
 		}
 	}
-}
-
-// TestAttestationOfRecordedGuest sends the parts of a genuine Azure machine as its clients do.
-// They verify, up to the one part that was not recorded: the key that the token is encrypted to.
-func TestAttestationOfRecordedGuest(t *testing.T) {
-	const dir = "azure/confidential-containers+trustee/deps/verifier/test_data/az-snp-vtpm/evidence-v2.json"
-	data := evidencetest.Read(t, dir)
-	var e struct {
-		HCL   string `json:"hcl_report"`
-		VCEK  string `json:"vcek"`
-		Quote struct {
-			Message, Signature string
-			PCRs               []string
-		} `json:"tpm_quote"`
-	}
-	if err := json.Unmarshal(data, &e); err != nil {
-		t.Fatal(err)
-	}
-	url := func(text string) []byte {
-		b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	digits := func(text string) []byte {
-		b, err := hex.DecodeString(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	hcl, message := url(e.HCL), digits(e.Quote.Message)
-	runtime := bytes.TrimRight(hcl[1236:], "\x00")
-	pcrs := []map[string]any{}
-	for i, value := range e.Quote.PCRs {
-		pcrs = append(pcrs, map[string]any{"Index": i, "Digest": digits(value)})
-	}
-	proof, err := json.Marshal(map[string]any{"SnpReport": base64.RawURLEncoding.EncodeToString(hcl[32 : 32+1184]),
-		"VcekCertChain": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: url(e.VCEK)})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := recordedService(t, "2025-06-01T00:00:00Z", "platforms:\n  azure: {}\n", []verifier.Gate{{Shape: ear.MAA(), Audience: "https://vault.example.org", Policy: "recorded"}},
-		"snp/openpcc+openpcc/attestation/attest/testdata/sev_certificates.txt")
-	ask := func(check string, change func(tpm map[string]any)) {
-		t.Helper()
-		// extraData of the quote: behind magic, kind and a name of 34 bytes, each with its length.
-		tpm := map[string]any{"PCRs": pcrs, "PcrQuote": message, "PcrSignature": digits(e.Quote.Signature), "EncKeyPub": []byte{0}}
-		change(tpm)
-		info, err := json.Marshal(map[string]any{"AttestationProtocolVersion": "2.0", "ClientPayload": map[string]any{"nonce": message[44:][:48]}, "TpmInfo": tpm,
-			"IsolationInfo": map[string]any{"Type": "SevSnp", "Evidence": map[string]any{"Proof": proof, "RunTimeData": runtime}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		body := fmt.Sprintf(`{"AttestationInfo":%q}`, base64.RawURLEncoding.EncodeToString(info))
-		if _, err := s.MAA(context.Background(), "AzureGuest", "2020-10-01", []byte(body)); err == nil || verdict.As(err).Check != check {
-			t.Errorf("%v, expected a refusal about %s", err, check)
-		}
-	}
-	ask("azure.encryption_key", func(map[string]any) {})
-	ask("azure.quote", func(tpm map[string]any) { tpm["PcrSignature"] = make([]byte, 256) })
-	runtime = append(bytes.Clone(runtime[:len(runtime)-1]), ' ', '}')
-	ask("azure.binding", func(map[string]any) {})
 }
