@@ -3,9 +3,11 @@
 // ledgers, and hands out what the room lets out. All of what passes is signed or sealed end
 // to end: a host can delay and stop, and that is all.
 //
-// On the dev platform the host is also the launcher that measures and signs (R23): it hashes
-// the very files it executes, and the room can't reach the development root. That platform
-// is INSECURE: whoever runs this package can read such a room.
+// A room is a virtual machine of a measured image (host/qemu), or a process on the dev
+// platform, where the host is also the launcher that measures and signs (R23): it hashes the
+// very files it executes, and the room can't reach the development root. That platform is
+// INSECURE: whoever runs this package can read such a room, and so are machines measured by a
+// software TPM, whose memory the host can read.
 //
 // Rooms start on Linux only; everything else works everywhere.
 package host
@@ -21,6 +23,8 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/host/qemu"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
@@ -44,11 +48,14 @@ type Input struct {
 	Path      string
 }
 
-// Config is what a host needs. Programs, Root and Dir are required; the rest may be empty.
+// Config is what a host needs. Dir is required, and either VM or Programs and Root; the rest
+// may be empty.
 type Config struct {
-	// Programs is the room image, loaded.
+	// VM says how rooms are started as virtual machines.
+	VM *VM
+	// Programs is the room image of the INSECURE dev platform, loaded.
 	Programs *Programs
-	// Root signs evidence of the INSECURE dev platform.
+	// Root signs evidence of that platform.
 	Root keys.Signer
 	// Dir is where results are put, in a folder for each room.
 	Dir string
@@ -65,6 +72,28 @@ type Config struct {
 	Relay func(ctx context.Context, stream, path string, body []byte, next Next) (status int, answer []byte)
 	// Evidence, where set, sees every piece of evidence before the room does.
 	Evidence func(report [64]byte, made attest.Evidence) attest.Evidence
+}
+
+// VM is how rooms are started as virtual machines.
+type VM struct {
+	// Launch is each room's machine. Its disks, and what it is started for, are set for the room.
+	Launch qemu.Launch
+	// Engines are the disks of the image's engines, in the order of its /machine.json.
+	Engines []Engine
+}
+
+// Engine is a helper program on a disk of its own.
+type Engine struct {
+	Name wire.ID
+	Path string
+}
+
+// platform gives the kind of the rooms' machines, as agreements name it.
+func (c *Config) platform() wire.ID {
+	if c.VM != nil {
+		return c.VM.Launch.Machine.Platform
+	}
+	return dev.Name
 }
 
 // Next makes a call as it stands.

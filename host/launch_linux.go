@@ -2,34 +2,29 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"strongroom.dev/agreement"
-	"strongroom.dev/attest"
-	"strongroom.dev/attest/dev"
 	"strongroom.dev/channel"
-	"strongroom.dev/device"
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
-// Start starts a room on the INSECURE dev platform for one run. It ends with ctx. id names
-// its folder under Config.Dir, made when the first result comes.
+// Start starts a room for one run, on the platform of c. It ends with ctx. id names its
+// folder under Config.Dir, made when the first result comes.
 func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
-	if c.Programs == nil || c.Root == nil || c.Dir == "" || id == "" {
-		return nil, verdict.Misuse("host.config", "programs, a development root and a folder", "less", "a defect in the caller: report it")
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if id == "" {
+		return nil, verdict.Misuse("host.config", "a name for the room", "none", "a defect in the caller: report it")
 	}
 	if c.HTTP == nil {
 		c.HTTP = &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -38,18 +33,22 @@ func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
-	message, err := job.start(c.Programs.names)
+	message, err := job.start(c.helpers())
 	if err != nil {
 		return nil, err
 	}
-	a, err := keysDocument(job.Agreement)
+	a, err := agreement.ParseAgreement(job.Agreement)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r := newRoom(c, targets, filepath.Join(c.Dir, id), cancel)
-	l := &launch{Room: r, initData: attest.InitData(a)}
-	if err := l.start(ctx, job); err != nil {
+	l := &launch{Room: r}
+	launch := l.startDev
+	if c.VM != nil {
+		launch = l.startVM
+	}
+	if l.body, err = launch(ctx, job, a.Canonical()); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -57,117 +56,112 @@ func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
 	return r, nil
 }
 
-// keysDocument gives the canonical body of the agreement that init data is made of.
-func keysDocument(raw json.RawMessage) ([]byte, error) {
-	a, err := agreement.ParseAgreement(raw)
-	if err != nil {
-		return nil, err
-	}
-	return a.Canonical(), nil
-}
-
-// launch is the processes and descriptors behind a room.
-type launch struct {
-	*Room
-	initData wire.Digest // of the agreement that it was started for
-	channel  net.Conn
-	device   net.Conn
-	exited   chan error
-}
-
-// start opens the inputs and starts the agent with its descriptors.
-func (l *launch) start(ctx context.Context, job Job) error {
-	ours, theirs, err := socketPair()
-	if err != nil {
-		return err
-	}
-	device, theirDevice, err := socketPair()
-	if err != nil {
-		return err
-	}
-	l.channel, l.device = ours, device
-	files := []*os.File{theirs, theirDevice}
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	for _, name := range l.config.Programs.names {
-		f, err := reopen(l.config.Programs.helpers[name])
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
-	}
-	for _, in := range job.Inputs {
-		f, err := in.open()
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
-	}
-	return l.exec(ctx, files)
-}
-
-// exec starts the agent from its sealed copy. The thread that starts it lives until it ends:
-// the kernel ties the death signal to that thread.
-func (l *launch) exec(ctx context.Context, files []*os.File) error {
-	cmd := exec.CommandContext(ctx, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.config.Programs.agent.Fd()))
-	cmd.Args = []string{"strongroom-agent"}
-	cmd.Env = []string{}
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = l.config.Log, l.config.Log
-	cmd.ExtraFiles = files
-	cmd.WaitDelay = 2 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	l.exited = make(chan error, 1)
-	started := make(chan error)
-	// What this process was started with must not reach a room by accident.
-	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS && err != unix.EINVAL {
-		return fmt.Errorf("keeping descriptors: %w", err)
-	}
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			l.exited <- cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("starting the agent: %w", err)
+// check finds what a configuration lacks.
+func (c *Config) check() error {
+	if c.Dir == "" || c.VM == nil && (c.Programs == nil || c.Root == nil) {
+		return verdict.Misuse("host.config", "a virtual machine, or programs and a development root; and a folder", "less", "a defect in the caller: report it")
 	}
 	return nil
+}
+
+// helpers gives the names of the image's helper programs, in the order of their descriptors.
+func (c *Config) helpers() []wire.ID {
+	if c.VM == nil {
+		return c.Programs.names
+	}
+	var names []wire.ID
+	for _, e := range c.VM.Engines {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// launch is a room and what it runs in.
+type launch struct {
+	*Room
+	body body
+	slow atomic.Bool // it did not say a word in time
+}
+
+// body is the processes behind a room.
+type body struct {
+	// channel is our end of the room's one connection.
+	channel net.Conn
+	// exited gives, once, how the processes ended: nil if well. They end when the context that
+	// they were started with does.
+	exited <-chan error
+	// wake is how long the room may take to its first word, grace how long to its end after its
+	// last.
+	wake, grace time.Duration
 }
 
 // run serves the room to its end.
 func (l *launch) run(ctx context.Context, message []byte) {
 	defer l.cancel()
-	go device.Serve(ctx, l.device, devDevice{l})
-	err := l.converse(ctx, message)
-	l.channel.Close()
-	l.device.Close()
-	// The room has nothing more to say; an agent that lingers is killed.
-	timer := time.AfterFunc(2*time.Second, l.cancel)
-	waitErr := <-l.exited
-	timer.Stop()
-	if err == nil && waitErr != nil {
-		err = &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "an agent that ends well", Got: waitErr.Error(), Err: waitErr}
-	}
-	if err != nil && ctx.Err() != nil && !isVerdict(err) {
+	go l.rouse(ctx)
+	err := unsaid(l.converse(ctx, message))
+	l.body.channel.Close()
+	// The room has nothing more to say; what lingers is killed.
+	timer := time.AfterFunc(l.body.grace, l.cancel)
+	waitErr := <-l.body.exited
+	lingered := !timer.Stop()
+	switch {
+	case l.slow.Load() && !isVerdict(err):
+		err = &verdict.Error{Kind: verdict.Broken, Check: "room.silent", Expected: "a room that speaks within " + l.body.wake.String(), Got: "nothing", Fix: "see the host's log"}
+	case err != nil && ctx.Err() != nil && !isVerdict(err) && !lingered:
 		err = &verdict.Error{Kind: verdict.Broken, Check: "room.stopped", Expected: "a room that runs to its end", Got: "it was stopped", Fix: "sign a new request: what it held is gone", Err: ctx.Err()}
+	case waitErr != nil && !isVerdict(err) && (err != nil || !lingered): // what a room let out stands, however slowly it goes
+		err = ended(err, waitErr)
 	}
 	l.end(err)
 }
 
+// unsaid gives an end without a last event its name.
+func unsaid(err error) error {
+	var e *verdict.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	got := err.Error()
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		got = "it ended without a word"
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: verdict.Short(got), Fix: "see the host's log", Err: err}
+}
+
+// ended says why a room ended that gave neither a result nor a reason, or gave a result and
+// did not end well.
+func ended(err, waitErr error) error {
+	var e *verdict.Error
+	switch {
+	case errors.As(waitErr, &e):
+		return waitErr // the machine's own reason says more than that nothing came
+	case err != nil:
+		return err
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a room that ends well", Got: waitErr.Error(), Err: waitErr}
+}
+
+// isVerdict reports a reason that the room itself gave.
 func isVerdict(err error) bool {
 	var e *verdict.Error
 	return errors.As(err, &e) && e.Check != "room.ended"
 }
 
+// rouse gives up a room that does not say a word in time.
+func (l *launch) rouse(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, l.body.wake)
+	defer cancel()
+	if events, ended := l.Events(ctx, 0); len(events) == 0 && !ended && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		l.slow.Store(true)
+		l.cancel()
+		l.body.channel.Close()
+	}
+}
+
 // converse sends the start message, relays the room's calls and reads its events.
 func (l *launch) converse(ctx context.Context, message []byte) error {
-	session, err := channel.New(l.channel, channel.Host)
+	session, err := channel.New(l.body.channel, channel.Host)
 	if err != nil {
 		return err
 	}
@@ -194,49 +188,4 @@ func (l *launch) relayAll(ctx context.Context, session *channel.Session) {
 			return l.relay(ctx, stream.Name(), path, body)
 		})
 	}
-}
-
-// devDevice is the evidence device of the dev platform. It serves the agent alone: nothing
-// else holds the other end.
-type devDevice struct{ *launch }
-
-// Begin refuses an agreement that the room was not started for.
-func (d devDevice) Begin(_ context.Context, initData wire.Digest, _ wire.Hash) (device.Introduction, error) {
-	if initData != d.initData {
-		return device.Introduction{}, verdict.Refuse("device.init_data", "the agreement that this room was started for", "another", "start a room for each agreement")
-	}
-	return device.Introduction{Platform: dev.Name, Why: "started by the launcher of the INSECURE dev platform"}, nil
-}
-
-// Activate refuses: nobody has to vouch for the development root's key but who pins it.
-func (d devDevice) Activate(context.Context, []byte, []byte) ([]byte, error) {
-	return nil, verdict.Refuse("device.key", "a device with a key of its own", "the dev platform", "a defect in the agent: report it")
-}
-
-func (d devDevice) Attest(_ context.Context, report [64]byte, _ []byte) (attest.Evidence, error) {
-	e, err := dev.Sign(d.config.Root, d.config.Programs.measured, d.initData, report)
-	if err == nil && d.config.Evidence != nil {
-		e = d.config.Evidence(report, e)
-	}
-	return e, err
-}
-
-// Separate measures nothing: the evidence of this platform has no place for it.
-func (d devDevice) Separate(context.Context, wire.Digest) error { return nil }
-
-// socketPair gives a connection and the file that is its other end.
-func socketPair() (net.Conn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a socket pair: %w", err)
-	}
-	ours := os.NewFile(uintptr(fds[0]), "channel")
-	defer ours.Close()
-	conn, err := net.FileConn(ours)
-	return conn, os.NewFile(uintptr(fds[1]), "channel"), err
-}
-
-// reopen gives a read-only descriptor of its own for a sealed file.
-func reopen(f *os.File) (*os.File, error) {
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }

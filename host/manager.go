@@ -101,7 +101,7 @@ func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
 	random := keys.RandomID()
 	id := hex.EncodeToString(random[:4])
 	now := m.now()
-	info := Info{ID: id, Agreement: a.Digest(), Title: verdict.Printable(a.Title), RunID: run.RunID, Requester: run.Requester, Work: run.Work, Started: wire.At(now), Platform: "dev"}
+	info := Info{ID: id, Agreement: a.Digest(), Title: verdict.Printable(a.Title), RunID: run.RunID, Requester: run.Requester, Work: run.Work, Started: wire.At(now), Platform: m.config.platform()}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n := m.running(); n >= m.most {

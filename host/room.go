@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -125,10 +124,7 @@ func (r *Room) listen(control io.Reader) error {
 	for range maxEvents {
 		e, err := room.ReadEvent(control)
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = fmt.Errorf("it ended without a word")
-			}
-			return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: verdict.Short(err.Error()), Fix: "see the host's log", Err: err}
+			return err
 		}
 		if e.Event == room.File {
 			if err := r.receive(control, e); err != nil {
