@@ -2,16 +2,18 @@
 # Debian packages, else it names them.
 GO      ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X strongroom.dev/internal/version.Version=$(VERSION)
+# Nothing of the directory, the repository or the moment goes into a program: who builds the
+# same source with the same tools gets the same bytes, and so the same room image.
+LDFLAGS := -s -w -buildid= -X strongroom.dev/internal/version.Version=$(VERSION)
 
 .PHONY: build demo test bench lint long clean
 
 build: ## the programs, into bin/
 	scripts/setup build
 	mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/strongroom ./cmd/strongroom
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/strongroom-agent ./cmd/strongroom-agent
-	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS) -extld $(CURDIR)/scripts/link-static -extldflags "-static"' -o bin/strongroom-sql ./cmd/strongroom-sql
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/strongroom ./cmd/strongroom
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/strongroom-agent ./cmd/strongroom-agent
+	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -extld $(CURDIR)/scripts/link-static -extldflags "-static"' -o bin/strongroom-sql ./cmd/strongroom-sql
 
 demo: build ## two hospitals, one study, every attack refused
 	bin/strongroom demo hospitals
