@@ -60,6 +60,9 @@ type Facts struct {
 type Platform struct {
 	Name   wire.ID
 	Verify func(evidence []byte, now time.Time) (Facts, error)
+	// Under gives the same platform for a relying party whose agreement says whom else to
+	// trust; nil where that makes no difference.
+	Under func(Trust) Platform
 }
 
 // Purpose says what evidence was made for. Evidence for one purpose is refused for others.

@@ -22,6 +22,8 @@ type Expectation struct {
 	AgreementBody []byte
 	// Now is the time at which certificates and collateral must be valid.
 	Now time.Time
+	// Trust is whom the agreement makes evidence rest on; it may be zero.
+	Trust Trust
 }
 
 // Verify checks evidence with the one platform in the table that it names, then that its
@@ -38,7 +40,11 @@ func Verify(e Evidence, platforms []Platform, want Expectation) (Claims, error) 
 	if err != nil {
 		return Claims{}, err
 	}
-	facts, err := platform.Verify(e.Evidence, want.Now)
+	verify := platform.Verify
+	if platform.Under != nil {
+		verify = platform.Under(want.Trust).Verify
+	}
+	facts, err := verify(e.Evidence, want.Now)
 	if err != nil {
 		return Claims{}, platformError(platform.Name, err)
 	}

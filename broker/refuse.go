@@ -46,7 +46,7 @@ func (b *Broker) tell(t Told) {
 
 // counters are what happened since the start.
 type counters struct {
-	challenges, lives, malformed, refused, unlogged atomic.Int64
+	challenges, activations, lives, malformed, refused, unlogged atomic.Int64
 }
 
 // bucket lets burst refusals through and one more every so often.

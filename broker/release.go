@@ -236,6 +236,7 @@ func (b *Broker) verifyEvidence(r *request) (attest.Claims, policy.Challenge, er
 			Agreement: r.agreement.Digest(), Run: r.run.Digest()},
 		AgreementBody: r.agreement.Canonical(),
 		Now:           b.now(),
+		Trust:         attest.TrustOf(r.agreement.Agreement, b.current),
 	})
 	return claims, challenge, err
 }

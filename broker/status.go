@@ -48,11 +48,12 @@ type Public struct {
 
 // Counts are numbers since the start. Unlogged are refusals that were only counted.
 type Counts struct {
-	Challenges int64 `json:"challenges"`
-	Lives      int64 `json:"lives"`
-	Malformed  int64 `json:"malformed"`
-	Refused    int64 `json:"refused"`
-	Unlogged   int64 `json:"unlogged"`
+	Challenges  int64 `json:"challenges"`
+	Activations int64 `json:"activations"` // questions about keys of TPMs, two for each key
+	Lives       int64 `json:"lives"`
+	Malformed   int64 `json:"malformed"`
+	Refused     int64 `json:"refused"`
+	Unlogged    int64 `json:"unlogged"`
 }
 
 // AgreementStatus is one agreement this broker knows of.
@@ -84,7 +85,7 @@ func (b *Broker) Public() Public {
 func (b *Broker) Status(context.Context) (Status, error) {
 	s := Status{Public: b.Public(), Descriptor: b.current.Digest(), KeyStore: b.cfg.Keys.Kind(), Lock: b.lock.Load(), Checkpoint: b.cfg.Log.Checkpoint(),
 		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Denied: []DenialStatus{}, Witnesses: []string{}, Troubles: []string{}, Seen: []release.SeenLog{},
-		SinceStart: Counts{b.counters.challenges.Load(), b.counters.lives.Load(), b.counters.malformed.Load(), b.counters.refused.Load(), b.counters.unlogged.Load()}}
+		SinceStart: Counts{b.counters.challenges.Load(), b.counters.activations.Load(), b.counters.lives.Load(), b.counters.malformed.Load(), b.counters.refused.Load(), b.counters.unlogged.Load()}}
 	for key := range b.cfg.Witnesses {
 		s.Witnesses = append(s.Witnesses, originOf(key))
 	}

@@ -130,7 +130,7 @@ func (c *Config) targets(job Job) (map[string]string, error) {
 
 // mayAsk are the only paths a room's calls may have.
 func mayAsk(stream, path string) bool {
-	broker := []string{release.PathChallenge, release.PathRelease, release.PathLive, release.PathConsistency, release.PathCheckpoint}
+	broker := []string{release.PathChallenge, release.PathActivate, release.PathActivated, release.PathRelease, release.PathLive, release.PathConsistency, release.PathCheckpoint}
 	if strings.HasPrefix(stream, "broker/") {
 		return slices.Contains(broker, path)
 	}

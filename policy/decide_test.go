@@ -103,6 +103,12 @@ func TestDecideRefuses(t *testing.T) {
 		"evidence forged": {request(func(r *policy.Request) {
 			r.Claims, r.EvidenceError = attest.Claims{}, verdict.NotGenuine("evidence.dev.signature", "a signature", "a forged one", "")
 		}), "evidence.dev.signature", verdict.Invalid, "forged", []string{"evidence.binding", "evidence.platform", "evidence.class", "evidence.root", "evidence.image", "evidence.machine"}},
+		"evidence forged, by the platform": {request(func(r *policy.Request) {
+			r.Claims, r.EvidenceError = attest.Claims{}, verdict.NotGenuine("dev.signature", "a signature", "a forged one", "")
+		}), "dev.signature", verdict.Invalid, "forged", []string{"evidence.binding", "evidence.platform", "evidence.class", "evidence.root", "evidence.image", "evidence.machine"}},
+		"evidence forged, by a stranger's word": {request(func(r *policy.Request) {
+			r.Claims, r.EvidenceError = attest.Claims{}, verdict.NotGenuine("run.once", "a signature", "a forged one", "")
+		}), "evidence.genuine", verdict.Invalid, "forged", []string{"evidence.binding", "evidence.platform", "evidence.class", "evidence.root", "evidence.image", "evidence.machine"}},
 		"evidence for ingress":     {func(w *world) { w.purpose = attest.ForIngress }, "evidence.binding", verdict.Invalid, "purpose ingress", nil},
 		"evidence replayed":        {func(w *world) { w.nonce = attest.NonceOf([]byte("new token")) }, "evidence.binding", verdict.Invalid, "another challenge", nil},
 		"room HPKE key swapped":    {request(func(r *policy.Request) { k, _ := keys.GenerateHPKEKey(); r.Room.HPKE = k.Public() }), "evidence.binding", verdict.Invalid, "room keys", nil},

@@ -54,16 +54,21 @@ func passed(checks []verdict.Check) int {
 // judgePlatform looks at claims through one entry; nil is no entry of that kind.
 func judgePlatform(a agreement.Agreement, p *agreement.Platform, c attest.Claims) []verdict.Check {
 	var j judge
-	kinds := make([]string, len(a.Platforms))
-	for i := range a.Platforms {
-		kinds[i] = string(a.Platforms[i].Kind)
-	}
-	j.need(c.Proven() && p != nil, "evidence.platform", "a machine of kind "+strings.Join(slices.Compact(kinds), " or "), said(string(c.Platform())), "run it on a machine of a kind the agreement names")
+	j.need(c.Proven() && p != nil, "evidence.platform", "a machine of kind "+strings.Join(slices.Compact(kinds(a)), " or "), said(string(c.Platform())), "run it on a machine of a kind the agreement names")
 	j.need(c.Proven() && c.Class() == a.Protection, "evidence.class", "protection class "+string(a.Protection), said(string(c.Class())), "use a machine of this class, or sign an agreement for the other")
 	j.checkRoot(p, c)
 	j.checkImage(p, c)
 	j.checkMachine(p, c)
 	return j.checks
+}
+
+// kinds gives the kind of each of an agreement's platforms.
+func kinds(a agreement.Agreement) []string {
+	all := make([]string, len(a.Platforms))
+	for i := range a.Platforms {
+		all[i] = string(a.Platforms[i].Kind)
+	}
+	return all
 }
 
 func said(s string) string {
@@ -173,8 +178,11 @@ func (d *decision) checkNoClaims() {
 	if err == nil {
 		err = verdict.NotGenuine(id, "evidence that proves where the room runs", "none", "send the evidence")
 	}
-	if own := verdict.As(err).Check; strings.HasPrefix(own, "evidence.") {
-		id = own
+	// Platforms name their checks after themselves, where not after evidence as such.
+	for _, prefix := range append(kinds(d.Agreement.Agreement), "evidence") {
+		if own := verdict.As(err).Check; strings.HasPrefix(own, prefix+".") {
+			id = own
+		}
 	}
 	d.needNil(err, id, "genuine evidence", "", "start the room again and take fresh evidence")
 }

@@ -261,7 +261,7 @@ func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty, id wire
 	claims, err := attest.Verify(r.Evidence, v.trust.Platforms, attest.Expectation{
 		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(r.Challenge), Signing: v.bundle.Room.Signing,
 			HPKE: v.bundle.Room.HPKE, Agreement: v.out.Agreement.Digest(), Run: v.out.Run.Digest()},
-		AgreementBody: v.out.Agreement.Canonical(), Now: v.at})
+		AgreementBody: v.out.Agreement.Canonical(), Now: v.decidedAt(r), Trust: attest.TrustOf(v.out.Agreement.Agreement, owner)})
 	if err != nil {
 		return err
 	}
@@ -277,6 +277,21 @@ func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty, id wire
 		return invalid("proof.releases", "a grant signed by the broker of "+string(owner.Name), err)
 	}
 	return v.checkGrant(grant, owner, id, r.Evidence.Digest())
+}
+
+// decidedAt is when the owner's broker relied on the evidence, by the record of its grant: a
+// word about a TPM's key holds no longer than a run may take. It selects a moment and proves
+// nothing; checkGrant has yet to find the record in the broker's log.
+func (v *verifier) decidedAt(r Release) time.Time {
+	var grant release.Granted
+	if _, err := keys.ParseDocument(r.Grant, release.GrantType, &grant); err != nil {
+		return v.at
+	}
+	entry, err := ledger.ParseEntry(grant.Receipt.Entry)
+	if at := time.UnixMilli(entry.TimeMS).UTC(); err == nil && at.Before(v.at) {
+		return at
+	}
+	return v.at
 }
 
 // checkClaims applies what the agreement says about machines, with the same code the

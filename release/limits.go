@@ -10,6 +10,8 @@ const (
 	PathCheckpoint  = "/v1/checkpoint"
 	PathStatus      = "/v1/status"
 	PathSeen        = "/v1/seen"
+	PathActivate    = "/v1/activate"
+	PathActivated   = "/v1/activated"
 )
 
 // Limits of messages, in bytes, checked before anything is parsed.
@@ -35,6 +37,19 @@ const (
 	MaxCheckpoint = 16 << 10
 	// MaxLogKey is that of a log's verifier key: a name of 255 bytes and a key.
 	MaxLogKey = 512
+	// MaxTPMCertificate is that of one certificate of a TPM's endorsement key or above it: those of
+	// RSA keys of 4,096 bits have 2 KiB.
+	MaxTPMCertificate = 4 << 10
+	// MaxTPMCertificates is the most certificates above an endorsement key's. Even at their largest
+	// they leave the other half of a small message free.
+	MaxTPMCertificates = 5
+	// MaxTPMPublic is that of a TPMT_PUBLIC (package tpm2).
+	MaxTPMPublic = 700
+	// MaxCredential is that of each part of a challenge to a TPM: a secret encrypted to an RSA key
+	// of 4,096 bits has 514 bytes.
+	MaxCredential = 1024
+	// MaxTPMAnswer is that of a TPM's answer; ours have 32 bytes.
+	MaxTPMAnswer = 64
 	// MaxPeers is the most other brokers' checkpoints in a request, and logs seen.
 	MaxPeers = 64
 	// MaxProof is the most hashes in a proof of a log: a tree has fewer than 2^63 entries, and a
@@ -44,3 +59,7 @@ const (
 
 // ChallengeLifetimeMS is the longest a challenge may live, five minutes (R11).
 const ChallengeLifetimeMS = 5 * 60 * 1000
+
+// ActivationLifetimeMS is how long a broker vouches for a TPM's key: the keys of a run are asked
+// for within minutes.
+const ActivationLifetimeMS = 60 * 60 * 1000

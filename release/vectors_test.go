@@ -26,13 +26,14 @@ const vectors = "../spec/vectors/release"
 // vector is one case of spec/release.md. Expect is "pass" or the check that fails.
 type vector struct {
 	What   string `json:"what"`
-	Kind   string `json:"kind"` // token, message, key, commitment
+	Kind   string `json:"kind"` // token, message, key, commitment, ticket
 	Expect string `json:"expect"`
 
 	Token      *tokenVector      `json:"token,omitempty"`
 	Message    *messageVector    `json:"message,omitempty"`
 	Key        *keyVector        `json:"key,omitempty"`
 	Commitment *commitmentVector `json:"commitment,omitempty"`
+	Ticket     *ticketVector     `json:"ticket,omitempty"`
 }
 
 // tokenVector is a challenge token, the secret it is judged with, and what it says.
@@ -119,6 +120,8 @@ func (v vector) run(t *testing.T) string {
 		return v.Message.run(t)
 	case "key":
 		return v.Key.run(t)
+	case "ticket":
+		return v.Ticket.run(t)
 	}
 	return v.Commitment.run(t)
 }
@@ -392,6 +395,7 @@ func writeVectors(t *testing.T) {
 	tokenCases(t, add)
 	messageCases(t, add)
 	commitmentCases(t, add)
+	ticketCases(t, add)
 	// Sealing draws randomness: the vectors that stand are kept.
 	if _, err := os.Stat(filepath.Join(vectors, "key-good.json")); err != nil {
 		keyCases(t, add)

@@ -26,6 +26,8 @@ func Broker(b *broker.Broker, logger *slog.Logger) http.Handler {
 	mux.Handle("POST "+release.PathChallenge, posted(busy, logger, release.MaxSmall, b.Challenge))
 	mux.Handle("POST "+release.PathRelease, posted(busy, logger, release.MaxRequest, b.Release))
 	mux.Handle("POST "+release.PathLive, posted(living, logger, release.MaxSmall, b.Live))
+	mux.Handle("POST "+release.PathActivate, posted(busy, logger, release.MaxSmall, b.ActivateTPM))
+	mux.Handle("POST "+release.PathActivated, posted(busy, logger, release.MaxSmall, b.ActivatedTPM))
 	mux.Handle("POST "+release.PathSeen, posted(busy, logger, release.MaxSmall, b.Seen))
 	mux.Handle("POST "+release.PathConsistency, posted(busy, logger, release.MaxSmall, func(ctx context.Context, data []byte) ([]byte, error) {
 		var asked release.ConsistencyRequest

@@ -54,6 +54,16 @@ type Challenge struct {
 // certificate is genuine is checked when the record is used. random gives the challenge's
 // secrets.
 func NewChallenge(ekCertificate []byte, certificates [][]byte, ak *tpm2.Public, random io.Reader) (*Challenge, error) {
+	var answer [32]byte
+	if _, err := io.ReadFull(random, answer[:]); err != nil {
+		return nil, fmt.Errorf("activation: %w", err)
+	}
+	return ChallengeFor(answer, ekCertificate, certificates, ak, random)
+}
+
+// ChallengeFor is [NewChallenge] with an answer that the caller chose, so that whoever can find
+// it again need not keep the challenge. It must be secret, and of this key and certificate alone.
+func ChallengeFor(answer [32]byte, ekCertificate []byte, certificates [][]byte, ak *tpm2.Public, random io.Reader) (*Challenge, error) {
 	if lack := ak.Lacks(); lack != "" {
 		return nil, fmt.Errorf("activation: no attestation key: %s", lack)
 	}
@@ -61,14 +71,11 @@ func NewChallenge(ekCertificate []byte, certificates [][]byte, ak *tpm2.Public, 
 	if err != nil {
 		return nil, fmt.Errorf("activation: %w", err)
 	}
-	c := &Challenge{record: Activation{EKCertificate: cert.Raw, AKName: ak.Name, Certificates: []wire.Bytes{}}}
+	c := &Challenge{answer: answer, record: Activation{EKCertificate: cert.Raw, AKName: ak.Name, Certificates: []wire.Bytes{}}}
 	for _, der := range certificates {
 		c.record.Certificates = append(c.record.Certificates, der)
 	}
 	if _, err := parseCertificates(c.record.Certificates); err != nil {
-		return nil, fmt.Errorf("activation: %w", err)
-	}
-	if _, err := io.ReadFull(random, c.answer[:]); err != nil {
 		return nil, fmt.Errorf("activation: %w", err)
 	}
 	c.Credential, c.Secret, err = makeCredential(cert.PublicKey, ak.Name, c.answer[:], random)

@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"crypto/x509"
+	"slices"
 	"time"
 
 	"strongroom.dev/attest"
@@ -35,9 +36,30 @@ func NewWithActivators(set endorse.Set, activators ...keys.PublicKey) Verifier {
 	return Verifier{store: newStore(set.Certificates()), crls: set.CRLs(), activators: activators, pins: set.Data(endorse.PublicKey)}
 }
 
-// Platform gives the platform for the table handed to [attest.Verify].
+// Platform gives the platform for the table handed to [attest.Verify]. Under an agreement it
+// also takes the word of the agreement's activators, and roots that the agreement pins by their
+// fingerprint, wherever their certificates come from: as those of software, unless they are
+// makers' that are known here.
 func (v Verifier) Platform() attest.Platform {
-	return attest.Platform{Name: Name, Verify: attest.Strict(v.Examine)}
+	return attest.Platform{Name: Name, Verify: attest.Strict(v.Examine), Under: func(t attest.Trust) attest.Platform {
+		return attest.Platform{Name: Name, Verify: attest.Strict(v.under(t).Examine)}
+	}}
+}
+
+// under gives a verifier that also trusts whom an agreement does.
+func (v Verifier) under(t attest.Trust) Verifier {
+	if v.store == nil {
+		v.store = newStore(nil)
+	}
+	s := *v.store
+	s.pinned = nil
+	for _, p := range t.Platforms {
+		if p.Kind == Name && p.Root != nil {
+			s.pinned = append(s.pinned, *p.Root)
+		}
+	}
+	v.store, v.activators = &s, append(slices.Clip(v.activators), t.Activators...)
+	return v
 }
 
 // Examine says everything there is to say about evidence at a time. It gives an error, of kind

@@ -17,9 +17,10 @@ import (
 	"strongroom.dev/endorse"
 )
 
-// platforms is the table of every platform that rooms run on, in one place for all to see.
+// platforms is the table of every platform that rooms run on, in one place for all to see. Whom
+// to trust beyond the makers that they know, each agreement says.
 func platforms() []attest.Platform {
-	return []attest.Platform{dev.New()}
+	return []attest.Platform{dev.New(), tpm.New(endorse.Set{}).Platform()}
 }
 
 // examiners is the table of every kind of evidence that this build can examine. Forms that

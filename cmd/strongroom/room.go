@@ -10,6 +10,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
+	"strongroom.dev/internal/home"
 	"strongroom.dev/policy"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
@@ -166,7 +167,7 @@ func (a *app) verifyRoom(r host.Info) error {
 	}
 	brokers := []shownTo{}
 	for _, s := range r.Shown {
-		checks, err := a.verifyShown(ag, s)
+		checks, err := a.verifyShown(h, ag, s)
 		if err != nil {
 			return fmt.Errorf("evidence for the broker of %s: %w", s.Broker, err)
 		}
@@ -186,12 +187,23 @@ func (a *app) verifyRoom(r host.Info) error {
 	})
 }
 
+// brokerOf gives the party of an agreement whose broker has a name; nil if it is not in the
+// address book, so that nothing rests on its word.
+func brokerOf(h *home.Home, ag *agreement.SignedAgreement, name wire.ID) *agreement.SignedParty {
+	for _, p := range ag.Parties {
+		if party, _, err := h.Party(p.Descriptor); err == nil && party.Name == name {
+			return party
+		}
+	}
+	return nil
+}
+
 // verifyShown checks one piece of evidence as the broker it was made for would.
-func (a *app) verifyShown(ag *agreement.SignedAgreement, s room.Shown) ([]verdict.Check, error) {
+func (a *app) verifyShown(h *home.Home, ag *agreement.SignedAgreement, s room.Shown) ([]verdict.Check, error) {
 	claims, err := attest.Verify(s.Evidence, platforms(), attest.Expectation{
 		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(s.Challenge), Signing: s.Room.Signing, HPKE: s.Room.HPKE,
 			Agreement: ag.Digest(), Run: s.Run},
-		AgreementBody: ag.Canonical(), Now: a.now()})
+		AgreementBody: ag.Canonical(), Now: a.now(), Trust: attest.TrustOf(ag.Agreement, brokerOf(h, ag, s.Broker))})
 	if err != nil {
 		return nil, err
 	}
