@@ -13,6 +13,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -37,6 +38,9 @@ type Demand struct {
 	Freshness Freshness
 	// References are what a policy may take measurements from.
 	References References
+	// Seen is what is remembered of endorsements: older ones are refused. Nil for no memory, such
+	// as for judging recorded evidence as of its time.
+	Seen endorse.Seen
 	// InsecureAllowSoftware makes a software platform a warning where no policy names it.
 	InsecureAllowSoftware bool
 	Now                   time.Time
@@ -46,6 +50,7 @@ type Demand struct {
 func (d Demand) Judge(f attest.Finding) Result {
 	j := judgement{demand: d, finding: f, claims: plainClaims(f.Claims), warnings: slices.Clone(f.Warnings)}
 	j.platformChecks()
+	used := j.endorsements()
 	j.freshness()
 	j.class()
 	if d.Policy != nil {
@@ -54,7 +59,7 @@ func (d Demand) Judge(f attest.Finding) Result {
 	r := Result{
 		Verdict: j.standing(), Platform: string(f.Facts.Platform), Class: f.Facts.Class, Excludes: f.Facts.Excludes, Trusts: f.Facts.Trusts,
 		Machine: f.Facts.Machine, Generation: f.Facts.Generation, Measurements: f.Facts.Measurements,
-		Claims: j.claims, Checks: j.checks, Warnings: j.warnings, At: wire.At(d.Now), Reference: j.used,
+		Claims: j.claims, Checks: j.checks, Warnings: j.warnings, At: wire.At(d.Now), Reference: j.used, Endorsements: used,
 	}
 	if !f.Facts.Root.IsZero() {
 		r.Root = f.Facts.Root.String()
@@ -108,6 +113,16 @@ func (j *judgement) platformChecks() {
 	if j.finding.Facts.Debug && !slices.ContainsFunc(j.checks, func(c verdict.Check) bool { return !c.OK || strings.HasSuffix(c.ID, ".debug") }) {
 		j.fail("debug", "a platform that nobody can look into", "debugging is on", "run it without debugging")
 	}
+}
+
+// endorsements gives the versions that the platform's checks relied on, and checks that none goes
+// back behind what is remembered. No policy can accept that: whoever wants it says as of when.
+func (j *judgement) endorsements() []endorse.Version {
+	used := endorse.Newest(endorse.Begun(j.finding.Endorsements, j.demand.Now))
+	if j.demand.Seen != nil && len(used) > 0 {
+		j.checks = append(j.checks, j.demand.Seen.Check(used))
+	}
+	return used
 }
 
 func (j *judgement) requirements() Requirements {

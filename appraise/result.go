@@ -3,6 +3,7 @@ package appraise
 import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -32,6 +33,8 @@ type Result struct {
 	// Reference names the set of reference values that was judged by; nil if the policy asks for
 	// none, or none verified.
 	Reference *ReferenceUsed `json:"reference,omitempty"`
+	// Endorsements are the dated ones that the checks relied on, each signed by whom it should be.
+	Endorsements []endorse.Version `json:"endorsements,omitempty"`
 	// At is the time at which certificates and collateral were looked at.
 	At wire.Time `json:"at"`
 }

@@ -3,6 +3,7 @@ package attest
 import (
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 )
 
@@ -32,6 +33,9 @@ type Finding struct {
 	// Warnings are ids of passed checks that a careful reader should look at, such as a
 	// platform whose configuration or software hardening matters.
 	Warnings []string
+	// Endorsements are the versions of dated endorsements that the checks relied on, whatever their
+	// dates: each signed by whom it should be, wherever it came from.
+	Endorsements []endorse.Version
 }
 
 // Standing sums the checks up. A finding without checks is contraindicated.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 )
 
@@ -50,14 +51,16 @@ type signer struct {
 }
 
 type signedBySigner[T any] struct {
-	doc    T
-	signer *signer
+	doc     T
+	signer  *signer
+	version endorse.Version
 }
 
 // crl is a revocation list whose signature is checked.
 type crl struct {
 	list    *x509.RevocationList
 	revoked map[string]bool // by serial number's bytes
+	version endorse.Version
 }
 
 // New checks the collateral's signatures up to the Intel SGX Root CA. What fails is kept out
@@ -82,9 +85,9 @@ func newVerifier(r root, c Collateral) *Verifier {
 		}
 		v.addCRL(list)
 	}
-	v.infos = addDocuments(v, "TCB information", c.TCBInfos, ParseTCBInfo)
-	v.identities = addDocuments(v, "enclave identity", c.Identities, ParseIdentity)
-	v.evaluations = addDocuments(v, "TCB evaluation numbers", c.Evaluations, ParseEvaluations)
+	v.infos = addDocuments(v, "TCB information", c.TCBInfos, ParseTCBInfo, (*TCBInfo).version)
+	v.identities = addDocuments(v, "enclave identity", c.Identities, ParseIdentity, (*Identity).version)
+	v.evaluations = addDocuments(v, "TCB evaluation numbers", c.Evaluations, ParseEvaluations, (*Evaluations).version)
 	return v
 }
 
@@ -169,7 +172,7 @@ func checkCRL(list *x509.RevocationList, by *ecdsa.PublicKey) (*crl, error) {
 			return nil, fmt.Errorf("unknown critical extension %v", e.Id)
 		}
 	}
-	l := &crl{list: list, revoked: make(map[string]bool, len(list.RevokedCertificateEntries))}
+	l := &crl{list: list, revoked: make(map[string]bool, len(list.RevokedCertificateEntries)), version: endorse.VersionOfCRL(list)}
 	for _, entry := range list.RevokedCertificateEntries {
 		for _, e := range entry.Extensions {
 			if e.Critical {
@@ -182,7 +185,7 @@ func checkCRL(list *x509.RevocationList, by *ecdsa.PublicKey) (*crl, error) {
 }
 
 // addDocuments parses signed documents, each under the signer that it verifies with.
-func addDocuments[T any](v *Verifier, what string, responses [][]byte, parse func([]byte, func(signed, signature []byte) bool) (T, error)) []signedBySigner[T] {
+func addDocuments[T any](v *Verifier, what string, responses [][]byte, parse func([]byte, func(signed, signature []byte) bool) (T, error), version func(T, []byte) endorse.Version) []signedBySigner[T] {
 	var out []signedBySigner[T]
 	if len(responses) > MaxDocuments {
 		v.reject(what, fmt.Errorf("more than %d", MaxDocuments))
@@ -207,7 +210,7 @@ func addDocuments[T any](v *Verifier, what string, responses [][]byte, parse fun
 			v.reject(what, err)
 			continue
 		}
-		out = append(out, signedBySigner[T]{doc, by})
+		out = append(out, signedBySigner[T]{doc, by, version(doc, response)})
 	}
 	return out
 }
@@ -273,12 +276,12 @@ func (v *Verifier) identity(tee TEE, now time.Time) (best signedBySigner[*Identi
 	return best
 }
 
-// evaluation gives the newest list of evaluation numbers that holds at a time; nil if none.
-func (v *Verifier) evaluation(tee TEE, now time.Time) (best *Evaluations) {
+// evaluation gives the newest list of evaluation numbers that holds at a time, if there is any.
+func (v *Verifier) evaluation(tee TEE, now time.Time) (best signedBySigner[*Evaluations]) {
 	for _, s := range v.evaluations {
 		e := s.doc
-		if e.ID == tee.String() && !now.Before(e.Issued) && !now.After(e.NextUpdate) && s.signer.expired(now) == "" && (best == nil || e.Issued.After(best.Issued)) {
-			best = e
+		if e.ID == tee.String() && !now.Before(e.Issued) && !now.After(e.NextUpdate) && s.signer.expired(now) == "" && (best.doc == nil || e.Issued.After(best.doc.Issued)) {
+			best = s
 		}
 	}
 	return best

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"strongroom.dev/endorse"
 )
 
 // collateral checks that everything needed is there, and within its dates.
@@ -19,11 +21,13 @@ func (x *examination) collateral(info signedBySigner[*TCBInfo], identity signedB
 		}
 		missing = append(missing, text)
 	} else {
+		x.used(info.version)
 		x.window("TCB information", info.doc.dated, info.signer)
 	}
 	if identity.doc == nil {
 		missing = append(missing, fmt.Sprintf("the identity of the quoting enclave for %s", tee))
 	} else {
+		x.used(identity.version)
 		x.window("the identity of the quoting enclave", identity.doc.dated, identity.signer)
 	}
 	missing = append(missing, x.list("the CRL of "+nameRoot, x.rootCRLs)...)
@@ -47,6 +51,9 @@ func (x *examination) collateral(info signedBySigner[*TCBInfo], identity signedB
 	}
 }
 
+// used notes what the checks rely on.
+func (x *examination) used(v endorse.Version) { x.r.Endorsements = append(x.r.Endorsements, v) }
+
 // window notes a document that is outside its dates, or its signer's.
 func (x *examination) window(what string, d dated, s *signer) {
 	switch {
@@ -65,7 +72,11 @@ func (x *examination) list(what string, lists []*crl) []string {
 	if len(lists) == 0 {
 		return []string{what}
 	}
-	switch best := current(lists, x.now); {
+	best := current(lists, x.now)
+	if best != nil {
+		x.used(best.version)
+	}
+	switch {
 	case best == nil:
 		x.dates = append(x.dates, fmt.Sprintf("%s was issued only on %s", what, day(lists[0].list.ThisUpdate)))
 	case best.list.NextUpdate.IsZero():
@@ -117,9 +128,10 @@ func (x *examination) evaluationFloor(info *TCBInfo, id *Identity) {
 	}
 	least, why := x.least, "the caller's floor"
 	newest := 0
-	if e := x.evaluation(x.quote.Header.TEE, x.now); e != nil {
-		served := e.Numbers[0].Number
-		for _, n := range e.Numbers {
+	if e := x.evaluation(x.quote.Header.TEE, x.now); e.doc != nil {
+		x.used(e.version)
+		served := e.doc.Numbers[0].Number
+		for _, n := range e.doc.Numbers {
 			served, newest = min(served, n.Number), max(newest, n.Number)
 		}
 		if served > least {

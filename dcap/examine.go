@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -31,6 +32,8 @@ type Result struct {
 	Warnings []string
 	// Claims are all fields of quote and PCK certificate, and what the collateral says of them.
 	Claims map[string]any
+	// Endorsements are the collateral that the checks relied on, whatever its dates.
+	Endorsements []endorse.Version
 }
 
 // examination is one examination under way.

@@ -20,6 +20,9 @@ type Bundle struct {
 	// Expires is when the maker no longer wants it used, whatever the dates inside say.
 	Expires wire.Time `json:"expires"`
 	Items   []Item    `json:"items"`
+	// Name tells bundles apart that one signer keeps side by side; "" if it keeps one. A bundle
+	// never goes back behind others of its signer and name: see [Bundle.Version].
+	Name wire.ID `json:"name,omitempty"`
 }
 
 // MaxLife is the longest a bundle may be valid: AMD's CRLs live a year, everything else less.
@@ -44,6 +47,8 @@ func (b Bundle) check() error {
 		return fmt.Errorf("valid for %d days, at most %d", life/(24*time.Hour), MaxLife/(24*time.Hour))
 	case len(b.Items) == 0:
 		return fmt.Errorf("no items")
+	case b.Name != "" && !b.Name.Valid():
+		return fmt.Errorf("a name that is none: %.70q", string(b.Name))
 	}
 	_, err := NewSet(b.Items...)
 	return err
@@ -80,13 +85,4 @@ func Open(data []byte, trusted []keys.PublicKey, now time.Time) (Bundle, error) 
 		return Bundle{}, verdict.Refuse("endorsements.dates", "a time from "+b.Created.String()+" to "+b.Expires.String(), wire.At(now).String(), "fetch the endorsements anew")
 	}
 	return b, nil
-}
-
-// Follows checks that the bundle may take the place of another one that the caller has been
-// using: endorsements never go back in time.
-func (b Bundle) Follows(old Bundle) error {
-	if b.Created.Time().Before(old.Created.Time()) {
-		return verdict.Refuse("endorsements.rollback", "a bundle made at "+old.Created.String()+" or later", "one made at "+b.Created.String(), "use the newest bundle")
-	}
-	return nil
 }

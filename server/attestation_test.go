@@ -377,7 +377,7 @@ func TestAttestationIsDescribed(t *testing.T) {
 	}
 	for name, v := range map[string]any{
 		"AttestRequest": verifier.Request{}, "AttestAnswer": verifier.Answer{}, "Room": verifier.Room{}, "ChallengeRequest": verifier.ChallengeRequest{}, "Challenge": verifier.Challenge{},
-		"Result": appraise.Result{}, "Vector": ear.Vector{}, "SealedToken": ear.Sealed{}, "PolicyName": appraise.PolicyName{}, "ReferenceUsed": appraise.ReferenceUsed{}, "Check": verdict.Check{}, "Token": verifier.MAAAnswer{},
+		"Result": appraise.Result{}, "Vector": ear.Vector{}, "SealedToken": ear.Sealed{}, "PolicyName": appraise.PolicyName{}, "ReferenceUsed": appraise.ReferenceUsed{}, "EndorsementVersion": endorse.Version{}, "Check": verdict.Check{}, "Token": verifier.MAAAnswer{},
 		"ITANonce": verifier.ITANonce{}, "PolicyState": verifier.PolicyState{}, "PolicyAdded": verifier.PolicyAdded{}, "PolicyVersion": verifier.PolicyVersion{},
 		"Activation": verifier.Activation{}, "Trial": verifier.Trial{}, "Tried": verifier.Tried{},
 	} {
@@ -408,6 +408,9 @@ func members(t reflect.Type, all, needed *[]string) {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		*all = append(*all, name)
 		if options == "" {
 			*needed = append(*needed, name)

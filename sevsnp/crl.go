@@ -78,6 +78,9 @@ func (x *examination) collateral() {
 	expected := "a current CRL of " + x.link.root.cert.Subject.CommonName
 	fix := "fetch https://kdsintf.amd.com/vcek/v1/" + string(x.link.root.product) + "/crl and give it as an endorsement"
 	l := r.current(x.now)
+	if l != nil {
+		x.r.Endorsements = append(x.r.Endorsements, endorse.VersionOfCRL(l))
+	}
 	switch {
 	case l == nil && r.forged > 0:
 		x.fail("collateral", expected, fmt.Sprintf("none that AMD's root signed, and %d in its name that it did not sign", r.forged), fix)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -111,6 +112,8 @@ type Result struct {
 	Warnings []string
 	// Claims are all fields of the report, and what certificates and statements say of it.
 	Claims map[string]any
+	// Endorsements is the CRL that revocation was judged by, if there is one.
+	Endorsements []endorse.Version
 }
 
 // examination is one examination under way.

@@ -9,6 +9,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/dcap"
+	"strongroom.dev/endorse"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
@@ -28,6 +29,7 @@ type examination struct {
 	checks   []verdict.Check
 	warnings []string
 	claims   map[string]any // of the hardware; nil as long as nothing is proven
+	used     []endorse.Version
 }
 
 func invalid(id, expected, got, fix string) error {
@@ -62,7 +64,7 @@ func (x *examination) examine() (attest.Finding, error) {
 		return attest.Finding{Facts: x.facts, Checks: x.checks, Warnings: x.warnings}, nil
 	}
 	x.describe()
-	return attest.Finding{Facts: x.facts, Claims: x.claims, Checks: x.checks, Warnings: x.warnings}, nil
+	return attest.Finding{Facts: x.facts, Claims: x.claims, Checks: x.checks, Warnings: x.warnings, Endorsements: x.used}, nil
 }
 
 // binding checks that the hardware report is about this runtime data.
@@ -91,7 +93,7 @@ func (x *examination) secureVM() error {
 	if !r.Genuine {
 		return nil
 	}
-	x.claims = maps.Clone(r.Claims)
+	x.claims, x.used = maps.Clone(r.Claims), r.Endorsements
 	x.facts.Root, x.facts.Machine, x.facts.Generation, x.facts.Debug = r.Root, hex.EncodeToString(r.Chip), string(r.Product), r.Report.Policy.Debug()
 	x.facts.Measurements = map[string]string{"measurement": hex.EncodeToString(r.Report.Measurement[:])}
 	x.facts.Trusts = []string{"AMD: CPU, security processor and firmware"}
@@ -125,7 +127,7 @@ func (x *examination) trustDomain() error {
 	}
 	x.pass("hardware", expected, "they agree in every field")
 	x.checks, x.warnings = append(x.checks, r.Checks...), append(x.warnings, r.Warnings...)
-	x.claims = maps.Clone(r.Claims)
+	x.claims, x.used = maps.Clone(r.Claims), r.Endorsements
 	x.facts.Root, x.facts.Machine, x.facts.Generation, x.facts.Debug = r.Root, hex.EncodeToString(r.PCK.PPID[:]), hex.EncodeToString(r.PCK.FMSPC[:]), td.Debug()
 	x.facts.Measurements = td.Measurements()
 	x.facts.Trusts = []string{"Intel: CPU, microcode, TDX module and quoting enclave"}

@@ -234,6 +234,7 @@ func (x *examination) add(f *attest.Finding, part string, of attest.Finding) {
 	for _, id := range of.Warnings {
 		f.Warnings = append(f.Warnings, part+"."+id)
 	}
+	f.Endorsements = append(f.Endorsements, of.Endorsements...)
 	for name, value := range of.Facts.Measurements {
 		f.Facts.Measurements[part+"."+name] = value
 	}

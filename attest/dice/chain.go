@@ -190,9 +190,10 @@ func (x *examination) revocation(p *path) {
 			x.fail("revocation", expected, fmt.Sprintf("%.80q, revoked %s", l.cert.Subject.CommonName, stamp(since)), "take the device out of use, and ask its maker why")
 			return
 		}
-		switch _, err := lists.Current(x.now); {
+		switch current, err := lists.Current(x.now); {
 		case err == nil:
 			looked++
+			x.used = append(x.used, endorse.VersionOfCRL(current))
 		case len(l.cert.CRLDistributionPoints) > 0 && missing == nil:
 			missing, why = l.cert, err
 		}

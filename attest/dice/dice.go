@@ -77,6 +77,7 @@ type examination struct {
 	envelope *envelope
 	checks   []verdict.Check
 	warnings []string
+	used     []endorse.Version
 }
 
 // Examine says everything there is to say about evidence at a time. It gives an error only for
@@ -110,7 +111,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 	if len(facts.Measurements) == 0 {
 		x.warn("measurements", "certificates that state firmware", "none: they show who the device is, not what it runs")
 	}
-	return attest.Finding{Facts: facts, Claims: x.claims(p), Checks: x.checks, Warnings: x.warnings}, nil
+	return attest.Finding{Facts: facts, Claims: x.claims(p), Checks: x.checks, Warnings: x.warnings, Endorsements: x.used}, nil
 }
 
 // chain verifies every signature, requests' own included.

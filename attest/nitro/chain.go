@@ -117,8 +117,9 @@ func (x *examination) revocation() {
 			x.fail("revocation", expected, fmt.Sprintf("%.80q, revoked %s", subject.Subject.CommonName, stamp(since)), "move the enclave to another instance, and ask AWS why")
 			return
 		}
-		if _, err := lists.Current(x.now); err == nil {
+		if current, err := lists.Current(x.now); err == nil {
 			checked++
+			x.used = append(x.used, endorse.VersionOfCRL(current))
 		}
 	}
 	if checked == 0 {

@@ -52,6 +52,7 @@ type examination struct {
 	document *document
 	checks   []verdict.Check
 	warnings []string
+	used     []endorse.Version
 }
 
 // Examine says everything there is to say about evidence at a time. It gives an error only
@@ -79,7 +80,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 	x.revocation()
 	x.debug()
 	x.members()
-	return attest.Finding{Facts: x.facts(), Claims: x.claims(), Checks: x.checks, Warnings: x.warnings}, nil
+	return attest.Finding{Facts: x.facts(), Claims: x.claims(), Checks: x.checks, Warnings: x.warnings, Endorsements: x.used}, nil
 }
 
 func (x *examination) signature() error {

@@ -14,7 +14,7 @@ import (
 
 // finding gives what was found. If a chain is missing, nothing is known but that.
 func (x *examination) finding() attest.Finding {
-	f := attest.Finding{Checks: x.checks, Warnings: x.warnings}
+	f := attest.Finding{Checks: x.checks, Warnings: x.warnings, Endorsements: x.used}
 	if len(x.devices) == 0 {
 		f.Facts = attest.Facts{Platform: Name, Class: agreement.Confidential, Debug: true}
 		return f

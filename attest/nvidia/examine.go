@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"strongroom.dev/endorse"
 	"strongroom.dev/verdict"
 )
 
@@ -21,6 +22,7 @@ type examination struct {
 	warnings []string
 	claims   map[string]any
 	debug    bool
+	used     []endorse.Version
 }
 
 func invalid(id, expected, got, fix string) error {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"strongroom.dev/endorse"
 )
 
 const ocspService = "http://ocsp.ndis.nvidia.com"
@@ -18,6 +20,12 @@ type issue struct{ cert, by *x509.Certificate }
 
 func (i issue) String() string {
 	return fmt.Sprintf("%s (serial %X)", common(i.cert), i.cert.SerialNumber)
+}
+
+// version gives the version that a response is of what its issuer says of the certificate.
+func (i issue) version(s single, response []byte) endorse.Version {
+	return endorse.NewVersion(endorse.OCSPResponse, "the OCSP response about "+i.String(), endorse.Dates{Issued: s.thisUpdate}, response,
+		i.by.RawSubject, i.by.RawSubjectPublicKeyInfo, i.cert.SerialNumber.Bytes())
 }
 
 // issues gives all certificates whose status must be known, each once: of a device from the
@@ -48,6 +56,7 @@ type word struct {
 	hold       bool
 	from, till time.Time
 	since      time.Time
+	version    endorse.Version
 }
 
 // current says why a word does not count at a time; "" if it does.
@@ -74,7 +83,7 @@ func (x *examination) words(i issue) (all []word, forged int) {
 				forged++
 				continue
 			}
-			w := word{status: s.status, hold: s.reason == reasonHold, from: s.thisUpdate, till: s.nextUpdate, since: s.since}
+			w := word{status: s.status, hold: s.reason == reasonHold, from: s.thisUpdate, till: s.nextUpdate, since: s.since, version: i.version(s, r.raw)}
 			if signer.NotAfter.Before(w.till) { // who speaks for an issuer does so only while allowed to
 				w.till = signer.NotAfter
 			}
@@ -110,7 +119,7 @@ func (x *examination) usable(l *x509.RevocationList, by *x509.Certificate) bool 
 }
 
 func listed(l *x509.RevocationList, c *x509.Certificate) word {
-	w := word{status: good, from: l.ThisUpdate, till: l.NextUpdate}
+	w := word{status: good, from: l.ThisUpdate, till: l.NextUpdate, version: endorse.VersionOfCRL(l)}
 	for _, e := range l.RevokedCertificateEntries {
 		if e.SerialNumber.Cmp(c.SerialNumber) == 0 {
 			w.status, w.hold, w.since = revoked, e.ReasonCode == reasonHold, e.RevocationTime
@@ -132,6 +141,9 @@ func (x *examination) standing(i issue) (unsure, bad string, till time.Time) {
 		if !w.from.After(x.now) && (newest == nil || w.from.After(newest.from)) {
 			newest = &w
 		}
+	}
+	if newest != nil {
+		x.used = append(x.used, newest.version)
 	}
 	switch {
 	case newest == nil && forged > 0:

@@ -71,9 +71,10 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 			Excludes: []string{"host administrator", "cloud operator", "operating system"},
 			Trusts:   []string{"Intel: CPU, microcode and quoting enclave", "whoever can touch the memory bus"},
 		},
-		Claims:   r.Claims,
-		Checks:   r.Checks,
-		Warnings: r.Warnings,
+		Claims:       r.Claims,
+		Checks:       r.Checks,
+		Warnings:     r.Warnings,
+		Endorsements: r.Endorsements,
 	}, nil
 }
 

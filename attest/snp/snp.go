@@ -55,7 +55,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 }
 
 func finding(r *sevsnp.Result) attest.Finding {
-	f := attest.Finding{Claims: r.Claims, Checks: r.Checks, Warnings: r.Warnings}
+	f := attest.Finding{Claims: r.Claims, Checks: r.Checks, Warnings: r.Warnings, Endorsements: r.Endorsements}
 	if !r.Genuine { // nothing is known but that a certificate is missing
 		f.Facts = attest.Facts{Platform: Name, Class: agreement.Confidential, Debug: true}
 		return f

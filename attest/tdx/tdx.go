@@ -70,9 +70,10 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 			Excludes:     []string{"host administrator", "cloud operator"},
 			Trusts:       []string{"Intel: CPU, microcode, TDX module and quoting enclave", "whoever can touch the memory bus"},
 		},
-		Claims:   r.Claims,
-		Checks:   r.Checks,
-		Warnings: r.Warnings,
+		Claims:       r.Claims,
+		Checks:       r.Checks,
+		Warnings:     r.Warnings,
+		Endorsements: r.Endorsements,
 	}
 	if len(r.EventLog) > 0 {
 		if err := replay(&f, r.EventLog, td.RTMR); err != nil {

@@ -59,8 +59,6 @@ type store struct {
 	bySubject map[string][]*x509.Certificate
 	// given are those that the relying party gave: software roots must be among them.
 	given map[string]bool
-	// pinned are fingerprints of roots that an agreement names.
-	pinned []wire.Hash
 	// makerOf gives whom a root is pinned for.
 	makerOf func(spki []byte) maker
 }
@@ -87,7 +85,7 @@ func (s *store) add(c *x509.Certificate) {
 type path struct {
 	certs []*x509.Certificate // leaf first, root last
 	maker maker               // zero for a root that is not pinned here
-	given bool                // the root is the relying party's own, or pinned by its agreement
+	given bool                // the root is the relying party's own
 }
 
 func (p *path) leaf() *x509.Certificate { return p.certs[0] }
@@ -119,7 +117,7 @@ func (f *search) up(certs []*x509.Certificate) *path {
 		return &path{certs: certs, maker: m}
 	}
 	if len(certs) > 1 && bytes.Equal(top.RawSubject, top.RawIssuer) && f.signed(top, top) {
-		return &path{certs: certs, given: f.given[string(top.Raw)] || slices.Contains(f.pinned, wire.HashOf(top.RawSubjectPublicKeyInfo))}
+		return &path{certs: certs, given: f.given[string(top.Raw)]}
 	}
 	if len(certs) == maxPath {
 		return nil
@@ -258,6 +256,7 @@ type revocation struct {
 	missing []string // CRLs that are named but not at hand, current, whole and genuine
 	revoked string   // a certificate that a genuine CRL names
 	checked int      // certificates that a current CRL was checked for
+	used    []endorse.Version
 }
 
 // revocation looks for a CRL for every certificate whose issuer publishes one or is known to
@@ -270,10 +269,11 @@ func (p *path) revocation(crls []*x509.RevocationList, now time.Time) revocation
 		if _, revoked := lists.Revoked(c.SerialNumber); revoked {
 			r.revoked = fmt.Sprintf("certificate %x of %q", c.SerialNumber, issuer.Subject.CommonName)
 		}
-		_, err := lists.Current(now)
+		current, err := lists.Current(now)
 		switch {
 		case err == nil:
 			r.checked++
+			r.used = append(r.used, endorse.VersionOfCRL(current))
 		case len(c.CRLDistributionPoints) > 0:
 			r.missing = append(r.missing, fmt.Sprintf("%q (%v) from %s", issuer.Subject.CommonName, err, c.CRLDistributionPoints[0]))
 		case lists.Published():

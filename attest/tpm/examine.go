@@ -9,6 +9,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/endorse"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -25,6 +26,7 @@ type examination struct {
 	checks   []verdict.Check
 	warnings []string
 	claims   map[string]any
+	used     []endorse.Version
 }
 
 // origin is what is known of where the attestation key lives.
@@ -184,7 +186,7 @@ func (x *examination) freshness() {
 func (x *examination) finding() attest.Finding {
 	x.claims["class"] = string(x.who.class)
 	x.claims["form"] = x.form
-	f := attest.Finding{Claims: x.claims, Checks: x.checks, Warnings: x.warnings}
+	f := attest.Finding{Claims: x.claims, Checks: x.checks, Warnings: x.warnings, Endorsements: x.used}
 	f.Facts = attest.Facts{
 		Platform:     Name,
 		Class:        x.who.class,

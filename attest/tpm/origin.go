@@ -117,11 +117,11 @@ func (x *examination) certified(p *path, id identity, expected string) {
 	}
 	switch {
 	case p.maker.name == "" && !p.given:
-		x.fail("root", expected, fmt.Sprintf("%q, which nobody named", p.root().Subject.String()), "give the root with the endorsements, or pin it in the agreement, if you trust it: its TPMs then count as software")
+		x.fail("root", expected, fmt.Sprintf("%q, which nobody named", p.root().Subject.String()), "give the root with the endorsements if you trust it: its TPMs then count as software")
 		x.who.software = "a root that nobody named"
 	case p.maker.name == "" && x.who.software == "":
-		x.who.software = "a root of the relying party's own choice, of no known maker"
-		x.warn("root", expected, fmt.Sprintf("the relying party's own choice: %q", p.root().Subject.String()))
+		x.who.software = "a root of the relying party's own, of no known maker"
+		x.warn("root", expected, fmt.Sprintf("the relying party's own: %q", p.root().Subject.String()))
 	case x.who.software != "":
 		x.warn("root", expected, fmt.Sprintf("a software TPM (%s) under %q", x.who.software, p.root().Subject.String()))
 	default:
@@ -159,6 +159,7 @@ func (x *examination) dates(p *path) {
 func (x *examination) revoked(p *path) {
 	const expected = "no certificate revoked, by CRLs that are current"
 	r := p.revocation(x.crls, x.now)
+	x.used = append(x.used, r.used...)
 	switch {
 	case r.revoked != "":
 		x.fail("revocation", expected, r.revoked+" is revoked", "use another TPM")

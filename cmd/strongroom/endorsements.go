@@ -38,17 +38,67 @@ func (a *app) trustedEndorsements(f endorsementFlags, now time.Time) (endorse.Se
 	if err != nil {
 		return endorse.Set{}, nil, err
 	}
-	return a.endorsementsIn(f.paths, func(data []byte) (endorse.Bundle, []keys.KeyID, error) { return trustedBundle(data, trusted, now) })
+	sources, err := a.endorsementSources(f.paths, func(data []byte) (endorse.Bundle, []keys.KeyID, error) { return trustedBundle(data, trusted, now) })
+	if err != nil {
+		return endorse.Set{}, nil, err
+	}
+	return oneSet(a.newestBundles(sources))
+}
+
+// endorsementSource is one file: plain, or a bundle.
+type endorsementSource struct {
+	items  []endorse.Item
+	bundle *bundleView // nil for a plain file
 }
 
 // bundleView is a bundle for people and programs.
 type bundleView struct {
 	File    string    `json:"file"`
+	Name    wire.ID   `json:"name,omitempty"`
 	Created wire.Time `json:"created"`
 	Expires wire.Time `json:"expires"`
 	// SignedBy are the ids of the trusted keys that signed it; where nothing is verified, of
 	// all keys whose signatures stand there.
 	SignedBy []keys.KeyID `json:"signed_by"`
+	// versions are those that it is of each signer's.
+	versions []endorse.Version
+}
+
+// newestBundles leaves out bundles of which a newer one is there too: what its signer has taken out
+// since must not come back.
+func (a *app) newestBundles(sources []endorsementSource) (kept []endorsementSource) {
+	newest := map[endorse.Line]*bundleView{}
+	for _, s := range sources {
+		if s.bundle == nil {
+			continue
+		}
+		for _, v := range s.bundle.versions {
+			if other := newest[v.Of]; other == nil || other.Created.Time().Before(s.bundle.Created.Time()) {
+				newest[v.Of] = s.bundle
+			}
+		}
+	}
+	for _, s := range sources {
+		if s.bundle != nil {
+			if newer := s.bundle.behind(newest); newer != nil {
+				a.say("%s of %s is left aside: %s of %s takes its place; who packs several side by side names each (endorsements pack --name)",
+					verdict.Printable(s.bundle.File), s.bundle.Created, verdict.Printable(newer.File), newer.Created)
+				continue
+			}
+		}
+		kept = append(kept, s)
+	}
+	return kept
+}
+
+// behind gives a newer bundle of one of the same signers and name, nil if there is none.
+func (b *bundleView) behind(newest map[endorse.Line]*bundleView) *bundleView {
+	for _, v := range b.versions {
+		if other := newest[v.Of]; b.Created.Time().Before(other.Created.Time()) {
+			return other
+		}
+	}
+	return nil
 }
 
 // opener reads a bundle, and says who signed it.
@@ -88,12 +138,11 @@ func shownBundle(data []byte) (endorse.Bundle, []keys.KeyID, error) {
 	return b, by, nil
 }
 
-// endorsementsIn reads everything that the paths hold. Directories may hold other things too,
+// endorsementSources reads everything that the paths hold. Directories may hold other things too,
 // which are ignored; a file that was named must hold something. A bundle that can't be opened
 // is an error wherever it lies: somebody meant it to be used.
-func (a *app) endorsementsIn(paths []string, open opener) (endorse.Set, []bundleView, error) {
-	var items []endorse.Item
-	bundles := []bundleView{}
+func (a *app) endorsementSources(paths []string, open opener) ([]endorsementSource, error) {
+	var sources []endorsementSource
 	read := func(path string, named bool) error {
 		data, err := a.readLarge(path, "endorsements", endorse.MaxFile)
 		if err != nil {
@@ -104,15 +153,18 @@ func (a *app) endorsementsIn(paths []string, open opener) (endorse.Set, []bundle
 			if err != nil {
 				return inFile(path, err)
 			}
-			bundles = append(bundles, bundleView{path, b.Created, b.Expires, by})
-			items = append(items, b.Items...)
+			view := &bundleView{File: path, Name: b.Name, Created: b.Created, Expires: b.Expires, SignedBy: by}
+			for _, signer := range by {
+				view.versions = append(view.versions, b.Version(signer))
+			}
+			sources = append(sources, endorsementSource{b.Items, view})
 			return nil
 		}
 		more := endorse.Parse(filepath.Base(path), data)
 		if named && len(more) == 0 {
 			return misfile(path, "endorsements: certificates, CRLs, TCB information, RIMs, or a bundle", "nothing that strongroom recognises", "name the right file")
 		}
-		items = append(items, more...)
+		sources = append(sources, endorsementSource{more, nil})
 		return nil
 	}
 	for _, path := range paths {
@@ -123,7 +175,20 @@ func (a *app) endorsementsIn(paths []string, open opener) (endorse.Set, []bundle
 			err = read(path, true)
 		}
 		if err != nil {
-			return endorse.Set{}, nil, err
+			return nil, err
+		}
+	}
+	return sources, nil
+}
+
+// oneSet puts files together, with the bundles among them.
+func oneSet(sources []endorsementSource) (endorse.Set, []bundleView, error) {
+	var items []endorse.Item
+	bundles := []bundleView{}
+	for _, s := range sources {
+		items = append(items, s.items...)
+		if s.bundle != nil {
+			bundles = append(bundles, *s.bundle)
 		}
 	}
 	set, err := endorse.NewSet(items...)

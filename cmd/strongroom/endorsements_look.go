@@ -57,7 +57,11 @@ func (a *app) endorsementsShow() *cobra.Command {
 		Example: "  strongroom endorsements show bundle.json",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			set, bundles, err := a.endorsementsIn(args, shownBundle)
+			sources, err := a.endorsementSources(args, shownBundle)
+			if err != nil {
+				return err
+			}
+			set, bundles, err := oneSet(sources)
 			if err != nil {
 				return err
 			}
@@ -99,7 +103,11 @@ func (b bundleView) text(w io.Writer, now time.Time, verified bool) {
 	if !verified {
 		doubt = " (not verified: strongroom endorsements check does it)"
 	}
-	fmt.Fprintf(w, "%sbundle %s from %s to %s, signed by %s%s\n", markUnless(current), verdict.Printable(b.File), b.Created, b.Expires, or(strings.Join(by, ", "), "nobody"), doubt)
+	name := verdict.Printable(b.File)
+	if b.Name != "" {
+		name += " (" + string(b.Name) + ")"
+	}
+	fmt.Fprintf(w, "%sbundle %s from %s to %s, signed by %s%s\n", markUnless(current), name, b.Created, b.Expires, or(strings.Join(by, ", "), "nobody"), doubt)
 }
 
 func markUnless(current bool) string {

@@ -80,6 +80,10 @@ func TestEndorsements(t *testing.T) {
 	var asked atomic.Int64
 	vendor := intel(t, recorded, &asked)
 	t.Chdir(t.TempDir())
+	t.Setenv("STRONGROOM_HOME", "home")
+	if err := os.Mkdir("home", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	now := time.Date(2025, 7, 1, 0, 0, 0, 0, time.UTC)
 	call := func(code int, args ...string) string {
 		t.Helper()

@@ -305,34 +305,48 @@ func (a *app) patiently(ctx context.Context, cache *fetch.Cache, d fetch.Documen
 
 func (a *app) endorsementsPack() *cobra.Command {
 	var from endorsementFlags
-	var out, key string
-	var days int
-	var force bool
+	var p packing
 	cmd := &cobra.Command{
 		Use:   "pack PATH... -o BUNDLE --key KEY",
 		Short: "Make one signed, dated file that works without a network",
 		Long: `Puts all endorsements in files and directories into one bundle, signed with a key that
 "keygen --purpose signing" made. Verifiers take it with --endorsements BUNDLE and
---endorsements-key, the public half. What is outdated already is refused.`,
+--endorsements-key, the public half. What is outdated already is refused.
+
+Verifiers never go back to an older bundle of the same key. To keep several side by side, such
+as one for each vendor, give each a name, which says which of them it is the next of.`,
 		Example: `  strongroom keygen --purpose signing -o packer.key
-  strongroom endorsements pack endorsements/ -o endorsements.bundle --key packer.key --days 30`,
+  strongroom endorsements pack endorsements/ -o endorsements.bundle --key packer.key --days 30
+  strongroom endorsements pack intel/ -o intel.bundle --key packer.key --name intel`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			from.paths = args
-			return a.packEndorsements(from, out, key, days, force)
+			return a.packEndorsements(from, p)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&out, "out", "o", "", "`FILE` to write")
-	flags.StringVar(&key, "key", "", "`FILE` of the signing key")
-	flags.IntVar(&days, "days", 30, "days until the bundle is not to be used any more")
-	flags.BoolVar(&force, "force", false, "replace the file")
+	flags.StringVarP(&p.out, "out", "o", "", "`FILE` to write")
+	flags.StringVar(&p.key, "key", "", "`FILE` of the signing key")
+	flags.IntVar(&p.days, "days", 30, "days until the bundle is not to be used any more")
+	flags.StringVar(&p.name, "name", "", "`NAME` of the bundle, if the key packs several side by side")
+	flags.BoolVar(&p.force, "force", false, "replace the file")
 	flags.StringArrayVar(&from.keys, "endorsements-key", nil, "key that may have signed bundles among PATH (repeatable)")
 	mustHave(cmd, "out", "key")
 	return cmd
 }
 
-func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days int, force bool) error {
+// packing says what bundle is made.
+type packing struct {
+	out, key, name string
+	days           int
+	force          bool
+}
+
+func (a *app) packEndorsements(from endorsementFlags, p packing) error {
+	days, out := p.days, p.out
+	if p.name != "" && !wire.ID(p.name).Valid() {
+		return verdict.Misuse("--name", "a name of 1 to 63 of a-z, 0-9 and -, starting with a letter", verdict.Short(p.name), "correct it")
+	}
 	if days < 1 || days > int(endorse.MaxLife/(24*time.Hour)) {
 		return verdict.Misuse("--days", fmt.Sprintf("1 to %d", endorse.MaxLife/(24*time.Hour)), fmt.Sprint(days), "correct it")
 	}
@@ -352,12 +366,12 @@ func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days 
 			return verdict.Refuse("endorsements.dates", it.Name+" current now", fmt.Sprintf("one for %s to %s", wire.At(d.Issued), wire.At(d.Until)), "fetch it anew, or leave it out")
 		}
 	}
-	signer, err := loadSigningKey(keyFile)
+	signer, err := loadSigningKey(p.key)
 	if err != nil {
 		return err
 	}
 	expires := wire.At(now.AddDate(0, 0, days))
-	doc, err := endorse.Bundle{Created: wire.At(now), Expires: expires, Items: set.Items()}.Document()
+	doc, err := endorse.Bundle{Created: wire.At(now), Expires: expires, Items: set.Items(), Name: wire.ID(p.name)}.Document()
 	if err != nil {
 		return verdict.Misuse("endorsements", "endorsements that fit in a bundle", verdict.Short(err.Error()), "pack fewer")
 	}
@@ -368,7 +382,7 @@ func (a *app) packEndorsements(from endorsementFlags, out, keyFile string, days 
 	if err != nil {
 		return verdict.Misuse("endorsements", "endorsements that fit in a bundle", verdict.Short(err.Error()), "pack fewer")
 	}
-	if err := a.saveFile(out, data, 0o644, force); err != nil || out == "-" {
+	if err := a.saveFile(out, data, 0o644, p.force); err != nil || out == "-" {
 		return err
 	}
 	return a.print(map[string]any{"file": out, "items": set.Len(), "key": signer.Public(), "expires": expires}, func(w io.Writer) {

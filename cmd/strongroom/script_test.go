@@ -24,6 +24,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// What tests verify is not to be remembered in the home of whoever runs them.
+	if _, named := os.LookupEnv("STRONGROOM_HOME"); !named {
+		if err := os.Setenv("STRONGROOM_HOME", filepath.Join(os.TempDir(), "strongroom-tests-have-no-home")); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"strongroom": main, "strongroom-sql": checker})
 }
 

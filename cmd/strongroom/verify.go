@@ -47,7 +47,9 @@ strongroom's own.
 A verifier must know why the evidence was made just now: give the nonce it sent, or the
 report data it asked for. Endorsements (certificates, CRLs, TCB information, RIMs) come from
 --endorsements: files as vendors serve them, directories of such, or signed bundles. What is
-missing is a failed check, never skipped.
+missing is a failed check, never skipped. Endorsements never go back in time: the home
+directory, if there is one, remembers the newest of each that was used, and older ones are
+refused, unless --at judges evidence as of its own time.
 
 Exit 0: affirming, or warning. 3: genuine, but not to be trusted (policy, freshness, missing
 or outdated collateral). 4: not genuine, or no evidence at all.`,
@@ -75,10 +77,11 @@ func (a *app) verify(f verifyFlags, files []string) error {
 	if err != nil {
 		return err
 	}
-	set, err := a.endorsementSet(f.endorsements, demand.Now)
+	set, memory, err := a.rememberedEndorsements(f.endorsements, demand.Now, f.at == "")
 	if err != nil {
 		return err
 	}
+	demand.Seen = memory.seen
 	table := examiners(set)
 	data := make([][]byte, len(files))
 	for i, file := range files {
@@ -92,6 +95,9 @@ func (a *app) verify(f verifyFlags, files []string) error {
 	}
 	if f.at == "" {
 		if err := a.sawReferences(results); err != nil {
+			return err
+		}
+		if err := a.sawEndorsements(memory, results); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"time"
+
+	"strongroom.dev/endorse"
+	"strongroom.dev/verdict"
+)
+
+// endorsementMemory is what home remembers of endorsements while evidence is judged.
+type endorsementMemory struct {
+	// seen are the newest versions used so far; nil if there is no home, or if evidence is judged as
+	// of a time of the caller's: what was used since says nothing about then.
+	seen endorse.Seen
+	// bundles are the versions of the bundles in use, nil if they are not to be remembered.
+	bundles []endorse.Version
+}
+
+// rememberedEndorsements reads everything the flags name, and refuses bundles that are older than
+// those of their signers that were used before. At another time than now there is no memory.
+func (a *app) rememberedEndorsements(f endorsementFlags, at time.Time, now bool) (endorse.Set, endorsementMemory, error) {
+	var m endorsementMemory
+	set, bundles, err := a.trustedEndorsements(f, at)
+	if err != nil || !now {
+		return set, m, err
+	}
+	h, err := a.homeIfThere()
+	if err != nil {
+		return set, m, err
+	}
+	if h != nil {
+		if m.seen, err = h.SeenEndorsements(); err != nil {
+			return set, m, err
+		}
+	}
+	for _, b := range bundles {
+		for _, v := range b.versions {
+			if seen, found := m.seen[v.Of]; found {
+				if err := v.Follows(seen); err != nil {
+					return set, m, inFile(b.File, asOf(err))
+				}
+			}
+			m.bundles = append(m.bundles, v)
+		}
+	}
+	return set, m, nil
+}
+
+// asOf adds to a mend how old endorsements are used all the same.
+func asOf(err error) error {
+	e := *verdict.As(err)
+	e.Fix += "; verify --at TIME judges recorded evidence as of its time"
+	return &e
+}
+
+// sawEndorsements remembers what results rest on, in a home that is there: unlike for reference
+// values none is made, since strangers verify too. That nothing is remembered is said.
+func (a *app) sawEndorsements(m endorsementMemory, results []appraised) error {
+	used := m.bundles
+	for _, r := range results {
+		if m.seen == nil || m.seen.Check(r.Endorsements).OK {
+			used = append(used, r.Endorsements...)
+		}
+	}
+	if len(used) == 0 {
+		return nil
+	}
+	h, err := a.homeIfThere()
+	if err != nil {
+		return err
+	}
+	if h == nil {
+		a.say("without a home nothing is remembered of these endorsements, and older ones would pass the next time: mkdir -m 700 %s makes one", verdict.ShellWord(a.homeDir))
+		return nil
+	}
+	return h.SawEndorsements(used)
+}
