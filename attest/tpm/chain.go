@@ -59,6 +59,8 @@ type store struct {
 	bySubject map[string][]*x509.Certificate
 	// given are those that the relying party gave: software roots must be among them.
 	given map[string]bool
+	// pinned are fingerprints of roots that an agreement names.
+	pinned []wire.Hash
 	// makerOf gives whom a root is pinned for.
 	makerOf func(spki []byte) maker
 }
@@ -85,7 +87,7 @@ func (s *store) add(c *x509.Certificate) {
 type path struct {
 	certs []*x509.Certificate // leaf first, root last
 	maker maker               // zero for a root that is not pinned here
-	given bool                // the root is the relying party's own
+	given bool                // the root is the relying party's own, or pinned by its agreement
 }
 
 func (p *path) leaf() *x509.Certificate { return p.certs[0] }
@@ -117,7 +119,7 @@ func (f *search) up(certs []*x509.Certificate) *path {
 		return &path{certs: certs, maker: m}
 	}
 	if len(certs) > 1 && bytes.Equal(top.RawSubject, top.RawIssuer) && f.signed(top, top) {
-		return &path{certs: certs, given: f.given[string(top.Raw)]}
+		return &path{certs: certs, given: f.given[string(top.Raw)] || slices.Contains(f.pinned, wire.HashOf(top.RawSubjectPublicKeyInfo))}
 	}
 	if len(certs) == maxPath {
 		return nil

@@ -117,11 +117,11 @@ func (x *examination) certified(p *path, id identity, expected string) {
 	}
 	switch {
 	case p.maker.name == "" && !p.given:
-		x.fail("root", expected, fmt.Sprintf("%q, which nobody named", p.root().Subject.String()), "give the root with the endorsements if you trust it: its TPMs then count as software")
+		x.fail("root", expected, fmt.Sprintf("%q, which nobody named", p.root().Subject.String()), "give the root with the endorsements, or pin it in the agreement, if you trust it: its TPMs then count as software")
 		x.who.software = "a root that nobody named"
 	case p.maker.name == "" && x.who.software == "":
-		x.who.software = "a root of the relying party's own, of no known maker"
-		x.warn("root", expected, fmt.Sprintf("the relying party's own: %q", p.root().Subject.String()))
+		x.who.software = "a root of the relying party's own choice, of no known maker"
+		x.warn("root", expected, fmt.Sprintf("the relying party's own choice: %q", p.root().Subject.String()))
 	case x.who.software != "":
 		x.warn("root", expected, fmt.Sprintf("a software TPM (%s) under %q", x.who.software, p.root().Subject.String()))
 	default:
