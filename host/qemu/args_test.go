@@ -188,3 +188,27 @@ func TestConfigRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestConsole: a machine's text arrives, and nothing that steers a terminal.
+func TestConsole(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain\ttext\r\n":                       "plain\ttext\n",
+		"\x1b[2J\x1b[01;01Hword\x1b[0m\n":       "word\n",
+		"\x1b]0;title\x07\x1bc\x00\x7f\x9bdone": "0;titledone",
+		strings.Repeat("x", 200):                strings.Repeat("x", 100) + "\n(the machine prints more; it is not kept)\n",
+	} {
+		for _, step := range []int{1, 3, len(in)} {
+			var got strings.Builder
+			c := qemu.NewConsole(&got, 100)
+			for rest := in; rest != ""; rest = rest[min(step, len(rest)):] {
+				part := rest[:min(step, len(rest))]
+				if n, err := c.Write([]byte(part)); n != len(part) || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			if got.String() != want {
+				t.Errorf("%q in steps of %d: got %q", in, step, got.String())
+			}
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package qemu
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"io"
+)
 
 // ProbeProgram and ProbeArgs are the probe, for running it without KVM.
 var (
@@ -17,3 +20,6 @@ func Program(code []byte) []byte {
 	copy(b[binary.LittleEndian.Uint32(b[0x148+20:]):], code)
 	return b
 }
+
+// NewConsole gives what a machine's console is passed through.
+func NewConsole(to io.Writer, most int) io.Writer { return &console{to: to, left: most} }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"sync"
 
 	"strongroom.dev/verdict"
 )
@@ -47,26 +46,4 @@ func (r *Running) Err() error { return r.err }
 func (r *Running) Stop() {
 	r.cancel(&verdict.Error{Kind: verdict.Broken, Check: "vm.ended", Expected: "a machine that powers itself off", Got: "it was stopped"})
 	<-r.done
-}
-
-// bounded passes on the first bytes of what is written to it, and keeps the end.
-type bounded struct {
-	mu   sync.Mutex // owns what follows
-	to   io.Writer
-	left int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := min(len(p), b.left)
-	if n == 0 || b.to == nil {
-		return len(p), nil
-	}
-	if b.left -= n; b.left == 0 {
-		_, _ = b.to.Write(append(p[:n:n], "\n(the machine prints more; it is not kept)\n"...))
-		return len(p), nil
-	}
-	_, _ = b.to.Write(p[:n]) // a log that is lost stops no room
-	return len(p), nil
 }

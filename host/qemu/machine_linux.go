@@ -64,11 +64,11 @@ func (m *launching) start(parent context.Context) (_ *Running, err error) {
 	}
 	m.close = append(m.close, channel)
 	m.Machine.Channel = Socket{FD: fd}
-	console, write, err := os.Pipe()
+	printed, write, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("making the console's pipe: %w", err)
 	}
-	m.close = append(m.close, console)
+	m.close = append(m.close, printed)
 	// QEMU opens a file to write to, and gets the pipe again: nothing can be read from it.
 	m.Machine.Console = fmt.Sprintf("/proc/self/fd/%d", m.inherit(write))
 	var tpm *process
@@ -88,14 +88,14 @@ func (m *launching) start(parent context.Context) (_ *Running, err error) {
 	r := &Running{channel: channel, cancel: cancel, done: make(chan struct{})}
 	copied := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(&bounded{to: m.Launch.Console, left: MaxConsole}, console)
+		_, _ = io.Copy(&console{to: m.Launch.Console, left: MaxConsole}, printed)
 		close(copied)
 	}()
 	go func() {
 		r.err = supervise(ctx, cancel, vm, tpm)
 		channel.Close()
 		<-copied
-		console.Close()
+		printed.Close()
 		_ = os.RemoveAll(m.dir) // it holds nothing that matters any more
 		close(r.done)
 	}()
