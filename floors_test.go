@@ -64,6 +64,7 @@ var thirdParty = map[string]string{
 	"golang.org/x/mod/sumdb/note":          "ledger: signed checkpoints",
 	"golang.org/x/mod/sumdb/tlog":          "ledger: Merkle tree",
 	"cel.dev/cel-go/cel":                   "appraise: expressions in appraisal policies",
+	"github.com/ulikunitz/xz/lzma":         "predict: OVMF packs the code that it measures",
 	"go.yaml.in/yaml/v3":                   "plainyaml: YAML, for writing only",
 }
 

@@ -17,4 +17,7 @@ const (
 	maxSections = 64
 	// maxMetadataPages is the most 4 KiB pages that firmware's metadata may name: 256 MiB.
 	maxMetadataPages = 1 << 16
+	// maxACPI is the most bytes of a file of ACPI tables: QEMU's are some 10 KiB, its loader's at
+	// most 64 KiB.
+	maxACPI = 1 << 20
 )

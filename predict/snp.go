@@ -218,7 +218,7 @@ func (s SNP) kernelHashes(f firmware, sections []sevSection) ([]byte, error) {
 }
 
 func noKernelHashes(got string) error {
-	return verdict.Misuse("measure.kernel", "firmware with an area for kernel hashes (OVMF's AmdSev build), since nothing else measures a kernel beside the firmware", got, "name such firmware, or no kernel")
+	return verdict.Misuse("measure.kernel", "firmware with an area for kernel hashes (OVMF's AmdSev build), since nothing else measures a kernel beside the firmware", got, "name such firmware (OVMF.amdsev.fd), or no kernel")
 }
 
 // hashes writes the table: command line with its NUL, initrd, kernel.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,22 +10,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/attest/snp"
+	"strongroom.dev/attest/tdx"
+	"strongroom.dev/attest/tpm"
+	"strongroom.dev/image"
 	"strongroom.dev/predict"
 	"strongroom.dev/reference"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
-)
-
-// The files of an image directory that predictions are made from.
-const (
-	imageKernel   = "room.efi"
-	imageCombined = "OVMF.fd" // firmware with its variables
 )
 
 // measureFlags are what a machine is started with, as far as its evidence shows it.
@@ -35,6 +32,7 @@ type measureFlags struct {
 	lineGiven                bool
 	vcpus                    int
 	vcpuType, features, vmm  string
+	memory, acpi             string
 	sign                     []string
 	draft                    draftFlags
 	inputs                   map[string]string // SHA-256 of what was read, by its part
@@ -56,18 +54,24 @@ type prediction struct {
 func (a *app) imageMeasure() *cobra.Command {
 	var f measureFlags
 	cmd := &cobra.Command{
-		Use:   "measure [DIR] --platform dev|snp",
+		Use:   "measure [DIR] --platform dev|tpm|snp|tdx",
 		Short: "Print the values that evidence of a room image will carry",
 		Long: `Computes what evidence of a machine will carry, from the files that it boots: those of an
 image directory, or files named one by one, which take the place of the directory's. Nothing is
 started, and no key is needed. An agreement lists these values; so do reference values, which
 --sign makes. spec/measurements.md has the rules.
 
+  tpm   the PCRs of a machine that QEMU starts with OVMF, a TPM and the image, and the firmware by
+        the digests of its parts: the same for all sizes of memory and numbers of processors.
   snp   the launch digest: firmware, processors, and with a kernel its hashes, for which the
         firmware must have an area (OVMF's AmdSev build). --vcpus, --vcpu-type,
         --guest-features and --vmm change it. The last 4 KiB of firmware do for comparing tools.
+  tdx   MRTD and the RTMRs. RTMR 0 depends on --memory, and on the ACPI tables that QEMU makes for
+        the machine (--acpi); without them it has no value, and the text says so.
   dev   the digests of the programs beside this one, which the insecure dev platform runs.`,
 		Example: `  strongroom image measure --platform dev
+  strongroom image measure room --platform tpm
+  strongroom image measure room --platform tdx --firmware OVMF.inteltdx.fd --memory 2G --acpi tables
   strongroom image measure room --platform snp --firmware OVMF.amdsev.fd --vcpus 2 --vcpu-type EPYC-v4
   strongroom image measure --platform snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd --append 'console=ttyS0'
   strongroom image measure room --platform snp --sign release.key -o snp.set`,
@@ -83,7 +87,7 @@ started, and no key is needed. An agreement lists these values; so do reference 
 
 func (f *measureFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.platform, "platform", string(dev.Name), "platform of the room: dev or snp")
+	flags.StringVar(&f.platform, "platform", string(dev.Name), "platform of the room: dev, tpm, snp or tdx")
 	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of the firmware (OVMF)")
 	flags.StringVar(&f.kernel, "kernel", "", "`FILE` of a unified kernel image, or of a kernel")
 	flags.StringVar(&f.initrd, "initrd", "", "`FILE` of the initial RAM disk beside a kernel")
@@ -92,6 +96,8 @@ func (f *measureFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.vcpuType, "vcpu-type", "EPYC-v4", "their `TYPE`, as QEMU's -cpu names AMD's, or a CPUID signature in hex")
 	flags.StringVar(&f.features, "guest-features", "0x1", "SEV_FEATURES of the machine, `HEX`")
 	flags.StringVar(&f.vmm, "vmm", string(predict.QEMU), "what runs the machine: QEMU, ec2 or gce")
+	flags.StringVar(&f.memory, "memory", "", "`SIZE` of memory as QEMU's -m: MiB, or with M or G behind it")
+	flags.StringVar(&f.acpi, "acpi", "", "`DIR` with table-loader, rsdp and tables, as QEMU hands them to firmware")
 	flags.StringArrayVar(&f.sign, "sign", nil, "`FILE` of a release key: write a signed set of reference values, to --out (repeatable)")
 	flags.StringVarP(&f.draft.out, "out", "o", "", "`FILE` of the signed set")
 	flags.StringVar(&f.draft.product, "product", "room", "`NAME` of what its values are of")
@@ -116,8 +122,12 @@ func (a *app) measureImage(f measureFlags, args []string, out bool) error {
 		p, err = measuredDev(f, args)
 	case string(snp.Name):
 		p, err = a.measuredSNP(f, args)
+	case string(tpm.Name):
+		p, err = a.measuredTPM(f, args)
+	case string(tdx.Name):
+		p, err = a.measuredTDX(f, args)
 	default:
-		err = verdict.Misuse("--platform", "dev or snp", fmt.Sprintf("%q", verdict.Short(f.platform)), "name one of them")
+		err = verdict.Misuse("--platform", "dev, tpm, snp or tdx", fmt.Sprintf("%q", verdict.Short(f.platform)), "name one of them")
 	}
 	if err != nil {
 		return err
@@ -130,7 +140,7 @@ func (a *app) measureImage(f measureFlags, args []string, out bool) error {
 
 // text shows the values, and how an agreement lists them.
 func (p prediction) text(w io.Writer) {
-	for _, name := range slices.Sorted(maps.Keys(p.Values)) {
+	for _, name := range byNumber(p.Values) {
 		fmt.Fprintf(w, "%s: %s\n", name, p.Values[name])
 	}
 	for _, note := range p.Notes {
@@ -140,9 +150,17 @@ func (p prediction) text(w io.Writer) {
 		return // `agreement init --insecure-software` writes these
 	}
 	fmt.Fprintf(w, "\nIn an agreement:\nplatforms:\n  - kind: %s\n    images:\n      - name: room\n        measurements:\n", p.Platform)
-	for _, name := range slices.Sorted(maps.Keys(p.measurements)) {
+	for _, name := range byNumber(p.measurements) {
 		fmt.Fprintf(w, "          %s: %q\n", name, p.measurements[name])
 	}
+}
+
+// byNumber gives the names in order, pcr2 before pcr11.
+func byNumber(values map[string]string) []string {
+	return slices.SortedFunc(maps.Keys(values), func(a, b string) int {
+		letters := func(s string) string { return strings.TrimRight(s, "0123456789") }
+		return cmp.Or(cmp.Compare(letters(a), letters(b)), cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
 }
 
 // signPrediction writes the values as a set of reference values of one group.
@@ -227,7 +245,7 @@ func imageDir(args []string) (string, error) {
 // boot gives what the virtual machine monitor hands over: the unified kernel image of the
 // directory, or what was named; nil if there is none.
 func (a *app) boot(f measureFlags, dir string) (*predict.DirectBoot, error) {
-	kernel, err := a.read(f, "kernel", f.kernel, dir, imageKernel)
+	kernel, err := a.read(f, "kernel", f.kernel, dir, image.FileUKI)
 	if err != nil {
 		return nil, err
 	}
@@ -243,76 +261,3 @@ func (a *app) boot(f measureFlags, dir string) (*predict.DirectBoot, error) {
 	}
 	return &predict.DirectBoot{Kernel: kernel, Initrd: initrd, Append: f.line}, nil
 }
-
-func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
-	dir, err := imageDir(args)
-	if err != nil {
-		return prediction{}, err
-	}
-	firmware, err := a.read(f, "firmware", f.firmware, dir, imageCombined)
-	if err == nil && firmware == nil {
-		err = verdict.Misuse("--firmware", "the firmware, or an image directory", "neither", "name it")
-	}
-	if err != nil {
-		return prediction{}, err
-	}
-	boot, err := a.boot(f, dir)
-	if err != nil {
-		return prediction{}, err
-	}
-	features, err := strconv.ParseUint(strings.TrimPrefix(f.features, "0x"), 16, 64)
-	if err != nil {
-		return prediction{}, verdict.Misuse("--guest-features", "a number in hex, such as 0x1", fmt.Sprintf("%q", verdict.Short(f.features)), "correct it")
-	}
-	digest, err := predict.SNP{Firmware: firmware, Boot: boot, VCPUs: f.vcpus, CPU: f.vcpuType, Features: features, VMM: predict.VMM(f.vmm)}.LaunchDigest()
-	if err != nil {
-		return prediction{}, err
-	}
-	value := fmt.Sprintf("%x", digest[:])
-	return prediction{
-		Platform: f.platform, Inputs: f.inputs, Values: map[string]string{"launch_digest": value},
-		measurements: map[string]string{"measurement": value},
-		group:        reference.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
-	}, nil
-}
-
-// measuredDev measures the programs beside this one as the dev launcher does, and gives the
-// SHA-256 of each file too, for comparing downloads.
-func measuredDev(f measureFlags, args []string) (prediction, error) {
-	if len(args) > 0 || f.firmware != "" || f.kernel != "" || f.initrd != "" || f.lineGiven {
-		return prediction{}, verdict.Misuse("--platform", "the platform of a virtual machine, since there is an image", "dev", "give --platform")
-	}
-	m := dev.Measurement{Helpers: map[string]wire.Digest{}}
-	for _, name := range []string{agentProgram, sqlProgram} {
-		digest, err := measure(name)
-		if err != nil {
-			return prediction{}, err
-		}
-		if name == agentProgram {
-			m.Agent = digest
-		} else {
-			m.Helpers[name] = digest
-		}
-		path, err := beside(name)
-		if err != nil {
-			return prediction{}, err
-		}
-		file, err := os.Open(path)
-		if err != nil {
-			return prediction{}, err
-		}
-		hash, _, err := wire.HashReader(file)
-		file.Close()
-		if err != nil {
-			return prediction{}, err
-		}
-		f.inputs[name] = fmt.Sprintf("%x", hash[:])
-	}
-	return prediction{Platform: f.platform, Values: m.Named(), Inputs: f.inputs, measurements: m.Named(), group: "programs"}, nil
-}
-
-// The programs that make a room, as they stand beside this one.
-const (
-	agentProgram = "strongroom-agent"
-	sqlProgram   = "strongroom-sql"
-)

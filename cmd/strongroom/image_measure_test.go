@@ -95,3 +95,75 @@ func TestMeasureSigns(t *testing.T) {
 	}
 	r.run(2, append(signed, "-o", "room.set")...) // the name is taken
 }
+
+// debian gives a file of a Debian package, by its path.
+func debian(t *testing.T, path string) string {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs the package ovmf: ", err)
+		}
+		t.Skip("needs the package ovmf: ", err)
+	}
+	return path
+}
+
+// TestMeasureTDX takes Debian's firmware, which measures nothing of what boots, and says so.
+func TestMeasureTDX(t *testing.T) {
+	firmware := debian(t, "/usr/share/ovmf/OVMF.fd")
+	t.Chdir(t.TempDir())
+	r := teller{t, "home", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	p := r.measured("--platform", "tdx", "--firmware", firmware)
+	if len(p.Values) != 1 || len(p.Values["mrtd"]) != 96 || len(p.Notes) != 1 || len(p.Inputs) != 1 {
+		t.Errorf("%+v", p)
+	}
+	if text := r.run(0, "image", "measure", "--platform", "tdx", "--firmware", firmware); !strings.Contains(text, "note: this firmware measures nothing into RTMRs") {
+		t.Error(text)
+	}
+	if err := os.Mkdir("room", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(firmware)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"room/OVMF.fd": data, "room/room.efi": []byte("kernel")} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q := r.measured("room", "--platform", "tdx"); q.Values["mrtd"] != p.Values["mrtd"] || len(q.Inputs) != 2 {
+		t.Errorf("%+v", q)
+	}
+}
+
+// TestMeasureTPM measures a kernel that is handed over beside Debian's firmware.
+func TestMeasureTPM(t *testing.T) {
+	firmware := debian(t, "/usr/share/OVMF/OVMF_CODE_4M.fd")
+	t.Chdir(t.TempDir())
+	r := teller{t, "home", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	kernel := make([]byte, 1024) // a program of one section, with headers of 512 bytes
+	for at, text := range map[int]string{0: "MZ", 0x3c: "\x40", 0x40: "PE\x00\x00", 0x46: "\x01", 0x54: "\x70", 0x58: "\x0b\x02", 0x58 + 61: "\x02",
+		0x58 + 0x70: ".text\x00\x00\x00\x10\x00\x00\x00\x00\x10\x00\x00\x00\x02\x00\x00\x00\x02"} {
+		copy(kernel[at:], text)
+	}
+	for name, data := range map[string][]byte{"vmlinuz": kernel, "initrd": []byte("i")} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call := []string{"--platform", "tpm", "--firmware", firmware, "--kernel", "vmlinuz", "--initrd", "initrd", "--append", "quiet", "--memory", "2G"}
+	p := r.measured(call...)
+	for _, name := range []string{"pcr2", "pcr3", "pcr4", "pcr5", "pcr6", "pcr7", "pcr9", "firmware.900000"} {
+		if len(p.Values[name]) != 64 {
+			t.Errorf("%s is %q", name, p.Values[name])
+		}
+	}
+	if q := r.measured(append(call, "--append", "debug")...); q.Values["pcr9"] == p.Values["pcr9"] || q.Values["pcr4"] != p.Values["pcr4"] {
+		t.Error("another command line gives other values than that of PCR 9, or the same")
+	}
+	text := r.run(0, append([]string{"image", "measure"}, call...)...)
+	if strings.Index(text, "pcr9:") < strings.Index(text, "pcr4:") || !strings.Contains(text, "  - kind: tpm\n") {
+		t.Error(text)
+	}
+}

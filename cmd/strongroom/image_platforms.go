@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/image"
+	"strongroom.dev/predict"
+	"strongroom.dev/reference"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// bootFiles gives firmware and kernel. inDir is the firmware's name in an image directory.
+func (a *app) bootFiles(f measureFlags, args []string, inDir string) ([]byte, *predict.DirectBoot, error) {
+	dir, err := imageDir(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	firmware, err := a.read(f, "firmware", f.firmware, dir, inDir)
+	if err == nil && firmware == nil {
+		err = verdict.Misuse("--firmware", "the firmware, or an image directory", "neither", "name it")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	boot, err := a.boot(f, dir)
+	return firmware, boot, err
+}
+
+func (a *app) measuredTPM(f measureFlags, args []string) (prediction, error) {
+	firmware, boot, err := a.bootFiles(f, args, image.FileCode)
+	if err != nil {
+		return prediction{}, err
+	}
+	memory, err := memorySize(f.memory)
+	if err != nil {
+		return prediction{}, err
+	}
+	v, err := predict.TPM{Firmware: firmware, Boot: boot, Memory: memory}.PCRs()
+	return predicted(f, v, "image"), err
+}
+
+func (a *app) measuredTDX(f measureFlags, args []string) (prediction, error) {
+	firmware, boot, err := a.bootFiles(f, args, image.FileFirmware)
+	if err != nil {
+		return prediction{}, err
+	}
+	memory, err := memorySize(f.memory)
+	if err != nil {
+		return prediction{}, err
+	}
+	t := predict.TDX{Firmware: firmware, Boot: boot, Memory: memory}
+	if f.acpi != "" {
+		if memory == 0 {
+			return prediction{}, verdict.Misuse("--memory", "the size of memory with --acpi", "none", "give the machine's -m")
+		}
+		t.ACPI = &predict.ACPI{}
+		for _, file := range []struct {
+			name string
+			to   *[]byte
+		}{{"table-loader", &t.ACPI.Loader}, {"rsdp", &t.ACPI.RSDP}, {"tables", &t.ACPI.Tables}} {
+			if *file.to, err = a.read(f, file.name, filepath.Join(f.acpi, file.name), "", ""); err != nil {
+				return prediction{}, err
+			}
+		}
+	}
+	v, err := t.Registers()
+	group := "image"
+	if memory != 0 {
+		group = fmt.Sprintf("memory-%d", memory>>20)
+	}
+	return predicted(f, v, group), err
+}
+
+// predicted names the values as they are: facts about these platforms use the same names.
+func predicted(f measureFlags, v predict.Values, group string) prediction {
+	return prediction{Platform: f.platform, Values: v.Values, Inputs: f.inputs, Notes: v.Notes, measurements: v.Values, group: reference.NameOf(group)}
+}
+
+// memorySize reads a size as QEMU's -m has it; 0 if none was given.
+func memorySize(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	digits, shift := text, 20
+	switch {
+	case strings.HasSuffix(text, "G"):
+		digits, shift = text[:len(text)-1], 30
+	case strings.HasSuffix(text, "M"):
+		digits = text[:len(text)-1]
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n == 0 || n<<shift>>shift != n {
+		return 0, verdict.Misuse("--memory", "a size such as 512, 512M or 2G", fmt.Sprintf("%q", verdict.Short(text)), "give the machine's -m")
+	}
+	return n << shift, nil
+}
+
+func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
+	firmware, boot, err := a.bootFiles(f, args, image.FileFirmware)
+	if err != nil {
+		return prediction{}, err
+	}
+	features, err := strconv.ParseUint(strings.TrimPrefix(f.features, "0x"), 16, 64)
+	if err != nil {
+		return prediction{}, verdict.Misuse("--guest-features", "a number in hex, such as 0x1", fmt.Sprintf("%q", verdict.Short(f.features)), "correct it")
+	}
+	digest, err := predict.SNP{Firmware: firmware, Boot: boot, VCPUs: f.vcpus, CPU: f.vcpuType, Features: features, VMM: predict.VMM(f.vmm)}.LaunchDigest()
+	if err != nil {
+		return prediction{}, err
+	}
+	value := fmt.Sprintf("%x", digest[:])
+	return prediction{
+		Platform: f.platform, Inputs: f.inputs, Values: map[string]string{"launch_digest": value},
+		measurements: map[string]string{"measurement": value},
+		group:        reference.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
+	}, nil
+}
+
+// measuredDev measures the programs beside this one as the dev launcher does, and gives the
+// SHA-256 of each file too, for comparing downloads.
+func measuredDev(f measureFlags, args []string) (prediction, error) {
+	if len(args) > 0 || f.firmware != "" || f.kernel != "" || f.initrd != "" || f.lineGiven {
+		return prediction{}, verdict.Misuse("--platform", "the platform of a virtual machine, since there is an image", "dev", "give --platform")
+	}
+	m := dev.Measurement{Helpers: map[string]wire.Digest{}}
+	for _, name := range []string{agentProgram, sqlProgram} {
+		digest, err := measure(name)
+		if err != nil {
+			return prediction{}, err
+		}
+		if name == agentProgram {
+			m.Agent = digest
+		} else {
+			m.Helpers[name] = digest
+		}
+		path, err := beside(name)
+		if err != nil {
+			return prediction{}, err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return prediction{}, err
+		}
+		hash, _, err := wire.HashReader(file)
+		file.Close()
+		if err != nil {
+			return prediction{}, err
+		}
+		f.inputs[name] = fmt.Sprintf("%x", hash[:])
+	}
+	return prediction{Platform: f.platform, Values: m.Named(), Inputs: f.inputs, measurements: m.Named(), group: "programs"}, nil
+}
+
+// The programs that make a room, as they stand beside this one.
+const (
+	agentProgram = "strongroom-agent"
+	sqlProgram   = "strongroom-sql"
+)

@@ -1,0 +1,143 @@
+package predict
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"strongroom.dev/verdict"
+)
+
+// The sections of a unified kernel image (UAPI group, Unified Kernel Image specification).
+const (
+	sectionLinux   = ".linux"
+	sectionOSRel   = ".osrel"
+	sectionCommand = ".cmdline"
+	sectionInitrd  = ".initrd"
+	sectionSplash  = ".splash"
+	sectionDTB     = ".dtb"
+	sectionUname   = ".uname"
+)
+
+// stub is a boot stub whose rules are known.
+type stub struct {
+	name string
+	// measured are the sections that it measures into PCR 11, in its order.
+	measured []string
+}
+
+// stubs are the known stubs by [StubDigest].
+//
+// constant: a table that is never written.
+var stubs = map[string]stub{
+	"f4ad309e04496fb61c308efe084960ddf6e41081c629c326536cfa3a36ecf740": {
+		"systemd 252 (Debian 252.39-1~deb12u2)",
+		[]string{sectionLinux, sectionOSRel, sectionCommand, sectionInitrd, sectionSplash, sectionDTB},
+	},
+}
+
+// payload reports whether a section is no part of the stub itself. Only sections whose rules are
+// known may stand there.
+func payload(name string) bool {
+	return slices.Contains([]string{sectionLinux, sectionOSRel, sectionCommand, sectionInitrd, sectionSplash, sectionDTB, sectionUname}, name)
+}
+
+// uki is a unified kernel image.
+type uki struct {
+	program *program
+	stub    stub
+	parts   map[string][]byte
+	line    string
+}
+
+// stubDigest names the stub of an image, whatever was appended to it and however: the SHA-256 of
+// its entry point and, for each section of its own, name, address, size and bytes.
+func (p *program) stubDigest() (string, error) {
+	h := sha256.New()
+	h.Write(binary.LittleEndian.AppendUint32(nil, p.entry))
+	for _, s := range p.sections {
+		if payload(s.name) {
+			continue
+		}
+		data, err := p.section(s.name)
+		if err != nil {
+			return "", err
+		}
+		var head [16]byte
+		copy(head[:8], s.name)
+		binary.LittleEndian.PutUint32(head[8:], s.address)
+		binary.LittleEndian.PutUint32(head[12:], s.size)
+		h.Write(head[:])
+		h.Write(data)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// StubDigest gives the digest by which a unified kernel image's boot stub is known here: in hex,
+// the SHA-256 of its code and data, whatever was appended to it. The error is a [verdict.Error]
+// of kind Usage.
+func StubDigest(image []byte) (string, error) {
+	p, err := parseProgram(image)
+	if err != nil {
+		return "", err
+	}
+	return p.stubDigest()
+}
+
+// isUKI reports whether a program carries a kernel.
+func (p *program) isUKI() bool {
+	return slices.ContainsFunc(p.sections, func(s peSection) bool { return s.name == sectionLinux })
+}
+
+// parseUKI reads a unified kernel image with a known stub.
+func parseUKI(p *program) (*uki, error) {
+	id, err := p.stubDigest()
+	if err != nil {
+		return nil, err
+	}
+	known, ok := stubs[id]
+	if !ok {
+		return nil, verdict.Misuse("measure.stub", "a boot stub whose rules are known: "+stubNames(), "one with the digest "+id, "build the image with that stub, or take the values from evidence of one boot")
+	}
+	u := &uki{program: p, stub: known, parts: map[string][]byte{}}
+	for _, s := range p.sections {
+		if !payload(s.name) {
+			continue
+		}
+		if u.parts[s.name], err = p.section(s.name); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{sectionLinux, sectionCommand, sectionInitrd} {
+		if u.parts[name] == nil {
+			return nil, badProgram("a unified kernel image without " + name)
+		}
+	}
+	u.line, err = lineOf(u.parts[sectionCommand])
+	return u, err
+}
+
+func stubNames() string {
+	var names []string
+	for _, s := range stubs {
+		names = append(names, s.name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// lineOf reads a command line that may end in a zero. What stub and kernel make of anything
+// beyond printable ASCII depends on them.
+func lineOf(section []byte) (string, error) {
+	line := string(bytes.TrimSuffix(section, []byte{0}))
+	for i := range len(line) {
+		if line[i] < ' ' || line[i] > '~' {
+			return "", verdict.Misuse("measure.append", "a command line of printable ASCII", fmt.Sprintf("0x%02x at byte %d", line[i], i), "build the image with such a line")
+		}
+	}
+	return line, checkCommandLine(line)
+}
