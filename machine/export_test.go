@@ -11,6 +11,4 @@ func NewTrusted(tpm *chip.TPM, salt [32]byte, log []byte) (device.Device, error)
 }
 
 // NewProcessor makes the evidence device of a processor's, in a tree of files.
-func NewProcessor(root string, found Found) device.Device {
-	return processor{found, newReport(root)}
-}
+func NewProcessor(root string, found Found) (device.Device, error) { return newProcessor(root, found) }

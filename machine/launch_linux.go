@@ -19,7 +19,7 @@ import (
 // open opens the evidence device of a platform, for this process alone.
 func open(found Found) (device.Device, error) {
 	if found.Platform != TPM {
-		return processor{found, newReport("/")}, nil
+		return newProcessor("/", found)
 	}
 	f, err := openBlocking("/dev/tpm0") // the kernel opens it once only
 	if err != nil {
@@ -38,7 +38,7 @@ func open(found Found) (device.Device, error) {
 // process falls silent.
 type silencing struct {
 	device.Device
-	console console
+	console *console
 }
 
 func (s silencing) Separate(ctx context.Context, run wire.Digest) error {
@@ -51,7 +51,7 @@ func (s silencing) Separate(ctx context.Context, run wire.Digest) error {
 
 // launch starts the agent with its descriptors as a host would (spec/room.md, section 2),
 // serves it, and waits for its end.
-func launch(ctx context.Context, c console, d device.Device, portPath string, files []*os.File) error {
+func launch(ctx context.Context, c *console, d device.Device, portPath string, files []*os.File) error {
 	port, err := openBlocking(portPath)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,13 +26,13 @@ func Started() bool {
 // Main is the first process of a machine. It never returns: whatever happens, the machine
 // goes down after it.
 func Main() {
-	c := console{}
-	defer down(c)
+	c := &console{}
 	defer func() {
 		if r := recover(); r != nil {
 			stack := make([]byte, 8<<10)
 			c.say("stopped by a defect: %v\n%s", r, stack[:runtime.Stack(stack, false)])
 		}
+		down(c, c.silent.Load())
 	}()
 	if err := run(c); err != nil {
 		c.say("stopped: %s", verdict.As(err).Error())
@@ -40,15 +41,19 @@ func Main() {
 
 // console is where the first process says what it does, for whoever looks at the machine's
 // serial port, until data may be in the machine: then it has taken it away from itself.
-type console struct{}
+type console struct{ silent atomic.Bool }
 
 // say writes a line with the time since the kernel started.
-func (console) say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "strongroom: %6.2fs %s\n", uptime().Seconds(), fmt.Sprintf(format, args...))
+func (c *console) say(format string, args ...any) {
+	if !c.silent.Load() {
+		fmt.Fprintf(os.Stderr, "strongroom: %6.2fs %s\n", uptime().Seconds(), fmt.Sprintf(format, args...))
+	}
 }
 
-// silence takes the console away, for good: nothing that follows is for the host.
-func (console) silence() error {
+// silence takes the console away, for good: nothing that follows is for the host, not even
+// the run-time's last words.
+func (c *console) silence() error {
+	c.silent.Store(true)
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -71,7 +76,7 @@ func uptime() time.Duration {
 }
 
 // run takes the machine from the kernel's hands to the end of its agent.
-func run(c console) error {
+func run(c *console) error {
 	c.say("room starts")
 	config, err := prepare()
 	if err != nil {
@@ -83,6 +88,9 @@ func run(c console) error {
 		return err
 	}
 	c.say("platform %s: %s", found.Platform, found.Why)
+	if err := noByteCode("/", found); err != nil {
+		return err
+	}
 	if err := entropy(found); err != nil {
 		return err
 	}

@@ -199,6 +199,18 @@ func refuseSetting(s setting, got string) error {
 	return verdict.Refuse("machine.setting", "/proc/sys/"+s.name+" of "+s.value, verdict.Printable(verdict.Short(got)), "build the image with the kernel that image.lock names")
 }
 
+// acpiInterpreter is there where the kernel took in ACPI's byte code.
+const acpiInterpreter = "sys/firmware/acpi"
+
+// noByteCode refuses SEV-SNP with ACPI's byte code: the host writes it, nothing measures it
+// there, and it can reach all memory (spec/host-interface.md, section 3).
+func noByteCode(root string, found Found) error {
+	if found.Platform != SNP || !there(root, acpiInterpreter) {
+		return nil
+	}
+	return verdict.Refuse("machine.acpi", "a kernel that takes in no byte code of the host's", "/"+acpiInterpreter, "start the image with its command line for SEV-SNP")
+}
+
 // inspect looks at what the kernel was started with: it decides whether the settings hold.
 func inspect(root string) error {
 	lock, err := readShort(root, "sys/kernel/security/lockdown")

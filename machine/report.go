@@ -89,6 +89,22 @@ func (r report) once(data [64]byte) (out, aux []byte, same bool, err error) {
 type processor struct {
 	found  Found
 	report report
+	log    []byte // of what the firmware measured, on TDX; empty if it shows none
+}
+
+// ccel is the firmware's log on TDX, where the kernel shows it (ACPI 6.5, CCEL).
+const ccel = "sys/firmware/acpi/tables/data/CCEL"
+
+func newProcessor(root string, found Found) (processor, error) {
+	p := processor{found: found, report: newReport(root)}
+	if found.Platform != TDX {
+		return p, nil
+	}
+	var err error
+	if p.log, err = readAll(filepath.Join(root, ccel), maxLog); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return p, err
 }
 
 // layout says where fields are in evidence: of a report on SEV-SNP (ABI specification,
@@ -151,16 +167,30 @@ func (p processor) evidence(data [64]byte) (out, aux []byte, err error) {
 }
 
 // Attest implements [device.Device]. A report of SEV-SNP has the host's certificate table
-// behind it: a lie in it makes the evidence worthless, and nothing else.
+// behind it, a quote of TDX the firmware's log beside it: a lie in them makes the evidence
+// worthless, and nothing else.
 func (p processor) Attest(_ context.Context, data [64]byte, record []byte) (attest.Evidence, error) {
 	if len(record) > 0 {
 		return attest.Evidence{}, keyless(p.found.Platform)
 	}
 	out, aux, err := p.evidence(data)
-	if p.found.Platform == SNP {
+	if err != nil {
+		return attest.Evidence{}, err
+	}
+	switch {
+	case p.found.Platform == SNP:
 		out = append(out, aux...)
+	case len(p.log) > 0:
+		out, err = wire.Marshal(logged{p.log, out})
 	}
 	return attest.Evidence{Platform: p.found.Platform, Evidence: out}, err
+}
+
+// logged is a quote with a log beside it, in the form of Confidential Containers' Trustee,
+// which attest/tdx reads.
+type logged struct {
+	Log   wire.Bytes `json:"cc_eventlog"`
+	Quote wire.Bytes `json:"quote"`
 }
 
 // Activate implements [device.Device].

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"strongroom.dev/dcap"
+	"strongroom.dev/device"
 	"strongroom.dev/machine"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/verdict"
@@ -44,6 +46,15 @@ func made(t *testing.T, out, aux string) string {
 	return tree(t, map[string]string{entry + "inblob": "", entry + "generation": "1\n", entry + "outblob": out, entry + "auxblob": aux})
 }
 
+func processor(t *testing.T, root string, found machine.Found) device.Device {
+	t.Helper()
+	d, err := machine.NewProcessor(root, found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestProcessor(t *testing.T) {
 	ctx, zero := t.Context(), [64]byte{}
 	for name, test := range map[string]struct {
@@ -56,11 +67,11 @@ func TestProcessor(t *testing.T) {
 		"TDX 1.5": {machine.TDX, tdQuote(5, initData, zero), tdQuote(5, initData, data), tdQuote(5, initData, data)},
 	} {
 		found := machine.Found{Platform: test.platform, Why: "why"}
-		intro, err := machine.NewProcessor(made(t, test.begins, "aux"), found).Begin(ctx, initData, short)
+		intro, err := processor(t, made(t, test.begins, "aux"), found).Begin(ctx, initData, short)
 		if err != nil || intro.Platform != test.platform || intro.Why != "why" || intro.Key != nil {
 			t.Errorf("%s: %+v, %v", name, intro, err)
 		}
-		d := machine.NewProcessor(made(t, test.attest, "aux"), found)
+		d := processor(t, made(t, test.attest, "aux"), found)
 		e, err := d.Attest(ctx, data, nil)
 		if err != nil || e.Platform != test.platform || string(e.Evidence) != test.want {
 			t.Errorf("%s: %d bytes, %v", name, len(e.Evidence), err)
@@ -98,16 +109,36 @@ func TestProcessorRefuses(t *testing.T) {
 		"a quote of an unknown format": {machine.TDX, tdQuote(6, initData, [64]byte{}), "internal"},
 		"too much":                     {machine.SNP, snpReport(short, [64]byte{}) + string(bytes.Repeat([]byte{0}, 256<<10)), "internal"},
 	} {
-		_, err := machine.NewProcessor(made(t, test.out, ""), machine.Found{Platform: test.platform}).Begin(t.Context(), initData, short)
+		_, err := processor(t, made(t, test.out, ""), machine.Found{Platform: test.platform}).Begin(t.Context(), initData, short)
 		if err == nil || verdict.As(err).Check != test.check {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	missing := tree(t, map[string]string{entry + "inblob": "", entry + "outblob": snpReport(short, data)})
-	if _, err := machine.NewProcessor(missing, machine.Found{Platform: machine.SNP}).Attest(t.Context(), data, nil); err == nil {
+	if _, err := processor(t, missing, machine.Found{Platform: machine.SNP}).Attest(t.Context(), data, nil); err == nil {
 		t.Error("evidence without a generation to compare")
 	}
-	if _, err := machine.NewProcessor(t.TempDir(), machine.Found{Platform: machine.SNP}).Attest(t.Context(), data, nil); err == nil {
+	if _, err := processor(t, t.TempDir(), machine.Found{Platform: machine.SNP}).Attest(t.Context(), data, nil); err == nil {
 		t.Error("evidence without configfs-tsm")
+	}
+}
+
+// TestProcessorLog: on TDX the firmware's log goes with the quote, in a form that verifiers
+// take apart.
+func TestProcessorLog(t *testing.T) {
+	quote := tdQuote(4, initData, data)
+	quote = quote[:4] + "\x81\x00\x00\x00" + quote[8:12] + "\x93\x9a\x72\x33\xf7\x9c\x4c\xa9\x94\x0a\x0d\xb3\x95\x7f\x06\x07" + quote[28:]
+	root := tree(t, map[string]string{entry + "inblob": "", entry + "generation": "1\n", entry + "outblob": quote, "sys/firmware/acpi/tables/data/CCEL": "a log"})
+	e, err := processor(t, root, machine.Found{Platform: machine.TDX}).Attest(t.Context(), data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := dcap.Open(e.Evidence)
+	if err != nil || string(opened.Quote) != quote || string(opened.EventLog) != "a log" {
+		t.Errorf("%d bytes of quote, log %q, %v", len(opened.Quote), opened.EventLog, err)
+	}
+	long := tree(t, map[string]string{"sys/firmware/acpi/tables/data/CCEL": string(make([]byte, 513<<10))})
+	if _, err := machine.NewProcessor(long, machine.Found{Platform: machine.TDX}); err == nil {
+		t.Error("a log of 513 KiB")
 	}
 }

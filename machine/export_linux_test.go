@@ -1,0 +1,32 @@
+package machine
+
+import (
+	"io"
+	"os"
+)
+
+// What the first process is made of, for tests.
+var (
+	FindDisk      = disk
+	FindPort      = findPort
+	ApplySettings = applySettings
+	Inspect       = inspect
+	NoByteCode    = noByteCode
+	FromHost      = fromHost
+	Pump          = pump
+)
+
+// Settings gives the names and values of the settings.
+func Settings() map[string]string {
+	all := map[string]string{}
+	for _, s := range settings() {
+		all[s.name] = s.value
+	}
+	return all
+}
+
+// Program copies and seals an engine.
+func Program(src io.Reader, e Engine) (*os.File, error) { return program(src, e) }
+
+// VerityTable gives the table of an engine's disk as the kernel takes it.
+func VerityTable(disk string, e Engine) []byte { return verityTarget(disk, e).bytes() }

@@ -1,0 +1,233 @@
+//go:build linux
+
+package machine_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"strongroom.dev/machine"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+func TestFindDisk(t *testing.T) {
+	root := tree(t, map[string]string{
+		"sys/block/vda/serial": "engine-0", "sys/block/vdb/serial": "input-0\n", "sys/block/vdc/serial": "twice", "sys/block/vdd/serial": "twice",
+		"sys/block/sda/serial": "other-bus", "sys/block/vde/size": "8",
+	})
+	for serial, want := range map[string]string{"engine-0": "/dev/vda", "input-0": "/dev/vdb"} {
+		if got, err := machine.FindDisk(root, serial); err != nil || got != want {
+			t.Errorf("%s: %s, %v", serial, got, err)
+		}
+	}
+	for _, serial := range []string{"engine-1", "other-bus", "", "*"} {
+		if got, err := machine.FindDisk(root, serial); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %s, %v", serial, got, err)
+		}
+	}
+	if _, err := machine.FindDisk(root, "twice"); verdict.As(err).Check != "machine.disk" {
+		t.Errorf("two disks of one number: %v", err)
+	}
+}
+
+func TestFindPort(t *testing.T) {
+	files := map[string]string{"sys/class/virtio-ports/vport0p1/name": "org.qemu.guest_agent.0\n"}
+	if got, err := machine.FindPort(tree(t, files)); got != "" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	files["sys/class/virtio-ports/vport1p2/name"] = machine.Port + "\n"
+	if got, err := machine.FindPort(tree(t, files)); got != "/dev/vport1p2" || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	files["sys/class/virtio-ports/vport1p3/name"] = machine.Port + "\n"
+	if _, err := machine.FindPort(tree(t, files)); verdict.As(err).Check != "machine.channel" {
+		t.Errorf("two ports: %v", err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	all := map[string]string{}
+	for name := range machine.Settings() {
+		all[name] = "7\n"
+	}
+	root := tree(t, all)
+	if err := machine.ApplySettings(root); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range machine.Settings() {
+		if got, err := os.ReadFile(filepath.Join(root, name)); err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	// A kernel without one of them, or one that keeps its own mind.
+	if err := os.Remove(filepath.Join(root, "kernel/sysrq")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/null", filepath.Join(root, "kernel/sysrq")); err != nil {
+		t.Fatal(err)
+	}
+	if err := machine.ApplySettings(root); verdict.As(err).Check != "machine.setting" || !strings.Contains(err.Error(), "kernel/sysrq") {
+		t.Errorf("a setting that does not hold: %v", err)
+	}
+	if err := machine.ApplySettings(t.TempDir()); verdict.As(err).Check != "machine.setting" {
+		t.Errorf("no settings: %v", err)
+	}
+}
+
+func TestInspect(t *testing.T) {
+	const swaps = "Filename\tType\tSize\tUsed\tPriority\n"
+	for name, test := range map[string]struct{ lockdown, swaps, check string }{
+		"good":           {"none integrity [confidentiality]\n", swaps, ""},
+		"not locked":     {"[none] integrity confidentiality\n", swaps, "machine.lockdown"},
+		"half locked":    {"none [integrity] confidentiality\n", swaps, "machine.lockdown"},
+		"no lockdown":    {"", swaps, "machine.lockdown"},
+		"swap":           {"none integrity [confidentiality]\n", swaps + "/dev/vda partition 1 0 -2\n", "machine.swap"},
+		"unknown swap":   {"none integrity [confidentiality]\n", "", "machine.swap"},
+		"a long message": {strings.Repeat("x", 300), swaps, "machine.lockdown"},
+	} {
+		err := machine.Inspect(tree(t, map[string]string{"sys/kernel/security/lockdown": test.lockdown, "proc/swaps": test.swaps}))
+		if (err == nil) != (test.check == "") || err != nil && verdict.As(err).Check != test.check {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestNoByteCode: on SEV-SNP nothing measures ACPI's tables, so their byte code must not be in
+// the kernel; elsewhere it is measured, or the host is not kept out anyway.
+func TestNoByteCode(t *testing.T) {
+	with := tree(t, map[string]string{"sys/firmware/acpi/pm_profile": "0\n"})
+	if err := machine.NoByteCode(with, machine.Found{Platform: machine.SNP}); verdict.As(err).Check != "machine.acpi" {
+		t.Errorf("SEV-SNP with byte code: %v", err)
+	}
+	if err := machine.NoByteCode(t.TempDir(), machine.Found{Platform: machine.SNP}); err != nil {
+		t.Errorf("SEV-SNP without: %v", err)
+	}
+	for _, p := range []wire.ID{machine.TDX, machine.TPM} {
+		if err := machine.NoByteCode(with, machine.Found{Platform: p}); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
+func TestProgram(t *testing.T) {
+	text := bytes.Repeat([]byte("program "), 1000)
+	e := machine.Engine{Name: "engine", Size: int64(len(text)), Digest: wire.DigestOf(text)}
+	disk := append(bytes.Clone(text), make([]byte, 192)...)
+	f, err := machine.Program(bytes.NewReader(disk), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := make([]byte, len(disk))
+	if n, _ := f.ReadAt(got, 0); !bytes.Equal(got[:n], text) {
+		t.Errorf("%d bytes", n)
+	}
+	if _, err := f.WriteAt([]byte("x"), 0); err == nil {
+		t.Error("the copy can be written")
+	}
+	if seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0); err != nil || seals&unix.F_SEAL_SEAL == 0 {
+		t.Errorf("seals %x, %v", seals, err)
+	}
+	for name, spoilt := range map[string][]byte{"flipped": append([]byte("q"), disk[1:]...), "cut": disk[:100], "empty": nil} {
+		if _, err := machine.Program(bytes.NewReader(spoilt), e); verdict.As(err).Check != "machine.disk" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := machine.Program(broken{}, e); verdict.As(err).Check != "machine.disk" {
+		t.Errorf("a disk that fails: %v", err)
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, unix.EIO }
+
+func TestVerityTable(t *testing.T) {
+	e := machine.Engine{DataBlocks: 3, Root: wire.Hash{1}, Salt: wire.Hash{2}}
+	b := machine.VerityTable("/dev/vda", e)
+	params := "1 /dev/vda /dev/vda 4096 4096 3 3 sha256 01" + strings.Repeat("0", 62) + " 02" + strings.Repeat("0", 62)
+	if binary.LittleEndian.Uint64(b) != 0 || binary.LittleEndian.Uint64(b[8:]) != 24 || int(binary.LittleEndian.Uint32(b[20:])) != len(b) || len(b)%8 != 0 ||
+		string(bytes.TrimRight(b[24:40], "\x00")) != "verity" || string(bytes.TrimRight(b[40:], "\x00")) != params || b[len(b)-1] != 0 {
+		t.Errorf("%q", b)
+	}
+}
+
+// late is a port that reads as ended until its host comes.
+type late struct {
+	ends int
+	data []string
+}
+
+func (l *late) Read(b []byte) (int, error) {
+	if l.ends > 0 {
+		l.ends--
+		return 0, io.EOF
+	}
+	if len(l.data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, l.data[0])
+	l.data = l.data[1:]
+	return n, nil
+}
+
+func TestFromHost(t *testing.T) {
+	var got bytes.Buffer
+	machine.FromHost(&got, &late{ends: 3, data: []string{"one ", "two"}})
+	if got.String() != "one two" {
+		t.Errorf("%q", got.String())
+	}
+	got.Reset()
+	machine.FromHost(&got, broken{}) // returns
+	if got.Len() != 0 {
+		t.Errorf("%q", got.String())
+	}
+}
+
+// TestPump carries bytes both ways and ends with either side.
+func TestPump(t *testing.T) {
+	for name, host := range map[string]bool{"the host goes": true, "the agent goes": false} {
+		hostEnd, port := pair(t)
+		agentEnd, channel := pair(t)
+		ended := make(chan bool)
+		go func() { machine.Pump(port, channel); close(ended) }()
+		for _, way := range [][2]*os.File{{hostEnd, agentEnd}, {agentEnd, hostEnd}} {
+			if _, err := way[0].WriteString("hello"); err != nil {
+				t.Fatal(err)
+			}
+			buffer := make([]byte, 5)
+			if _, err := io.ReadFull(way[1], buffer); err != nil || string(buffer) != "hello" {
+				t.Fatalf("%s: %q, %v", name, buffer, err)
+			}
+		}
+		if host {
+			hostEnd.Close()
+			if n, err := agentEnd.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("%s: the agent reads %d bytes, %v", name, n, err)
+			}
+		} else {
+			agentEnd.Close()
+		}
+		<-ended
+	}
+}
+
+func pair(t *testing.T) (a, b *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b = os.NewFile(uintptr(fds[0]), "a"), os.NewFile(uintptr(fds[1]), "b")
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
