@@ -49,6 +49,7 @@
 //	watch             a fleet of rooms attested again and again
 //	image             the files that a room boots from
 //	host/qemu         virtual machines for rooms: command lines, processes, software TPMs
+//	host/ready        what a machine lacks to host them
 //	host              what starts a room, trusted with nothing
 //	store             state and logs on disk
 //	client, server    HTTP, both ends
