@@ -82,6 +82,27 @@ func (t TPM) PCRs() (Values, error) {
 	return v, nil
 }
 
+// DiskPCRs gives the PCRs of the SHA-256 bank that follow from a unified kernel image alone where
+// a cloud's or a machine's own firmware starts it from a disk, as the first and only program:
+// those of what boots. The rest is the firmware's. Errors are a [verdict.Error] of kind Usage.
+func DiskPCRs(image []byte) (Values, error) {
+	const bank = measure.SHA256
+	b, err := boots(&DirectBoot{Kernel: image}, 0, bank)
+	if err != nil {
+		return Values{}, err
+	}
+	if b.uki == nil {
+		return Values{}, verdict.Misuse("measure.kernel", "a unified kernel image on the disk", "a bare kernel", "name the unified kernel image")
+	}
+	v := Values{Values: map[string]string{
+		"pcr4":  newRegister(bank).events([]byte(callingApplication), separator()).extend(b.kernel, b.inner).hex(),
+		"pcr9":  newRegister(bank).extend(b.stubMeasures(bank)...).hex(),
+		"pcr11": b.uki.sections(bank).hex(),
+	}}
+	v.note("other PCRs hold what the firmware measures of itself, its variables and the disk's partitions: take them from evidence of one boot")
+	return v, nil
+}
+
 // sections gives PCR 11: each section's name with a zero, then its bytes.
 func (u *uki) sections(bank measure.Algorithm) *register {
 	r := newRegister(bank)

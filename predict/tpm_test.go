@@ -68,6 +68,27 @@ func TestPCRs(t *testing.T) {
 	}
 }
 
+// TestDiskPCRs starts the image from a disk: it is measured behind the action.
+func TestDiskPCRs(t *testing.T) {
+	predict.KnowStub(t, stubImage())
+	v, err := predict.DiskPCRs(roomImage())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bank = measure.SHA256
+	of := func(text string) []byte { return bank.Sum([]byte(text)) }
+	want := fold(bank, of("Calling EFI Application from Boot Option"), of("\x00\x00\x00\x00"), authenticode(bank, roomImage()), authenticode(bank, kernelImage()))
+	handedOver, err := predict.TPM{Firmware: installed(t, code4M), Boot: &predict.DirectBoot{Kernel: roomImage()}}.PCRs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Values["pcr4"] != want || v.Values["pcr9"] != handedOver.Values["pcr9"] || v.Values["pcr11"] != handedOver.Values["pcr11"] || len(v.Values) != 3 || len(v.Notes) != 1 {
+		t.Errorf("%+v", v)
+	}
+	_, err = predict.DiskPCRs(kernelImage())
+	refused(t, "a bare kernel", err, "measure.kernel", "bare")
+}
+
 // TestBareKernel changes the header of a kernel as QEMU does.
 func TestBareKernel(t *testing.T) {
 	fw := installed(t, code4M)

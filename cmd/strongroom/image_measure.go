@@ -24,6 +24,12 @@ import (
 	"strongroom.dev/wire"
 )
 
+// How the image comes to be started, by --boot.
+const (
+	fromVMM  = "kernel" // handed over by the virtual machine monitor
+	fromDisk = "disk"   // by firmware that isn't the image's
+)
+
 // measureFlags are what a machine is started with, as far as its evidence shows it.
 type measureFlags struct {
 	platform                 string
@@ -32,7 +38,7 @@ type measureFlags struct {
 	lineGiven                bool
 	vcpus                    int
 	vcpuType, features, vmm  string
-	memory, acpi             string
+	memory, acpi, from       string
 	sign                     []string
 	draft                    draftFlags
 	inputs                   map[string]string // SHA-256 of what was read, by its part
@@ -49,6 +55,7 @@ type prediction struct {
 	// measurements are the values under the names that agreements and reference values use.
 	measurements map[string]string
 	group        wire.ID // a name for them in a set
+	unproven     bool    // nothing in them says what boots
 }
 
 func (a *app) imageMeasure() *cobra.Command {
@@ -63,6 +70,7 @@ started, and no key is needed. An agreement lists these values; so do reference 
 
   tpm   the PCRs of a machine that QEMU starts with OVMF, a TPM and the image, and the firmware by
         the digests of its parts: the same for all sizes of memory and numbers of processors.
+        With --boot disk, those that follow from the image under anybody's firmware.
   snp   the launch digest: firmware, processors, and with a kernel its hashes, for which the
         firmware must have an area (OVMF's AmdSev build). --vcpus, --vcpu-type,
         --guest-features and --vmm change it. The last 4 KiB of firmware do for comparing tools.
@@ -98,6 +106,7 @@ func (f *measureFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.vmm, "vmm", string(predict.QEMU), "what runs the machine: QEMU, ec2 or gce")
 	flags.StringVar(&f.memory, "memory", "", "`SIZE` of memory as QEMU's -m: MiB, or with M or G behind it")
 	flags.StringVar(&f.acpi, "acpi", "", "`DIR` with table-loader, rsdp and tables, as QEMU hands them to firmware")
+	flags.StringVar(&f.from, "boot", fromVMM, "on tpm, what starts the image: kernel (QEMU's -kernel), or disk (a cloud's or a machine's own firmware)")
 	flags.StringArrayVar(&f.sign, "sign", nil, "`FILE` of a release key: write a signed set of reference values, to --out (repeatable)")
 	flags.StringVarP(&f.draft.out, "out", "o", "", "`FILE` of the signed set")
 	flags.StringVar(&f.draft.product, "product", "room", "`NAME` of what its values are of")
@@ -113,6 +122,9 @@ func (a *app) measureImage(f measureFlags, args []string, out bool) error {
 	}
 	if err := a.noStdoutWithJSON(f.draft.out); err != nil {
 		return err
+	}
+	if f.from != fromVMM && (f.from != fromDisk || f.platform != string(tpm.Name)) {
+		return verdict.Misuse("--boot", "kernel; or disk, with --platform tpm", fmt.Sprintf("%q", verdict.Short(f.from)), "correct it")
 	}
 	f.inputs = map[string]string{}
 	var p prediction
@@ -149,9 +161,16 @@ func (p prediction) text(w io.Writer) {
 	if p.Platform == string(dev.Name) {
 		return // `agreement init --insecure-software` writes these
 	}
+	if p.unproven {
+		fmt.Fprintln(w, "\nNo agreement can rest on these values: nothing in them proves which kernel runs.")
+		return
+	}
 	fmt.Fprintf(w, "\nIn an agreement:\nplatforms:\n  - kind: %s\n    images:\n      - name: room\n        measurements:\n", p.Platform)
 	for _, name := range byNumber(p.measurements) {
 		fmt.Fprintf(w, "          %s: %q\n", name, p.measurements[name])
+	}
+	if p.Platform == string(tdx.Name) {
+		fmt.Fprint(w, "          mrseam: <of the TDX module on the host, which evidence shows and Intel signs>\n")
 	}
 }
 

@@ -70,8 +70,15 @@ func TestMeasureSigns(t *testing.T) {
 	call := []string{"image", "measure", "--platform", "snp", "--firmware", firmware, "--vcpus", "2"}
 	text := r.run(0, call...)
 	digest := r.measured(call[2:]...).Values["launch_digest"]
-	if digest == "" || !strings.Contains(text, "launch_digest: "+digest+"\n") || !strings.Contains(text, "measurement: \""+digest+"\"") {
+	if digest == "" || !strings.Contains(text, "launch_digest: "+digest+"\n") || !strings.Contains(text, "No agreement can rest on these values") || strings.Contains(text, "platforms:") {
 		t.Errorf("digest %q in %s", digest, text)
+	}
+	if err := os.WriteFile("vmlinuz", []byte("a kernel"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hashed := []string{"image", "measure", "--platform", "snp", "--firmware", filepath.Join(filepath.Dir(firmware), "ovmf_AmdSev_suffix.bin"), "--kernel", "vmlinuz"}
+	if text := r.run(0, hashed...); !strings.Contains(text, "  - kind: snp\n") || !strings.Contains(text, "measurement: \""+r.measured(hashed[2:]...).Values["launch_digest"]+"\"") {
+		t.Error(text)
 	}
 	signed := append(call, "--sign", "release.key")
 	r.run(2, signed...) // nowhere to write to
@@ -117,7 +124,7 @@ func TestMeasureTDX(t *testing.T) {
 	if len(p.Values) != 1 || len(p.Values["mrtd"]) != 96 || len(p.Notes) != 1 || len(p.Inputs) != 1 {
 		t.Errorf("%+v", p)
 	}
-	if text := r.run(0, "image", "measure", "--platform", "tdx", "--firmware", firmware); !strings.Contains(text, "note: this firmware measures nothing into RTMRs") {
+	if text := r.run(0, "image", "measure", "--platform", "tdx", "--firmware", firmware); !strings.Contains(text, "note: this firmware measures nothing into RTMRs") || !strings.Contains(text, "No agreement can rest") {
 		t.Error(text)
 	}
 	if err := os.Mkdir("room", 0o700); err != nil {
@@ -159,11 +166,14 @@ func TestMeasureTPM(t *testing.T) {
 			t.Errorf("%s is %q", name, p.Values[name])
 		}
 	}
+	if p.Values["pcr12"] != strings.Repeat("0", 64) {
+		t.Errorf("pcr12 is %q", p.Values["pcr12"])
+	}
 	if q := r.measured(append(call, "--append", "debug")...); q.Values["pcr9"] == p.Values["pcr9"] || q.Values["pcr4"] != p.Values["pcr4"] {
 		t.Error("another command line gives other values than that of PCR 9, or the same")
 	}
 	text := r.run(0, append([]string{"image", "measure"}, call...)...)
-	if strings.Index(text, "pcr9:") < strings.Index(text, "pcr4:") || !strings.Contains(text, "  - kind: tpm\n") {
+	if strings.Index(text, "pcr9:") < strings.Index(text, "pcr4:") || !strings.Contains(text, "  - kind: tpm\n") || strings.Contains(text, "pcr12: \"") {
 		t.Error(text)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,6 +34,9 @@ func (a *app) bootFiles(f measureFlags, args []string, inDir string) ([]byte, *p
 }
 
 func (a *app) measuredTPM(f measureFlags, args []string) (prediction, error) {
+	if f.from == fromDisk {
+		return a.measuredDisk(f, args)
+	}
 	firmware, boot, err := a.bootFiles(f, args, image.FileCode)
 	if err != nil {
 		return prediction{}, err
@@ -42,7 +46,40 @@ func (a *app) measuredTPM(f measureFlags, args []string) (prediction, error) {
 		return prediction{}, err
 	}
 	v, err := predict.TPM{Firmware: firmware, Boot: boot, Memory: memory}.PCRs()
-	return predicted(f, v, "image"), err
+	if err != nil {
+		return prediction{}, err
+	}
+	return predicted(f, v, "image").untouched(), nil
+}
+
+// measuredDisk predicts what follows from the image alone where other firmware starts it.
+func (a *app) measuredDisk(f measureFlags, args []string) (prediction, error) {
+	dir, err := imageDir(args)
+	if err != nil {
+		return prediction{}, err
+	}
+	boot, err := a.boot(f, dir)
+	switch {
+	case err != nil:
+		return prediction{}, err
+	case boot == nil:
+		return prediction{}, verdict.Misuse("--kernel", "the unified kernel image, or an image directory", "neither", "name it")
+	case len(boot.Initrd) > 0 || boot.Append != "" || f.firmware != "":
+		return prediction{}, verdict.Misuse("--boot", "a unified kernel image alone with --boot disk", "something beside it", "leave out --firmware, --initrd and --append")
+	}
+	v, err := predict.DiskPCRs(boot.Kernel)
+	if err != nil {
+		return prediction{}, err
+	}
+	return predicted(f, v, "image").untouched(), nil
+}
+
+// untouched adds PCR 12, which nothing extends unless somebody injects a command line or
+// credentials. Facts about evidence leave out what is zero, and so do agreements.
+func (p prediction) untouched() prediction {
+	p.Values = maps.Clone(p.Values)
+	p.Values["pcr12"] = strings.Repeat("0", 64)
+	return p
 }
 
 func (a *app) measuredTDX(f measureFlags, args []string) (prediction, error) {
@@ -74,7 +111,12 @@ func (a *app) measuredTDX(f measureFlags, args []string) (prediction, error) {
 	if memory != 0 {
 		group = fmt.Sprintf("memory-%d", memory>>20)
 	}
-	return predicted(f, v, group), err
+	if err != nil {
+		return prediction{}, err
+	}
+	p := predicted(f, v, group)
+	p.unproven = v.Values["rtmr1"] == ""
+	return p, nil
 }
 
 // predicted names the values as they are: facts about these platforms use the same names.
@@ -119,6 +161,7 @@ func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
 		Platform: f.platform, Inputs: f.inputs, Values: map[string]string{"launch_digest": value},
 		measurements: map[string]string{"measurement": value},
 		group:        reference.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
+		unproven:     boot == nil,
 	}, nil
 }
 
