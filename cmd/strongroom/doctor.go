@@ -57,13 +57,14 @@ func (d *diagnosis) check(need, id string, ok bool, expected, got, fix string) {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this machine",
 		Long: `Checks this machine: the programs beside this one, your home directory, the clock, and what
 the kernel and hardware offer to rooms. Each finding says what it is needed for; the exit
 code is 1 only if something that everything needs is wrong. It also prints the measurements
-and the development root that an agreement for this machine names.`,
+and the development root that an agreement for this machine names. "doctor host" looks at
+what rooms in virtual machines take.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := a.examine(cmd.Context())
@@ -73,6 +74,7 @@ and the development root that an agreement for this machine names.`,
 			return d.failure()
 		},
 	}
+	return group(cmd, a.doctorHost())
 }
 
 func (a *app) versionCommand() *cobra.Command {

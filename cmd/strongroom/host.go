@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"strongroom.dev/attest/dev"
 	"strongroom.dev/host"
+	"strongroom.dev/host/qemu"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/internal/version"
 	"strongroom.dev/server"
@@ -52,11 +55,16 @@ func (f *hostFlags) urls() (map[string]string, error) {
 	return urls, nil
 }
 
-// hostConfig loads the room image beside this program and the development root of a home.
-func (a *app) hostConfig(h *home.Home, f hostFlags, makeRoot bool) (host.Config, error) {
+// hostConfig makes what starts rooms: virtual machines of an image, or the room image beside
+// this program and the development root of a home.
+func (a *app) hostConfig(ctx context.Context, h *home.Home, f hostFlags, vm vmFlags, makeRoot bool) (host.Config, error) {
 	urls, err := f.urls()
 	if err != nil {
 		return host.Config{}, err
+	}
+	if vm.platform != string(dev.Name) {
+		machine, err := a.vmConfig(ctx, h, vm, makeRoot)
+		return host.Config{VM: machine, Ledgers: urls, Log: a.err}, err
 	}
 	programs, err := loadPrograms()
 	if err != nil {
@@ -111,30 +119,54 @@ func companion(name string) (string, error) {
 }
 
 func (a *app) hostRoot() *cobra.Command {
-	return &cobra.Command{
+	platform := string(dev.Name)
+	cmd := &cobra.Command{
 		Use:   "root",
-		Short: "Print the fingerprint of this user's development root, INSECURE",
-		Long: `Prints the fingerprint that agreements pin to accept rooms on the insecure dev platform of
-this user, making the key first if there is none. Whoever holds it can forge such rooms.`,
-		Example: "  strongroom host root",
+		Short: "Print the fingerprint of this user's root for software rooms, INSECURE",
+		Long: `Prints the fingerprint that agreements pin to accept rooms of this user's hosts on a software
+platform, making the root first if there is none: the key of the insecure dev platform, or on
+platform tpm the authority that certifies the software TPMs of virtual machines. Whoever holds
+it can forge such rooms.`,
+		Example: "  strongroom host root\n  strongroom host root --platform tpm",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			h, err := a.hostHome()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			root, err := a.softwareRoot(cmd.Context(), platform)
 			if err != nil {
 				return err
 			}
-			key, err := h.DevRoot(true)
-			if err != nil {
-				return err
-			}
-			root := key.Public().ID()
-			return a.print(map[string]any{"root": root, "platform": "dev", "insecure": true}, func(w io.Writer) { fmt.Fprintln(w, root) })
+			return a.print(map[string]any{"root": root, "platform": platform, "insecure": true}, func(w io.Writer) { fmt.Fprintln(w, root) })
 		},
 	}
+	cmd.Flags().StringVar(&platform, "platform", platform, "dev or tpm")
+	return cmd
+}
+
+// softwareRoot gives the root of this user's rooms on a software platform, made if need be.
+func (a *app) softwareRoot(ctx context.Context, platform string) (wire.Hash, error) {
+	if platform != string(dev.Name) && platform != string(qemu.TPM) {
+		return wire.Hash{}, verdict.Misuse("--platform", "dev or tpm", strconv.Quote(verdict.Short(platform)), "the roots of other platforms are their makers'")
+	}
+	h, err := a.hostHome()
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	if platform == string(qemu.TPM) {
+		ca, err := a.tpmCA(ctx, h, true)
+		if err != nil {
+			return wire.Hash{}, err
+		}
+		return ca.Root(), nil
+	}
+	key, err := h.DevRoot(true)
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	return key.Public().ID(), nil
 }
 
 func (a *app) hostServe() *cobra.Command {
 	var flags hostFlags
+	var vm vmFlags
 	var listen, dir string
 	var rooms int
 	var agreements []string
@@ -142,22 +174,26 @@ func (a *app) hostServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Start rooms for whoever may run an agreement's work",
 		Long: `Serves rooms over HTTP. A host keeps sealed files and starts rooms; it can delay and stop
-them, and learns when they ran and how large files are, nothing more. On this version's only
-platform, dev, it can also read their memory: INSECURE.
+them, and learns when they ran and how large files are, nothing more. On the software platforms,
+dev and tpm, it can also read their memory: INSECURE. On tpm, snp and tdx each room is a virtual
+machine of a room image; "strongroom doctor host" says what this machine lacks for them.
 
 Without --agreement it serves every agreement that is signed by all its parties, over sealed
 files in --data that their owners signed. A room's calls go to the broker addresses that the
 parties' descriptors name: parties of an agreement choose addresses that this host calls.`,
 		Example: `  strongroom host serve --listen 127.0.0.1:7600 --data sealed --ledger ledger.example=http://127.0.0.1:7500
-  strongroom host serve --data sealed --agreement study.json`,
+  strongroom host serve --data sealed --agreement study.json
+  strongroom host serve --platform tpm --image room --data sealed
+  strongroom host serve --platform snp --image room --firmware OVMF.amdsev.fd --cpus 4 --memory 8G`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return a.serveHost(ctx, flags, listen, dir, rooms, agreements)
+			return a.serveHost(ctx, flags, vm, listen, dir, rooms, agreements)
 		},
 	}
 	flags.add(cmd)
+	vm.add(cmd, string(dev.Name), "what rooms run on: dev, tpm, snp or tdx")
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
 	f.StringVar(&dir, "dir", "", "`DIR` for what rooms let out (default: rooms in the home directory)")
@@ -187,7 +223,7 @@ func (a *app) served(names []string) ([]wire.Digest, error) {
 	return out, nil
 }
 
-func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string, rooms int, agreements []string) error {
+func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen, dir string, rooms int, agreements []string) error {
 	serves, err := a.served(agreements)
 	if err != nil {
 		return err
@@ -201,6 +237,9 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string
 	if _, err := host.List(flags.data); err != nil {
 		return err
 	}
+	if err := vm.check(); err != nil {
+		return err
+	}
 	// Everything that can be wrong in the call is found before anything is made.
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
@@ -211,11 +250,13 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string
 	if err != nil {
 		return err
 	}
-	config, err := a.hostConfig(h, flags, true)
+	config, err := a.hostConfig(ctx, h, flags, vm, true)
 	if err != nil {
 		return err
 	}
-	defer config.Programs.Close()
+	if config.Programs != nil {
+		defer config.Programs.Close()
+	}
 	if config.Dir, config.Agreements = dir, serves; dir == "" {
 		config.Dir = h.Path("rooms")
 	}
@@ -224,13 +265,27 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, listen, dir string
 		return err
 	}
 	defer manager.Close()
-	ready := map[string]any{"address": listener.Addr().String(), "platform": "dev", "insecure": true, "root": config.Root.Public().ID(), "measurements": config.Programs.Measurement().Named()}
+	ready := hostReady(listener.Addr().String(), vm.platform, config)
 	if err := a.print(ready, func(w io.Writer) {
 		fmt.Fprintf(w, "Host listening on http://%s, data in %s\n", listener.Addr(), flags.data)
-		fmt.Fprintf(w, "INSECURE: rooms run on the dev platform, root %s\n", config.Root.Public().ID())
+		if text := insecurity(config); text != "" {
+			fmt.Fprintln(w, text)
+		}
 	}); err != nil {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(a.err, nil))
 	return server.Serve(ctx, listener, server.Host(ctx, manager, logger), logger)
+}
+
+// hostReady is what a host says once it serves.
+func hostReady(address, platform string, c host.Config) map[string]any {
+	ready := map[string]any{"address": address, "platform": platform, "insecure": insecurity(c) != ""}
+	switch {
+	case c.VM == nil:
+		ready["root"], ready["measurements"] = c.Root.Public().ID(), c.Programs.Measurement().Named()
+	case c.VM.Launch.CA != nil:
+		ready["root"] = c.VM.Launch.CA.Root()
+	}
+	return ready
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/host"
+	"strongroom.dev/host/qemu"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
@@ -25,6 +26,7 @@ import (
 // running is one call of `run`.
 type running struct {
 	hostFlags
+	vm         vmFlags
 	agreement  string
 	work       string
 	parameters []string
@@ -47,9 +49,11 @@ results with their proofs, which it checks before it says so. Open a result with
 "strongroom open".
 
 AGREEMENT is a signed file, or the id or digest of one that you signed. --host dev starts the
-room on this machine, on the insecure dev platform; a URL asks a host.`,
+room on this machine, on the insecure dev platform; --host qemu starts it here as a virtual
+machine of the room image --image; a URL asks a host.`,
 		Example: `  strongroom run study.json --work means-by-diagnosis --param min_area=500
   strongroom run study --work counts --host http://127.0.0.1:7600 --out results
+  strongroom run study --work counts --host qemu --image room
   strongroom run study --work counts --dry-run            # what would be signed and asked
 
 A room of a host goes on when this command is interrupted; "strongroom room fetch" fetches
@@ -63,10 +67,11 @@ its result. A room on this machine ends with it.`,
 		},
 	}
 	r.hostFlags.add(cmd)
+	r.vm.add(cmd, string(qemu.TPM), "what a room of --host qemu runs on: tpm, snp or tdx")
 	f := cmd.Flags()
 	f.StringVar(&r.work, "work", "", "name of the agreed work")
 	f.StringArrayVar(&r.parameters, "param", nil, "`NAME=VALUE` of a parameter of the work (repeat)")
-	f.StringVar(&r.host, "host", "dev", "dev, or the `URL` of a host")
+	f.StringVar(&r.host, "host", "dev", "dev, qemu, or the `URL` of a host")
 	f.StringVar(&r.out, "out", ".", "`DIR` to put results into")
 	f.DurationVar(&r.expires, "expires", time.Hour, "how long the request may wait for a room, at most 24h")
 	f.StringVar(&r.requestIn, "request", "", "use this signed request `FILE` instead of signing one")
@@ -129,7 +134,7 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := placeFor(r.out, names); err != nil {
 		return err
 	}
-	if err := site.ready(); err != nil {
+	if err := site.ready(ctx); err != nil {
 		return err
 	}
 	if err := a.keepRequest(h, r, run); err != nil {

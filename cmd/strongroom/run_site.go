@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/attest/dev"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
 	"strongroom.dev/internal/home"
@@ -23,7 +24,7 @@ import (
 type site interface {
 	datasets(ctx context.Context) ([]host.Sealed, error)
 	// ready looks whether a room could be started; it changes nothing.
-	ready() error
+	ready(ctx context.Context) error
 	start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error)
 	// url is where the room goes on without this program; "" is nowhere.
 	url() string
@@ -62,34 +63,48 @@ func (r *running) forgotHost(h *home.Home, ag agreement.Agreement) error {
 }
 
 func (a *app) site(r *running) (site, error) {
-	if r.host != "dev" {
+	local := localSite{app: a, flags: r.hostFlags, vm: vmFlags{platform: string(dev.Name)}}
+	switch r.host {
+	case "dev":
+		if r.vm.image != "" {
+			return nil, verdict.Misuse("--host", "qemu, since there is an image", "dev", "give --host qemu")
+		}
+	case "qemu":
+		if local.vm = r.vm; r.vm.platform == string(dev.Name) {
+			return nil, verdict.Misuse("--platform", "the platform of a virtual machine: tpm, snp or tdx", "dev", "give --host dev instead")
+		}
+		if err := r.vm.check(); err != nil {
+			return nil, err
+		}
+	default:
 		if !strings.HasPrefix(r.host, "http://") && !strings.HasPrefix(r.host, "https://") {
-			return nil, verdict.Misuse("--host", "dev or a URL", verdict.Short(r.host), "as in --host http://127.0.0.1:7600")
+			return nil, verdict.Misuse("--host", "dev, qemu or a URL", verdict.Short(r.host), "as in --host http://127.0.0.1:7600")
 		}
 		return remoteSite{client.Host{URL: strings.TrimSuffix(r.host, "/"), HTTP: client.New()}}, nil
 	}
 	if _, err := r.urls(); err != nil {
 		return nil, err
 	}
-	return &localSite{app: a, flags: r.hostFlags}, nil
+	return &local, nil
 }
 
-// localSite starts rooms on this machine's dev platform, INSECURE.
+// localSite starts rooms on this machine: on the INSECURE dev platform, or as virtual machines.
 type localSite struct {
 	app    *app
 	flags  hostFlags
+	vm     vmFlags
 	config host.Config
 }
 
 func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.flags.data) }
 
-// ready makes no development root: an agreement that names it was made with it.
-func (s *localSite) ready() error {
+// ready makes no root: an agreement that names it was made with it.
+func (s *localSite) ready(ctx context.Context) error {
 	h, err := home.Open(s.app.homeDir)
 	if err != nil {
 		return err
 	}
-	s.config, err = s.app.hostConfig(h, s.flags, false)
+	s.config, err = s.app.hostConfig(ctx, h, s.flags, s.vm, false)
 	return err
 }
 
@@ -103,7 +118,9 @@ func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.Sign
 	if s.config.Dir, err = os.MkdirTemp("", "strongroom-room-"); err != nil {
 		return nil, fileError(os.TempDir(), "a place for the sealed result", err)
 	}
-	s.app.say("INSECURE: the room runs on the dev platform of this machine, which keeps nobody here out")
+	if text := insecurity(s.config); text != "" {
+		s.app.say("%s", text)
+	}
 	random := keys.RandomID()
 	id := hex.EncodeToString(random[:4])
 	r, err := host.Start(ctx, s.config, id, job)
@@ -161,7 +178,7 @@ func (s remoteSite) start(ctx context.Context, job host.Job, _ *agreement.Signed
 	return remoteRoom{s.Host, info.ID}, nil
 }
 
-func (remoteSite) ready() error { return nil }
+func (remoteSite) ready(context.Context) error { return nil }
 
 func (s remoteSite) url() string { return s.URL }
 

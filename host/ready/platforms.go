@@ -85,7 +85,7 @@ func (e *examination) kvm(ctx context.Context, needed bool) {
 	}
 	fix := "load the processor's KVM module, give this user access to /dev/kvm, and use a machine that is not itself virtual"
 	if err != nil && !needed {
-		got += ": rooms run in software, slowly"
+		got = "rooms run in software, slowly: " + got
 	}
 	e.check("kvm", err == nil || !needed, what, got, fix)
 }

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"strongroom.dev/attest/dev"
+	"strongroom.dev/host"
+	"strongroom.dev/host/qemu"
+	"strongroom.dev/image"
+	"strongroom.dev/internal/home"
+	"strongroom.dev/verdict"
+)
+
+// vmFlags are what starting rooms as virtual machines takes.
+type vmFlags struct {
+	platform string
+	image    string
+	memory   string
+	cpus     int
+	firmware string
+	cpuType  string
+	quotes   string
+}
+
+// defaultQuotes is where Intel's quote generation service listens unless configured otherwise.
+const defaultQuotes = "/var/run/tdx-qgs/qgs.socket"
+
+func (f *vmFlags) add(cmd *cobra.Command, platform, usage string) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.platform, "platform", platform, usage)
+	flags.StringVar(&f.image, "image", "", "`DIR` of the room image, for virtual machines")
+	flags.StringVar(&f.memory, "memory", "2G", "`SIZE` of a room's memory, such as 512M or 2G")
+	flags.IntVar(&f.cpus, "cpus", 2, "a room's processors")
+	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of firmware for snp or tdx, instead of the image's "+image.FileFirmware)
+	flags.StringVar(&f.cpuType, "vcpu-type", qemu.DefaultCPU, "`MODEL` of the processors on snp, as QEMU names it")
+	flags.StringVar(&f.quotes, "quote-service", defaultQuotes, "`SOCKET` of the quote generation service on tdx, or vsock:CID:PORT")
+}
+
+// check finds what is wrong with the flags alone.
+func (f *vmFlags) check() error {
+	switch f.platform {
+	case string(dev.Name):
+		if f.image != "" {
+			return verdict.Misuse("--platform", "the platform of a virtual machine, since there is an image: tpm, snp or tdx", "dev", "give --platform")
+		}
+		return nil
+	case string(qemu.TPM):
+		if f.firmware != "" {
+			return verdict.Misuse("--firmware", "none on tpm, where it is the image's", f.firmware, "leave it out")
+		}
+	case string(qemu.SNP), string(qemu.TDX):
+	default:
+		return verdict.Misuse("--platform", "dev, tpm, snp or tdx", strconv.Quote(verdict.Short(f.platform)), "name one of them")
+	}
+	if f.image == "" {
+		return verdict.Misuse("--image", "the directory of a room image", "none", "strongroom image build -o DIR makes one")
+	}
+	return nil
+}
+
+// vmConfig makes what starts rooms as virtual machines. makeCA makes this home's authority for
+// software TPMs if there is none.
+func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool) (*host.VM, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(f.image)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := image.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	vm := &host.VM{Launch: qemu.Launch{Programs: qemu.FindPrograms()}}
+	for _, e := range manifest.Engines {
+		vm.Engines = append(vm.Engines, host.Engine{Name: e.Name, Path: filepath.Join(dir, image.EngineFile(e.Name))})
+	}
+	memory, err := memorySize(f.memory)
+	if err != nil {
+		return nil, err
+	}
+	m := &vm.Launch.Machine
+	m.CPUs, m.Memory, m.Kernel = f.cpus, int(memory>>20), filepath.Join(dir, image.FileUKI)
+	code, variables := filepath.Join(dir, image.FileCode), filepath.Join(dir, image.FileVars)
+	if f.platform == string(qemu.TPM) {
+		m.Platform, m.Firmware, m.Variables = qemu.TPM, code, variables
+		if vm.Launch.CA, err = a.tpmCA(ctx, h, makeCA); err != nil {
+			return nil, err
+		}
+	} else if err := f.confidential(m, dir); err != nil {
+		return nil, err
+	}
+	m.Accel, err = a.accelerator(ctx, vm.Launch.Programs, m, code, variables)
+	return vm, err
+}
+
+// confidential fills in what machines of SEV-SNP and TDX are started with.
+func (f *vmFlags) confidential(m *qemu.Config, dir string) error {
+	path := f.firmware
+	if path == "" {
+		path = filepath.Join(dir, image.FileFirmware)
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return misfile(path, "the firmware", "no such file", "name it with --firmware")
+	}
+	if m.Firmware, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	if f.platform == string(qemu.SNP) {
+		m.Platform, m.SNP = qemu.SNP, qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: f.cpuType, CBit: 51, ReducedBits: 1}
+		return nil
+	}
+	m.Platform, m.TDX.QuoteSocket = qemu.TDX, f.quotes
+	if address, vsock := strings.CutPrefix(f.quotes, "vsock:"); vsock {
+		cid, port, _ := strings.Cut(address, ":")
+		c, cidErr := strconv.ParseUint(cid, 10, 32)
+		p, portErr := strconv.ParseUint(port, 10, 32)
+		if cidErr != nil || portErr != nil || c == 0 || p == 0 {
+			return verdict.Misuse("--quote-service", "the path of a socket, or vsock:CID:PORT", strconv.Quote(verdict.Short(f.quotes)), "as in vsock:2:4050")
+		}
+		m.TDX = qemu.TDXConfig{QuoteCID: uint32(c), QuotePort: uint32(p)}
+	}
+	return nil
+}
+
+// accelerator gives KVM where a machine has come through its firmware under it, just now.
+func (a *app) accelerator(ctx context.Context, programs qemu.Programs, m *qemu.Config, code, variables string) (string, error) {
+	err := qemu.Prove(ctx, programs, code, variables)
+	switch {
+	case err == nil:
+		return qemu.KVM, nil
+	case m.Platform != qemu.TPM || verdict.As(err).Check != "vm.kvm":
+		return "", err
+	}
+	a.say("KVM does not work here, so rooms run in software, some ten times slower: %s", verdict.As(err).Got)
+	return qemu.TCG, nil
+}
+
+// tpmCA gives this home's authority for software TPMs.
+func (a *app) tpmCA(ctx context.Context, h *home.Home, create bool) (*qemu.CA, error) {
+	ca, err := qemu.OpenCA(h.Path("tpm"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ca, err
+	}
+	if !create {
+		return nil, verdict.Misuse("vm.tpm_ca", "this home directory's authority for software TPMs", "none", "strongroom host root --platform tpm makes one; agreements pin its root")
+	}
+	return qemu.NewCA(ctx, h.Path("tpm"), qemu.FindPrograms())
+}
+
+// insecurity says whom a room of this host does not keep out, "" if it keeps out the host.
+func insecurity(c host.Config) string {
+	switch {
+	case c.VM == nil:
+		return fmt.Sprintf("INSECURE: rooms run on the dev platform, root %s", c.Root.Public().ID())
+	case c.VM.Launch.CA != nil:
+		return fmt.Sprintf("INSECURE: rooms run in machines whose memory this host can read, under software TPMs, root %s", c.VM.Launch.CA.Root())
+	}
+	return ""
+}
