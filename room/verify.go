@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -69,6 +70,7 @@ type owner struct {
 	challenge  release.Challenge
 	checkpoint ledger.Checkpoint // of its log: with the challenge, then with the grant
 	latest     ledger.Checkpoint // the newest that this room has seen, and shown to its peers
+	record     []byte            // its broker's word about the key that signs evidence; empty where none is needed
 	evidence   attest.Evidence
 	asked      release.Asked
 	releaseID  string
@@ -330,18 +332,33 @@ func fits(d agreement.Dataset, in agreement.Input, owner wire.ID) error {
 	return nil
 }
 
+// size gives the size of the sealed file. In a virtual machine it lies on a disk, which ends
+// with a sector and not with the file: if its last byte is there, it has the statement's size,
+// and what is behind it is never read.
+func (in *input) size() (int64, error) {
+	info, err := in.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if mode := info.Mode(); mode.IsRegular() {
+		return info.Size(), nil
+	} else if mode&fs.ModeDevice == 0 || mode&fs.ModeCharDevice != 0 {
+		return 0, fs.ErrInvalid
+	}
+	if _, err := in.file.ReadAt(make([]byte, 1), in.statement.Size-1); err != nil {
+		return 0, err
+	}
+	return in.statement.Size, nil
+}
+
 func (in *input) checkFile() error {
 	name, want := string(in.agreed.Name), in.statement.Dataset
-	info, err := in.file.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() < want.Size {
-		size := int64(0)
-		if err == nil {
-			size = info.Size()
-		}
+	size, err := in.size()
+	if err != nil || size < want.Size {
 		return verdict.Refuse("input.size", fmt.Sprintf("a file of %d bytes for input %s", want.Size, name), fmt.Sprint(size), "the file was cut short: get it from its owner again")
 	}
-	if info.Size() != want.Size {
-		return verdict.Refuse("input.size", fmt.Sprintf("a file of %d bytes for input %s", want.Size, name), fmt.Sprint(info.Size()), "something was added to the file: get it from its owner again")
+	if size != want.Size {
+		return verdict.Refuse("input.size", fmt.Sprintf("a file of %d bytes for input %s", want.Size, name), fmt.Sprint(size), "something was added to the file: get it from its owner again")
 	}
 	if in.header, err = seal.ReadHeader(in.sealed()); err != nil {
 		return err
