@@ -325,6 +325,13 @@ func shapeVectors(w *world) []vector {
 			hardware(a, "tpm")
 			a.Protection, a.Platforms[0].Root = agreement.Software, &root
 		}),
+		shape("dev-and-tpm", "Two kinds of machines of class software, each with its root and its image.", func(a *agreement.Agreement) {
+			root := hash("swtpm")
+			machine := a.Platforms[0]
+			machine.Kind, machine.Root, machine.MayLack = "tpm", &root, []wire.ID{}
+			machine.Images = []agreement.Image{{Name: "vm", Measurements: map[string]string{"firmware.version": strings.Repeat("ab", 32), "firmware.900000": strings.Repeat("cd", 32), "pcr11": strings.Repeat("ef", 32)}}}
+			a.Platforms = append(a.Platforms, machine)
+		}),
 		shape("pinned-statement", "An input pinned to one version.", func(a *agreement.Agreement) { d := digest("a1"); a.Inputs[0].Statement = &d }),
 		shape("no-witness", "No shared ledger.", func(a *agreement.Agreement) { a.Ledgers = agreement.Ledgers{Witnesses: []agreement.Witness{}} }),
 		shape("choice", "A choice parameter.", func(a *agreement.Agreement) {

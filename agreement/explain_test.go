@@ -76,7 +76,15 @@ func TestExplainSays(t *testing.T) {
 			root := hash("swtpm")
 			hardware(&w.study, "tpm")
 			w.study.Protection, w.study.Platforms[0].Root = agreement.Software, &root
-		}, labels, []string{"INSECURE: THE ROOM", "A software TPM: protects from NOBODY"}, nil},
+		}, labels, []string{"INSECURE: THE ROOM", "A software TPM: protects from NOBODY"}, []string{"the part that runs first"}},
+		{"two kinds of machines of one class", func(w *world) {
+			root := hash("swtpm")
+			machine := w.study.Platforms[0]
+			machine.Kind, machine.Root, machine.MayLack = "tpm", &root, []wire.ID{}
+			machine.Images = []agreement.Image{{Name: "vm", Measurements: map[string]string{"firmware.version": strings.Repeat("ab", 32), "firmware.900000": strings.Repeat("cd", 32), "pcr11": strings.Repeat("ef", 32)}}}
+			w.study.Platforms = append(w.study.Platforms, machine)
+		}, labels, []string{"INSECURE: THE ROOM", "dev: INSECURE. Protects from NOBODY", "tpm: INSECURE. A software TPM: protects from NOBODY", "The weakest machine accepted decides.",
+			"Its evidence must lead to the one root " + hash("swtpm").String(), `Of the firmware in "vm", the part that runs first is compared with nothing`, "firmware.900000 cdcd", "You trust: whoever runs the machine, with everything."}, nil},
 		{"nitro makes one trust the cloud", func(w *world) { hardware(&w.study, "nitro") }, labels, []string{"You trust: Amazon Web Services, with everything."}, nil},
 		{"listed machines", func(w *world) { w.study.Platforms[0].Machines = []string{"chip-1"} }, labels, []string{`Only 1 machine, as the author names them: "chip-1".`}, []string{"in an attacker's hands"}},
 		{"no minimum group", func(w *world) { w.study.Outputs[0].MinGroup = 1 }, labels, []string{"THERE IS NO MINIMUM GROUP"}, []string{"at least 1 of its own"}},

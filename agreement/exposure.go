@@ -169,6 +169,9 @@ func (e *explainer) images(m Platform) {
 		for _, name := range sortedNames(i.Measurements) {
 			parts = append(parts, name+" "+i.Measurements[name]) // in full: a part of one can be made to fit
 		}
+		if _, partly := i.Measurements["firmware.version"]; partly && m.Kind == "tpm" {
+			e.more("Of the firmware in %q, the part that runs first is compared with nothing: it can't be measured alike on machines of two sizes.", i.Name)
+		}
 		e.more("Room image %q, by exact measurement (%s): you trust this code to keep the rules, since you or people you trust can rebuild and compare it.", i.Name, strings.Join(parts, ", "))
 	}
 	for _, r := range m.Releases {

@@ -66,8 +66,8 @@ func passing(err error) bool {
 	return e.Kind == verdict.Broken || e.Check == "broker.busy" || e.Check == "ledger.rate" || e.Check == "live.counter"
 }
 
-// challenge asks every owner's broker for a challenge, and judges everything again by the
-// brokers' time.
+// challenge asks every owner's broker for a challenge, judges everything again by the
+// brokers' time, and has them vouch for the machine's key where nobody else does.
 func (r *run) challenge(ctx context.Context) error {
 	if err := each(ctx, r.owners, r.challengeOf); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (r *run) challenge(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.activate(ctx)
 }
 
 func (r *run) challengeOf(ctx context.Context, o *owner) (err error) {
@@ -255,7 +255,7 @@ func (r *run) releaseOf(ctx context.Context, o *owner, peers []release.PeerCheck
 	binding := attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(o.challenge.Token), Signing: r.signing.Public(), HPKE: r.hpke.Public(),
 		Agreement: r.agreement.Digest(), Run: r.request.Digest()}
 	var err error
-	if o.evidence, err = r.Device.Attest(ctx, binding.ReportData(), nil); err != nil {
+	if o.evidence, err = r.Device.Attest(ctx, binding.ReportData(), o.record); err != nil {
 		return fmt.Errorf("evidence device: %w", err)
 	}
 	if err := r.show(o); err != nil {

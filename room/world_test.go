@@ -16,7 +16,9 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/tpm"
 	"strongroom.dev/broker"
+	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
@@ -48,6 +50,7 @@ type world struct {
 	// engine answers jobs; plain holds the inputs' plaintext.
 	engine func(ctx context.Context, job sql.Job, plain map[wire.ID]string) (sql.Result, string, error)
 	skew   time.Duration // of the brokers' clocks
+	roots  []wire.Hash   // that a verifier relies on beside the development root
 
 	mu    sync.Mutex
 	steps []room.Step
@@ -211,7 +214,7 @@ func (w *world) openBroker(p *party) {
 	s, err := state.Open(filepath.Join(w.dir, string(p.id)+".db"), time.Second)
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
-	p.broker, err = broker.Open(t.Context(), broker.Config{Own: []*agreement.SignedParty{p.signed}, State: s, Log: p.log, Keys: store, Platforms: []attest.Platform{dev.New()},
+	p.broker, err = broker.Open(t.Context(), broker.Config{Own: []*agreement.SignedParty{p.signed}, State: s, Log: p.log, Keys: store, Platforms: platforms(),
 		Now: w.now, InsecureAllowSoftware: true, Witnesses: map[string]broker.Witness{w.shared.key: w.shared}})
 	must(t, err)
 	if !p.broker.Public().Serving { // a new broker asks nobody
@@ -237,6 +240,10 @@ func (w *world) descriptors() (list []json.RawMessage) {
 		list = append(list, document(w.t, w.parties[id].signed.Document))
 	}
 	return list
+}
+
+func platforms() []attest.Platform {
+	return []attest.Platform{dev.New(), tpm.New(endorse.Set{}).Platform()}
 }
 
 func document(t testing.TB, d *keys.Document) json.RawMessage {
@@ -366,6 +373,10 @@ func (w *world) relay(ctx context.Context, stream, path string, body []byte) ([]
 		return nil, fmt.Errorf("no such stream: %s", stream)
 	case path == release.PathChallenge:
 		return b.Challenge(ctx, body)
+	case path == release.PathActivate:
+		return b.ActivateTPM(ctx, body)
+	case path == release.PathActivated:
+		return b.ActivatedTPM(ctx, body)
 	case path == release.PathRelease:
 		return b.Release(ctx, body)
 	case path == release.PathLive:
@@ -393,7 +404,7 @@ func (w *world) trust() proof.Trust {
 	for _, p := range w.parties {
 		parties[p.signed.Digest()] = string(p.id)
 	}
-	return proof.Trust{Parties: parties, Platforms: []attest.Platform{dev.New()}, Roots: []wire.Hash{w.root.Public().ID()},
+	return proof.Trust{Parties: parties, Platforms: platforms(), Roots: append([]wire.Hash{w.root.Public().ID()}, w.roots...),
 		Ledgers: []ledger.Witness{{Name: "shared", Key: w.shared.key}}}
 }
 
