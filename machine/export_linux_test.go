@@ -30,3 +30,17 @@ func Program(src io.Reader, e Engine) (*os.File, error) { return program(src, e)
 
 // VerityTable gives the table of an engine's disk as the kernel takes it.
 func VerityTable(disk string, e Engine) []byte { return verityTarget(disk, e).bytes() }
+
+// The steps of the first process, for tests inside a machine.
+var (
+	Prepare      = prepare
+	LoadEngine   = loadEngine
+	OpenInputs   = openInputs
+	WaitForPort  = waitForPort
+	OpenBlocking = openBlocking
+	Entropy      = entropy
+	Unmapped     = unmapped
+)
+
+// Down ends the machine.
+func Down(used bool) { down(&console{}, used) }
