@@ -77,14 +77,16 @@ func readPackage(path string, p Package) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() != p.Size {
-		return nil, verdict.NotGenuine("image.package", fmt.Sprintf("%s: %d bytes", path, p.Size), fmt.Sprintf("%d bytes", info.Size()),
-			"the file is damaged or another one: remove it and fetch it anew")
+		return nil, fmt.Errorf("%s: %w", path, p.otherBytes(info.Size(), "another digest"))
 	}
 	deb, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return deb, p.Verify(deb)
+	if err := p.Verify(deb); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return deb, nil
 }
 
 // download appends to a file until it is as long as the package.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,6 +95,9 @@ func Build(c Config) (*Image, error) {
 	if c.Agent.Name == "" || len(c.Agent.Data) == 0 || c.Packages == nil {
 		return nil, verdict.Misuse("image.build", "an agent and packages", "none", "say what to build of")
 	}
+	if !plainVersion(c.Version) {
+		return nil, verdict.Misuse("image.build", "the build's version, letters, digits and .+~_-", strconv.Quote(verdict.Short(c.Version)), "build strongroom with make build")
+	}
 	if err := c.Lock.check(); err != nil {
 		return nil, err
 	}
@@ -106,6 +110,11 @@ func Build(c Config) (*Image, error) {
 		return nil, err
 	}
 	return b.image, nil
+}
+
+// plainVersion reports whether a version needs no quoting in os-release and elsewhere.
+func plainVersion(v string) bool {
+	return v != "" && len(v) <= 64 && strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+~_-") == ""
 }
 
 // readPackages takes what an image needs out of the packages.
@@ -155,14 +164,11 @@ func wantedOf(use string) func(string) bool {
 	return func(name string) bool { return name == codePath || name == varsPath || name == firmwarePath }
 }
 
-// Verify reports whether these are the package's bytes. Errors are of kind Invalid.
-func (p Package) Verify(deb []byte) error {
-	if got := wire.HashOf(deb); int64(len(deb)) != p.Size || got != p.SHA256 {
-		return verdict.NotGenuine("image.package", fmt.Sprintf("%s: %d bytes, %s", p.File(), p.Size, p.SHA256), fmt.Sprintf("%d bytes, %s", len(deb), got),
-			"the file is damaged or another one: remove it and fetch it anew")
-	}
-	return nil
-}
+// How parts came to be that are neither of a package nor programs.
+const (
+	madeInitrd = "made: cpio packed with zstd"
+	madeFixed  = "made: the same in all images of this version"
+)
 
 // builder puts an image together.
 type builder struct {
@@ -192,12 +198,12 @@ func (b builder) build() error {
 	}
 	kernel, firmware := b.lock.Of(UseKernel).Name, b.lock.Of(UseFirmware).Name
 	b.add(FileKernel, b.vmlinuz.data, Origin{Package: kernel, Path: b.vmlinuzPath})
-	b.add(FileInitrd, initrd, Origin{Made: "the members of the initrd"})
-	b.add(FileCmdline, []byte(Cmdline), Origin{Made: "the command line of this version"})
+	b.add(FileInitrd, initrd, Origin{Made: madeInitrd})
+	b.add(FileCmdline, []byte(Cmdline), Origin{Made: madeFixed})
 	b.add(FileCode, b.code.data, Origin{Package: firmware, Path: codePath})
 	b.add(FileVars, b.vars.data, Origin{Package: firmware, Path: varsPath})
 	b.add(FileFirmware, b.firmware.data, Origin{Package: firmware, Path: firmwarePath})
-	b.add(FileSBOM, makeSBOM(*m, b.newest, b.programs), Origin{Made: "packages and programs of this image"})
+	b.add(FileSBOM, makeSBOM(*m, b.newest, b.programs), Origin{Made: "made: packages, and what the programs say of themselves"})
 	slices.SortFunc(m.Files, func(x, y File) int { return strings.Compare(x.Name, y.Name) })
 	b.image.Files[FileManifest] = m.Text()
 	return nil
@@ -214,7 +220,7 @@ func (b builder) program(p Program, cgo bool) (err error) {
 		return err
 	}
 	m := &b.image.Manifest
-	m.Programs = append(m.Programs, fileOf(string(p.Name), p.Data, Origin{Made: "Strongroom " + b.Version}))
+	m.Programs = append(m.Programs, fileOf(string(p.Name), p.Data, Origin{Made: "built from source"}))
 	return nil
 }
 
@@ -246,11 +252,11 @@ func (b builder) initrd() ([]byte, error) {
 	kernel := b.lock.Of(UseKernel).Name
 	config := machine.Config{Format: machine.Format, Modules: []string{}, Engines: b.image.Manifest.Engines}
 	var entries []entry
-	origins := map[string]Origin{"init": {Program: string(b.Agent.Name)}, "machine.json": {Made: "modules and engines of this image"}}
+	origins := map[string]Origin{"init": {Program: string(b.Agent.Name)}, "machine.json": {Made: "made: modules in their order, roots of engines' disks"}}
 	for _, mod := range b.modules {
 		config.Modules = append(config.Modules, mod.name)
 		name := "modules/" + mod.name + ".ko"
-		entries = append(entries, entry{name, modeFile | 0o444, mod.data})
+		entries = append(entries, entry{name, mod.data})
 		origins[name] = Origin{Package: kernel, Path: mod.from}
 	}
 	if err := config.Check(); err != nil {
@@ -260,16 +266,17 @@ func (b builder) initrd() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{"dev", "mnt", "modules", "newroot", "proc", "run", "sys", "tmp"} {
-		entries = append(entries, directory(dir))
-		origins[dir] = Origin{Made: "nothing: a directory"}
-	}
-	entries = append(entries, entry{"init", modeFile | 0o555, b.Agent.Data}, entry{"machine.json", modeFile | 0o444, text})
+	entries = append(entries, entry{"init", b.Agent.Data}, entry{"machine.json", text})
 	slices.SortFunc(entries, func(x, y entry) int { return strings.Compare(x.name, y.name) })
 	for _, e := range entries {
 		b.image.Manifest.Initrd = append(b.image.Manifest.Initrd, fileOf(e.name, e.data, origins[e.name]))
 	}
-	return compress(writeCpio(entries))
+	return compress(writeCpio(Directories(), entries))
+}
+
+// Directories are those of the initrd: empty, or holding modules.
+func Directories() []string {
+	return []string{"dev", "mnt", "modules", "newroot", "proc", "run", "sys", "tmp"}
 }
 
 // compress packs with zstd, the same way on every machine: one thread, one level.
@@ -293,7 +300,7 @@ func (b builder) uki(initrd []byte) error {
 		{".linux", b.vmlinuz.data},
 		{".initrd", initrd},
 	}
-	origins := []Origin{{Made: "the version"}, {Made: "the command line of this version"}, {Made: "the kernel's release"}, {Package: kernel, Path: b.vmlinuzPath}, {Made: "the members of the initrd"}}
+	origins := []Origin{{Made: "made: the version"}, {Made: madeFixed}, {Made: "made: the kernel's release"}, {Package: kernel, Path: b.vmlinuzPath}, {Made: madeInitrd}}
 	uki, err := appendSections(b.stub.data, add)
 	if err != nil {
 		return err
@@ -304,7 +311,7 @@ func (b builder) uki(initrd []byte) error {
 	for i, s := range add {
 		b.image.Manifest.Sections = append(b.image.Manifest.Sections, fileOf(s.name, s.data, origins[i]))
 	}
-	b.add(FileUKI, bytes.Clone(uki), Origin{Made: b.lock.Of(UseStub).Name + ": " + stubPath + " and the sections below"})
+	b.add(FileUKI, bytes.Clone(uki), Origin{Made: "made: " + stubPath + " of " + b.lock.Of(UseStub).Name + ", with sections behind it"})
 	return nil
 }
 

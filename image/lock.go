@@ -124,7 +124,7 @@ func (p Package) check() error {
 		return badLock("name, version and suite as Debian writes them", what)
 	case p.Archive != "debian" && p.Archive != "debian-security":
 		return badLock("the archive debian or debian-security", what+": "+verdict.Short(p.Archive))
-	case path.Clean(p.Path) != p.Path || !strings.HasPrefix(p.Path, "pool/") || path.Ext(p.Path) != ".deb" || strings.Trim(p.Path, pathBytes) != "":
+	case path.Clean(p.Path) != p.Path || !strings.HasPrefix(p.Path, "pool/") || path.Ext(p.Path) != ".deb" || !strings.HasPrefix(p.File(), p.Name+"_") || strings.Trim(p.Path, pathBytes) != "":
 		return badLock("a path of the archive's pool", what+": "+verdict.Short(p.Path))
 	case p.Size < 1 || p.Size > maxPackage || p.SHA256.IsZero():
 		return badLock("a size of at most 256 MiB and a digest", what)
@@ -146,4 +146,17 @@ func (p Package) String() string { return p.Name + " " + p.Version }
 
 func badLock(expected, got string) error {
 	return verdict.Misuse("image.lock", expected, got, "strongroom image lock --update writes one")
+}
+
+// Verify reports whether these are the package's bytes. Errors are of kind Invalid.
+func (p Package) Verify(deb []byte) error {
+	if got := wire.HashOf(deb); int64(len(deb)) != p.Size || got != p.SHA256 {
+		return p.otherBytes(int64(len(deb)), got.String())
+	}
+	return nil
+}
+
+func (p Package) otherBytes(size int64, digest string) error {
+	return verdict.NotGenuine("image.package", fmt.Sprintf("%s: %d bytes, %s", p.File(), p.Size, p.SHA256), fmt.Sprintf("%d bytes, %s", size, digest),
+		"the file is damaged or another one: remove it and fetch it anew")
 }

@@ -50,7 +50,7 @@ type Manifest struct {
 	Files []File `json:"files"`
 	// Sections are the parts of the unified kernel image that were added to the stub.
 	Sections []File `json:"sections"`
-	// Initrd are the members of the initrd; directories have no digest of their own.
+	// Initrd are the files in the initrd; beside them it has [Directories] and nothing else.
 	Initrd []File `json:"initrd"`
 	// Engines say how engines' disks are checked, as /machine.json in the initrd does.
 	Engines []machine.Engine `json:"engines"`
@@ -72,7 +72,7 @@ type Origin struct {
 	Path    string `json:"path,omitempty"`
 	// Program is the name of one of the manifest's programs.
 	Program string `json:"program,omitempty"`
-	// Made says of what image build made it.
+	// Made says how it was made, where it comes from no package and is no program.
 	Made string `json:"made,omitempty"`
 }
 
@@ -84,7 +84,7 @@ func (o Origin) String() string {
 	case o.Program != "":
 		return o.Program
 	}
-	return "made of " + o.Made
+	return o.Made
 }
 
 func fileOf(name string, data []byte, origin Origin) File {

@@ -121,18 +121,18 @@ func checkSections(m Manifest, files map[string][]byte) error {
 	return nil
 }
 
-// checkInitrd holds the members of the initrd against the manifest.
+// checkInitrd holds the files in the initrd against the manifest.
 func checkInitrd(m Manifest, files map[string][]byte) error {
 	entries, err := unpackInitrd(files[FileInitrd])
 	if err != nil {
 		return err
 	}
 	if len(entries) != len(m.Initrd) {
-		return notTheImage(fmt.Sprintf("%d members of the initrd", len(m.Initrd)), fmt.Sprintf("%d", len(entries)))
+		return notTheImage(fmt.Sprintf("%d files in the initrd", len(m.Initrd)), fmt.Sprintf("%d", len(entries)))
 	}
 	for i, e := range entries {
 		if m.Initrd[i].Name != e.name {
-			return notTheImage("the member "+verdict.Short(m.Initrd[i].Name)+" of the initrd", verdict.Short(e.name))
+			return notTheImage("the file "+verdict.Short(m.Initrd[i].Name)+" in the initrd", verdict.Short(e.name))
 		}
 		if err := m.Initrd[i].verify(e.data); err != nil {
 			return err
@@ -164,7 +164,7 @@ func unpackInitrd(packed []byte) ([]entry, error) {
 	if err != nil || len(data) > maxInitrd {
 		return nil, badInitrd("a cpio archive packed with zstd, at most 128 MiB", "another file")
 	}
-	return readCpio(data)
+	return readCpio(data, Directories())
 }
 
 // checkEngines computes the root of each engine's disk from its data.
