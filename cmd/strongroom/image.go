@@ -9,5 +9,5 @@ func (a *app) imageCommand() *cobra.Command {
 		Use:   "image",
 		Short: "Room images and the values their evidence carries",
 	}
-	return group(cmd, a.imageMeasure())
+	return group(cmd, a.imageBuild(), a.imageShow(), a.imageLock(), a.imageMeasure(), a.imageRecipe())
 }
