@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,6 +27,26 @@ func build(t testing.TB, c image.Config) *image.Image {
 		t.Fatal(err)
 	}
 	return img
+}
+
+// built gives a copy of one image that all tests share.
+func built(t testing.TB) *image.Image {
+	t.Helper()
+	shared.Do(func() { shared.image, shared.err = image.Build(testConfig(t)) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	m, err := image.ParseManifest(shared.image.Manifest.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &image.Image{Manifest: m, Files: maps.Clone(shared.image.Files)}
+}
+
+var shared struct {
+	sync.Once
+	image *image.Image
+	err   error
 }
 
 // TestBuildTwice builds into two directories of different depth: every file is the same.
@@ -63,7 +84,7 @@ func TestBuildTwice(t *testing.T) {
 // room's behaviour depends on.
 func TestBuildCounts(t *testing.T) {
 	uki := func(c image.Config) string { return string(build(t, c).Files[image.FileUKI]) }
-	base := uki(testConfig(t))
+	base := string(built(t).Files[image.FileUKI])
 	for name, change := range map[string]func(c *image.Config){
 		"agent":         func(c *image.Config) { c.Agent.Data = append(bytes.Clone(c.Agent.Data), 0) },
 		"engine":        func(c *image.Config) { c.Engines[0].Data = append(bytes.Clone(c.Engines[0].Data), 0) },
@@ -80,7 +101,7 @@ func TestBuildCounts(t *testing.T) {
 }
 
 func TestBuildParts(t *testing.T) {
-	img := build(t, testConfig(t))
+	img := built(t)
 	f, err := pe.NewFile(bytes.NewReader(img.Files[image.FileUKI]))
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +184,7 @@ func noise(n int) []byte {
 
 func TestWriteRefuses(t *testing.T) {
 	dir := t.TempDir()
-	img := build(t, testConfig(t))
+	img := built(t)
 	if err := img.Write(dir); err != nil {
 		t.Errorf("into an empty directory: %v", err)
 	}
@@ -190,7 +211,7 @@ func TestSBOM(t *testing.T) {
 		Packages                                            []struct{ SPDXID, Name, DownloadLocation string }
 		Relationships                                       []struct{ SPDXElementID, RelationshipType, RelatedSPDXElement string }
 	}
-	img := build(t, testConfig(t))
+	img := built(t)
 	if err := json.Unmarshal(img.Files[image.FileSBOM], &doc); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +245,7 @@ func TestSBOM(t *testing.T) {
 }
 
 func TestMachineConfig(t *testing.T) {
-	img := build(t, testConfig(t))
+	img := built(t)
 	files := initrdOf(t, img)
 	c, err := machine.Parse([]byte(files["machine.json"]))
 	if err != nil {
