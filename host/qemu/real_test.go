@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"strongroom.dev/host/qemu"
+	"strongroom.dev/image/cloud"
 	"strongroom.dev/verdict"
 )
 
@@ -211,6 +212,43 @@ func TestProbe(t *testing.T) {
 	args := qemu.ProbeArgs(code, own, program)
 	args[slices.Index(args, qemu.KVM)] = qemu.TCG
 	args[slices.Index(args, "host")] = "max"
+	err = exec.CommandContext(t.Context(), programs.QEMU, args...).Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != qemu.ProbeExit {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestDiskBoots boots a cloud's disk, in software: firmware of its own finds the program.
+func TestDiskBoots(t *testing.T) {
+	programs := qemu.FindPrograms()
+	needs(t, programs, true)
+	disk, err := cloud.NewDisk(qemu.ProbeProgram(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "disk.vhd")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(disk.WriteVHD(f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(t.TempDir(), "variables.fd")
+	data, err := os.ReadFile(variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := qemu.ProbeArgs(code, own, path)
+	args[slices.Index(args, qemu.KVM)] = qemu.TCG
+	args[slices.Index(args, "host")] = "max"
+	at := slices.Index(args, "-kernel")
+	// QEMU reads the footer, as a cloud would, and shows the bytes in front of it.
+	args = slices.Replace(args, at, at+2, "-drive", "if=none,id=disk,format=vpc,readonly=on,file="+path, "-device", "virtio-blk-pci,drive=disk")
 	err = exec.CommandContext(t.Context(), programs.QEMU, args...).Run()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != qemu.ProbeExit {
