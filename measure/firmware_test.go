@@ -183,3 +183,23 @@ func TestNotBootVariables(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFirmware: whatever a log holds, what is said of it holds together.
+func FuzzFirmware(f *testing.F) {
+	for _, name := range []string{"ovmf-512mib.bin", "ovmf-1024mib.bin"} {
+		data, _ := recorded(f, name)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		log, err := measure.Parse(data)
+		if err != nil {
+			return
+		}
+		for _, bank := range log.Banks {
+			log.BootVariablesOnly(bank)
+			if found, ok := log.OVMF(bank); ok && (len(found.Volumes) < 2 || found.Volumes[0].Base != measure.OVMFEarlyBase || len(found.Version) != bank.Size()) {
+				t.Errorf("%+v", found)
+			}
+		}
+	})
+}
