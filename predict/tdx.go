@@ -126,11 +126,7 @@ func (t TDX) Registers() (Values, error) {
 		return Values{}, err
 	}
 	v := Values{Values: map[string]string{"mrtd": hex.EncodeToString(f.mrtd(sections))}}
-	unpacked, err := volumes(f.data)
-	if err != nil {
-		return Values{}, err
-	}
-	measures, err := hasFile(unpacked[len(unpacked)-1], tdxDriver)
+	measures, err := f.measuresBoot()
 	switch {
 	case err != nil:
 		return Values{}, err
@@ -142,6 +138,28 @@ func (t TDX) Registers() (Values, error) {
 		return Values{}, err
 	}
 	return v, t.platformRegister(&v, f, sections)
+}
+
+// MeasuresBoot reports whether the firmware measures what it boots into RTMRs; what doesn't
+// proves no kernel. Errors are a [verdict.Error] of kind Usage.
+func (t TDX) MeasuresBoot() (bool, error) {
+	f, err := parseFirmware(t.Firmware)
+	if err != nil {
+		return false, err
+	}
+	if _, err := f.tdx(); err != nil {
+		return false, err
+	}
+	return f.measuresBoot()
+}
+
+// measuresBoot looks for the driver that does it.
+func (f firmware) measuresBoot() (bool, error) {
+	unpacked, err := volumes(f.data)
+	if err != nil {
+		return false, err
+	}
+	return hasFile(unpacked[len(unpacked)-1], tdxDriver)
 }
 
 // bootRegisters adds RTMR 1 and 2: what boots.

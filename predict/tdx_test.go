@@ -183,9 +183,16 @@ func TestRegistersWithout(t *testing.T) {
 
 // TestDebianTDX takes the firmware that Debian 12 has, which measures nothing of what boots.
 func TestDebianTDX(t *testing.T) {
-	v, err := predict.TDX{Firmware: installed(t, "/usr/share/ovmf/OVMF.fd")}.Registers()
+	debian := predict.TDX{Firmware: installed(t, "/usr/share/ovmf/OVMF.fd")}
+	v, err := debian.Registers()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if measures, err := debian.MeasuresBoot(); measures || err != nil {
+		t.Errorf("it measures what boots: %v, %v", measures, err)
+	}
+	if measures, err := (predict.TDX{Firmware: tdxFirmware(t, tdxDriver, nil)}).MeasuresBoot(); !measures || err != nil {
+		t.Errorf("firmware made for it: %v, %v", measures, err)
 	}
 	if len(v.Values["mrtd"]) != 96 || len(v.Values) != 1 || len(v.Notes) != 1 {
 		t.Errorf("%+v", v)

@@ -265,7 +265,10 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen
 		return err
 	}
 	defer manager.Close()
-	ready := hostReady(listener.Addr().String(), vm.platform, config)
+	ready, err := a.hostReady(listener.Addr().String(), vm, config)
+	if err != nil {
+		return err
+	}
 	if err := a.print(ready, func(w io.Writer) {
 		fmt.Fprintf(w, "Host listening on http://%s, data in %s\n", listener.Addr(), flags.data)
 		if text := insecurity(config); text != "" {
@@ -279,13 +282,16 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen
 }
 
 // hostReady is what a host says once it serves.
-func hostReady(address, platform string, c host.Config) map[string]any {
-	ready := map[string]any{"address": address, "platform": platform, "insecure": insecurity(c) != ""}
-	switch {
-	case c.VM == nil:
+func (a *app) hostReady(address string, vm vmFlags, c host.Config) (map[string]any, error) {
+	ready := map[string]any{"address": address, "platform": vm.platform, "insecure": insecurity(c) != ""}
+	if c.VM == nil {
 		ready["root"], ready["measurements"] = c.Root.Public().ID(), c.Programs.Measurement().Named()
-	case c.VM.Launch.CA != nil:
+		return ready, nil
+	}
+	if c.VM.Launch.CA != nil {
 		ready["root"] = c.VM.Launch.CA.Root()
 	}
-	return ready
+	measurements, err := a.expected(vm)
+	ready["measurements"] = measurements
+	return ready, err
 }

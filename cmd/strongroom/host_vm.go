@@ -16,6 +16,7 @@ import (
 	"strongroom.dev/host/qemu"
 	"strongroom.dev/image"
 	"strongroom.dev/internal/home"
+	"strongroom.dev/predict"
 	"strongroom.dev/verdict"
 )
 
@@ -98,6 +99,8 @@ func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool
 		}
 	} else if err := f.confidential(m, dir); err != nil {
 		return nil, err
+	} else if _, err := a.expected(f); err != nil {
+		return nil, err
 	}
 	m.Accel, err = a.accelerator(ctx, vm.Launch.Programs, m, code, variables)
 	return vm, err
@@ -131,6 +134,26 @@ func (f *vmFlags) confidential(m *qemu.Config, dir string) error {
 		m.TDX = qemu.TDXConfig{QuoteCID: uint32(c), QuotePort: uint32(p)}
 	}
 	return nil
+}
+
+// expected gives the measurements that evidence of the rooms will carry, and refuses firmware
+// under which nothing would prove their kernel.
+func (a *app) expected(f vmFlags) (map[string]string, error) {
+	m := measureFlags{platform: f.platform, firmware: f.firmware, vcpus: f.cpus, vcpuType: f.cpuType, features: "0x1", vmm: string(predict.QEMU), memory: f.memory, inputs: map[string]string{}}
+	dir := []string{f.image}
+	switch f.platform {
+	case string(qemu.TPM):
+		p, err := a.measuredTPM(m, dir)
+		return p.measurements, err
+	case string(qemu.SNP):
+		p, err := a.measuredSNP(m, dir)
+		return p.measurements, err
+	}
+	p, err := a.measuredTDX(m, dir)
+	if err == nil && p.Values["rtmr1"] == "" {
+		err = verdict.Misuse("--firmware", "firmware that measures what boots", "none that does", "take OVMF's IntelTdx build (OVMF.inteltdx.fd)")
+	}
+	return p.measurements, err
 }
 
 // accelerator gives KVM where a machine has come through its firmware under it, just now.

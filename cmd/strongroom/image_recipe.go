@@ -176,7 +176,7 @@ func launchLine(target string) string {
 		SNP: qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: qemu.DefaultCPU, CBit: 51, ReducedBits: 1}, TDX: qemu.TDXConfig{QuoteSocket: defaultQuotes},
 	}
 	if target == cloud.TDX {
-		c.Platform, c.Firmware = qemu.TDX, in(image.FileFirmware)
+		c.Platform, c.Firmware = qemu.TDX, "/usr/share/edk2/ovmf/OVMF.inteltdx.fd"
 	}
 	args, err := c.Args()
 	if err != nil {

@@ -1,10 +1,8 @@
 package ready
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -90,53 +88,25 @@ func (e *examination) kvm(ctx context.Context, needed bool) {
 	e.check("kvm", err == nil || !needed, what, got, fix)
 }
 
-// GUIDs of the table at the end of OVMF (edk2, OvmfPkg/ResetVector), as they are stored.
-var (
-	sevHashes   = []byte{0x1f, 0x37, 0x55, 0x72, 0x3b, 0x3a, 0x04, 0x4b, 0x92, 0x7b, 0x1d, 0xa6, 0xef, 0xa8, 0xd4, 0x54} // 7255371f-3a3b-4b04-927b-1da6efa8d454
-	sevMetadata = []byte{0x66, 0x65, 0x88, 0xdc, 0x4a, 0x98, 0x98, 0x47, 0xa7, 0x5e, 0x55, 0x85, 0xa7, 0xbf, 0x67, 0xcc} // dc886566-984a-4798-a75e-5585a7bf67cc
-	tdxMetadata = []byte{0x35, 0x65, 0x7a, 0xe4, 0x4a, 0x98, 0x98, 0x47, 0x86, 0x5e, 0x46, 0x85, 0xa7, 0xbf, 0x8e, 0xc2} // e47a6535-984a-4798-865e-4685a7bf8ec2
-)
-
-// firmware checks that the firmware to be used can be launched, or finds one that can.
-func (e *examination) firmware(id, what, fix string, places []string, guids ...[]byte) {
+// firmware checks that the firmware to be used measures a room's kernel, or finds one.
+func (e *examination) firmware(id, what, fix string, places ...string) {
 	if e.asked.Firmware != "" {
 		places = []string{e.asked.Firmware}
 	}
 	got := "none at " + strings.Join(places, ", ")
 	for _, place := range places {
-		tail, err := e.tail(place)
+		data, err := e.read(place)
 		if err != nil {
 			continue
 		}
-		if lacks(tail, guids) {
-			got = place + ", which is not such a build"
+		if err := e.Judge(e.asked.Platform, []byte(data)); err != nil {
+			got = place + ": " + verdict.As(err).Got
 			continue
 		}
 		e.check(id, true, what, place, "")
 		return
 	}
 	e.check(id, false, what, got, fix)
-}
-
-func lacks(data []byte, guids [][]byte) bool {
-	for _, g := range guids {
-		if !bytes.Contains(data, g) {
-			return true
-		}
-	}
-	return false
-}
-
-// tail gives the last 4 KiB of a firmware file: its table of GUIDs is there.
-func (e *examination) tail(name string) ([]byte, error) {
-	f, err := e.Files.Open(strings.TrimPrefix(name, "/"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	const most = 64 << 20
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	return data[max(0, len(data)-4096):], err
 }
 
 // snp checks a host of SEV-SNP rooms, from the processor up.
@@ -170,7 +140,7 @@ func (e *examination) snp(ctx context.Context) {
 	}
 	e.qemu(ctx, version{9, 1}, "sev-snp-guest")
 	e.firmware("snp.ovmf", "firmware for SEV-SNP with an area for the kernel's hashes (OVMF's AmdSev build)", "install it (OVMF.amdsev.fd of the package ovmf from Debian 13 on, edk2-ovmf on Fedora), and name it with --firmware",
-		[]string{"/usr/share/ovmf/OVMF.amdsev.fd", "/usr/share/edk2/ovmf/OVMF.amdsev.fd", "/usr/share/OVMF/OVMF.amdsev.fd"}, sevHashes, sevMetadata)
+		"/usr/share/ovmf/OVMF.amdsev.fd", "/usr/share/edk2/ovmf/OVMF.amdsev.fd", "/usr/share/OVMF/OVMF.amdsev.fd")
 	e.kvm(ctx, true)
 }
 
@@ -210,8 +180,8 @@ func (e *examination) tdx(ctx context.Context) {
 	}
 	e.quotes()
 	e.qemu(ctx, version{10, 1}, "tdx-guest")
-	e.firmware("tdx.ovmf", "firmware for TDX", "install it (OVMF.inteltdx.fd or OVMF.fd of a newer package ovmf, edk2-ovmf on Fedora), and name it with --firmware",
-		[]string{"/usr/share/ovmf/OVMF.inteltdx.fd", "/usr/share/edk2/ovmf/OVMF.inteltdx.fd", "/usr/share/ovmf/OVMF.tdx.fd", "/usr/share/ovmf/OVMF.fd"}, tdxMetadata)
+	e.firmware("tdx.ovmf", "firmware that measures a kernel into RTMRs (OVMF's IntelTdx build)", "install it (OVMF.inteltdx.fd of a newer package ovmf, edk2-ovmf on Fedora), and name it with --firmware",
+		"/usr/share/ovmf/OVMF.inteltdx.fd", "/usr/share/edk2/ovmf/OVMF.inteltdx.fd", "/usr/share/ovmf/OVMF.tdx.fd", "/usr/share/ovmf/OVMF.fd")
 	e.kvm(ctx, true)
 }
 

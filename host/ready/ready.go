@@ -28,6 +28,8 @@ type Machine struct {
 	// Prove runs a machine under KVM; nil if it works. It is not called where /dev/kvm can't be
 	// opened.
 	Prove func(ctx context.Context) error
+	// Judge says why firmware can't start a room whose kernel is measured, nil if it can.
+	Judge func(platform wire.ID, firmware []byte) error
 	// SEVFirmware asks /dev/sev for the version of the firmware behind it.
 	SEVFirmware func() (major, minor, build int, err error)
 }
@@ -77,8 +79,8 @@ func (e *examination) check(id string, ok bool, expected, got, fix string) {
 	e.checks = append(e.checks, verdict.Check{ID: id, OK: ok, Expected: expected, Got: verdict.Printable(verdict.Short(got)), Fix: fix})
 }
 
-// maxRead bounds a file: kernel configurations have some 300 KiB.
-const maxRead = 4 << 20
+// maxRead bounds a file: kernel configurations have some 300 KiB, firmware 4 MiB.
+const maxRead = 16 << 20
 
 // read gives a file of the machine, "" if it can't be read.
 func (e *examination) read(name string) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,12 +19,8 @@ import (
 	"strongroom.dev/wire"
 )
 
-// GUIDs as firmware holds them.
-const (
-	hashes   = "\x1f\x37\x55\x72\x3b\x3a\x04\x4b\x92\x7b\x1d\xa6\xef\xa8\xd4\x54"
-	metadata = "\x66\x65\x88\xdc\x4a\x98\x98\x47\xa7\x5e\x55\x85\xa7\xbf\x67\xcc"
-	tdvf     = "\x35\x65\x7a\xe4\x4a\x98\x98\x47\x86\x5e\x46\x85\xa7\xbf\x8e\xc2"
-)
+// good is firmware that measures a kernel.
+const good = "firmware that measures"
 
 // host is a made-up machine.
 type host struct {
@@ -57,8 +54,14 @@ func (h host) machine() ready.Machine {
 			}
 			return h.programs[path], nil
 		},
-		Open:        func(path string) error { return h.closed[path] },
-		Prove:       func(context.Context) error { return h.kvm },
+		Open:  func(path string) error { return h.closed[path] },
+		Prove: func(context.Context) error { return h.kvm },
+		Judge: func(_ wire.ID, firmware []byte) error {
+			if string(firmware) != good {
+				return verdict.Misuse("measure.firmware", "x", "no such build", "x")
+			}
+			return nil
+		},
 		SEVFirmware: func() (int, int, int, error) { return h.major, h.minor, 21, h.sevError },
 	}
 }
@@ -80,9 +83,9 @@ func snpHost() host {
 			"boot/config-6.12.48+deb13-amd64":         text("CONFIG_KVM_AMD_SEV=y\n# CONFIG_X is not set\nCONFIG_CRYPTO_DEV_SP_PSP=y\n"),
 			"sys/module/kvm_amd/parameters/sev_snp":   text("Y\n"),
 			"dev/sev":                                 text(""),
-			"usr/share/ovmf/OVMF.amdsev.fd":           text(strings.Repeat("\xff", 100000) + hashes + metadata + strings.Repeat("\x00", 100)),
-			"usr/share/edk2/ovmf/OVMF.inteltdx.fd":    text(tdvf),
-			"opt/firmware/without-a-place-for-hashes": text(metadata),
+			"usr/share/ovmf/OVMF.amdsev.fd":           text(good),
+			"usr/share/edk2/ovmf/OVMF.inteltdx.fd":    text(good),
+			"opt/firmware/without-a-place-for-hashes": text("another build"),
 		},
 		programs: map[string]string{"/usr/bin/qemu-system-x86_64": "QEMU emulator version 10.1.0"},
 		objects:  "List of user creatable objects:\n  sev-guest\n  sev-snp-guest\n  tdx-guest\n", major: 1, minor: 55,
@@ -100,7 +103,7 @@ func tdxHost() host {
 		"dev/sgx_enclave":                      text(""),
 		"dev/sgx_provision":                    text(""),
 		"var/run/tdx-qgs/qgs.socket":           {Mode: fs.ModeSocket},
-		"usr/share/edk2/ovmf/OVMF.inteltdx.fd": text(tdvf),
+		"usr/share/edk2/ovmf/OVMF.inteltdx.fd": text(good),
 	})
 	return h
 }
@@ -182,7 +185,7 @@ func TestEachThingMissing(t *testing.T) {
 		"qemu before snp":       {"snp", program("qemu-system-x86_64", "QEMU emulator version 8.2.2"), "qemu", "8.2.2"},
 		"qemu built without":    {"snp", func(h *host) { h.objects = "sev-guest" }, "qemu.object", "none"},
 		"no ovmf":               {"snp", without("usr/share/ovmf/OVMF.amdsev.fd"), "snp.ovmf", "none at"},
-		"ovmf without hashes":   {"snp", with("usr/share/ovmf/OVMF.amdsev.fd", metadata), "snp.ovmf", "not such a build"},
+		"ovmf without hashes":   {"snp", with("usr/share/ovmf/OVMF.amdsev.fd", "another build"), "snp.ovmf", "no such build"},
 		"kvm closed":            {"snp", func(h *host) { h.closed = map[string]error{"/dev/kvm": fs.ErrNotExist} }, "kvm", "/dev/kvm"},
 		"kvm breaks":            {"snp", func(h *host) { h.kvm = verdict.Refuse("vm.kvm", "x", "a tiny machine died", "") }, "kvm", "a tiny machine died"},
 		"tdx on AMD":            {"tdx", with("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags\t\t: x\n"), "tdx.cpu", "EPYC (AuthenticAMD)"},
@@ -304,4 +307,20 @@ func FuzzFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestInstalledFirmware judges what Debian 12 has: neither build that confidential rooms need.
+func TestInstalledFirmware(t *testing.T) {
+	firmware, err := os.ReadFile("/usr/share/ovmf/OVMF.fd")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no OVMF, which scripts/setup installs: %v", err)
+		}
+		t.Skipf("no OVMF (apt-get install ovmf): %v", err)
+	}
+	for _, platform := range []wire.ID{"snp", "tdx"} {
+		if err := ready.This(nil).Judge(platform, firmware); verdict.Exit(err) != int(verdict.Usage) {
+			t.Errorf("%s: %v", platform, err)
+		}
+	}
 }

@@ -7,6 +7,10 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"strongroom.dev/predict"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // patience bounds a question to a program.
@@ -39,10 +43,25 @@ func This(prove func(context.Context) error) Machine {
 			return f.Close()
 		},
 		Prove:       prove,
+		Judge:       judge,
 		SEVFirmware: sevFirmware,
 	}
 }
 
 func statFile(files fs.FS, name string) (fs.FileInfo, error) {
 	return fs.Stat(files, strings.TrimPrefix(name, "/"))
+}
+
+// judge asks for what follows from firmware: a launch digest that covers a kernel, or
+// registers that do.
+func judge(platform wire.ID, firmware []byte) error {
+	if platform == "tdx" {
+		measures, err := predict.TDX{Firmware: firmware}.MeasuresBoot()
+		if err == nil && !measures {
+			err = verdict.Misuse("measure.firmware", "firmware that measures what boots", "it measures no kernel", "take OVMF's IntelTdx build")
+		}
+		return err
+	}
+	_, err := predict.SNP{Firmware: firmware, Boot: &predict.DirectBoot{Kernel: []byte{0}}, VCPUs: 1, CPU: "EPYC-v4", Features: 1, VMM: predict.QEMU}.LaunchDigest()
+	return err
 }

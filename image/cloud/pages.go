@@ -171,13 +171,14 @@ For each room that starts, with sockets and the console's pipe instead of the pa
 const tdx = generated + `# Rooms on a host of yours with Intel TDX
 
 Xeon of the fifth generation or newer with TDX turned on in its set-up, Linux 6.16 or newer (or a
-distribution's with TDX in its KVM), QEMU 10.1 or newer, OVMF with TDX metadata, and Intel's quote generation service:
-the host must be registered with Intel (PCCS, mpa_registration_tool), or rooms start and get no quotes.
+distribution's with TDX in its KVM), QEMU 10.1 or newer, OVMF's IntelTdx build, which measures the kernel into RTMRs
+(OVMF.inteltdx.fd of Fedora's and newer distributions' packages), and Intel's quote generation service: the host must
+be registered with Intel (PCCS, mpa_registration_tool), or rooms start and get no quotes.
 
 ## Prepare
 
 ` + "```" + `
-strongroom doctor host --platform tdx --image @IMAGE@
+strongroom doctor host --platform tdx --image @IMAGE@ --firmware /usr/share/edk2/ovmf/OVMF.inteltdx.fd
 ` + "```" + `
 
 names what is missing, each with its mend.
@@ -186,7 +187,7 @@ names what is missing, each with its mend.
 
 @VALUES@
 ` + "```" + `
-strongroom image measure @IMAGE@ --platform tdx --memory 4G
+strongroom image measure @IMAGE@ --platform tdx --firmware /usr/share/edk2/ovmf/OVMF.inteltdx.fd --memory 4G
 ` + "```" + `
 
 prints them as an agreement lists them. RTMR 0 also depends on the size of memory and on the ACPI tables that QEMU
@@ -195,7 +196,8 @@ makes for the machine (` + "`--acpi`" + `). MRCONFIGID is the agreement's init d
 ## Launch
 
 ` + "```" + `
-strongroom host serve --platform tdx --image @IMAGE@ --cpus 2 --memory 4G --data sealed --ledger ORIGIN=URL
+strongroom host serve --platform tdx --image @IMAGE@ --firmware /usr/share/edk2/ovmf/OVMF.inteltdx.fd \
+    --cpus 2 --memory 4G --data sealed --ledger ORIGIN=URL
 ` + "```" + `
 
 For each room that starts, with sockets and the console's pipe instead of the paths below:

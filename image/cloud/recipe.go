@@ -85,7 +85,7 @@ func (r Recipe) values() string {
 		}
 		b.WriteString("\n")
 	}
-	return b.String()
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // noChannel is what keeps rooms out of clouds in this version; it is said first.
