@@ -33,8 +33,12 @@ func start() draft.Start {
 		ID: "study", Title: "It's a study: part 1",
 		Parties: []agreement.Party{{ID: "alpha", Descriptor: digest("alpha")}, {ID: "researcher", Descriptor: digest("researcher")}},
 		From:    moment("2026-11-24T00:00:00Z"), Until: moment("2027-11-24T00:00:00Z"),
-		Platform: &agreement.Platform{Kind: "dev", Root: &root, MayLack: []wire.ID{"seccomp"},
-			Images: []agreement.Image{{Name: "room", Measurements: map[string]string{"agent": hex, "helper/strongroom-sql": hex}}}},
+		Software: true,
+		Platforms: []agreement.Platform{
+			{Kind: "dev", Root: &root, MayLack: []wire.ID{"seccomp"},
+				Images: []agreement.Image{{Name: "room", Measurements: map[string]string{"agent": hex, "helper/strongroom-sql": hex}}}},
+			{Kind: "tpm", Root: &root, Images: []agreement.Image{{Name: "room", Measurements: map[string]string{"pcr11": hex[:64], "firmware.900000": "1" + hex[:63]}}}},
+		},
 	}
 }
 
@@ -53,6 +57,9 @@ func TestTemplate(t *testing.T) {
 	}
 	if a.Title != "It's a study: part 1" || a.Protection != agreement.Software || a.Work[0].Parameters[0].Max != "120" || a.Outputs[0].MinGroup != 10 {
 		t.Errorf("read as %+v", a)
+	}
+	if len(a.Platforms) != 2 || a.Platforms[1].Kind != "tpm" || len(a.Platforms[1].Images[0].Measurements) != 2 || a.Platforms[1].Root == nil {
+		t.Errorf("platforms read as %+v", a.Platforms)
 	}
 	if want := "SELECT diagnosis, count(*) AS patients\nFROM patients\nWHERE age >= $age\nGROUP BY diagnosis\n"; a.Work[0].Query != want {
 		t.Error(cmp.Diff(want, a.Work[0].Query))
@@ -133,7 +140,7 @@ func TestTemplateOwners(t *testing.T) {
 }
 
 func TestSugar(t *testing.T) {
-	text := strings.NewReplacer("protection: software", "protection: confidential", "kind: dev", "kind: snp",
+	text := strings.NewReplacer("protection: software", "protection: confidential", "kind: dev", "kind: snp", "kind: tpm", "kind: tdx",
 		"    may_lack: [seccomp]\n", "", "    machines: []            # empty: any genuine machine of this kind, anywhere\n", "").Replace(good())
 	explicit, err := draft.Parse("a.yaml", []byte(text))
 	if err != nil {

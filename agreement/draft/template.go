@@ -19,9 +19,11 @@ type Start struct {
 	Owners []wire.ID
 	From   wire.Time
 	Until  wire.Time
-	// Platform is a machine to accept. Empty: SEV-SNP with placeholders, since an agreement is
-	// confidential unless it says otherwise.
-	Platform  *agreement.Platform
+	// Platforms are machines to accept, of one protection class. Empty: SEV-SNP with
+	// placeholders, since an agreement is confidential unless it says otherwise.
+	Platforms []agreement.Platform
+	// Software says that their class is software: that nobody is kept out.
+	Software  bool
 	Witnesses []agreement.Witness
 }
 
@@ -39,7 +41,7 @@ func Template(s Start) string {
 	for _, p := range parties {
 		fmt.Fprintf(&b, "  - id: %s\n    descriptor: %s\n", p.ID, orDigest(p.Descriptor))
 	}
-	writePlatform(&b, s.Platform)
+	writePlatforms(&b, s.Platforms, s.Software)
 	inputs := writeInputs(&b, owners(s.Owners, parties))
 	fmt.Fprintf(&b, templateBody, inputs, asker, asker)
 	if len(s.Witnesses) == 0 {
@@ -85,23 +87,30 @@ func writeInputs(b *strings.Builder, owners []wire.ID) string {
 	return strings.Join(names, ", ")
 }
 
-func writePlatform(b *strings.Builder, m *agreement.Platform) {
+func writePlatforms(b *strings.Builder, platforms []agreement.Platform, software bool) {
 	b.WriteString(templatePlatforms)
-	if m == nil {
-		m = &agreement.Platform{Kind: "snp"}
+	if len(platforms) == 0 {
+		platforms = []agreement.Platform{{Kind: "snp"}}
 	}
-	if m.Kind == "dev" {
+	if software {
 		b.WriteString("# INSECURE: whoever runs the machine can read everything. For trying things out only.\nprotection: software\n")
 	} else {
 		b.WriteString("protection: confidential\n")
 	}
-	fmt.Fprintf(b, "platforms:\n  - kind: %s\n", m.Kind)
+	b.WriteString("platforms:\n")
+	for _, p := range platforms {
+		writePlatform(b, p)
+	}
+}
+
+func writePlatform(b *strings.Builder, m agreement.Platform) {
+	fmt.Fprintf(b, "  - kind: %s\n", m.Kind)
 	if m.Root != nil {
 		fmt.Fprintf(b, "    root: %s\n", m.Root)
 	}
 	b.WriteString("    machines: []            # empty: any genuine machine of this kind, anywhere\n    images:\n")
 	if len(m.Images) == 0 {
-		b.WriteString("      - name: room\n        measurements:\n          measurement: <hex digits, as `strongroom doctor` prints them>\n")
+		b.WriteString("      - name: room\n        measurements:\n          measurement: <hex digits, as `strongroom image measure` prints them>\n")
 	}
 	for _, i := range m.Images {
 		fmt.Fprintf(b, "      - name: %s\n        measurements:\n", i.Name)

@@ -12,14 +12,14 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/agreement/draft"
-	"strongroom.dev/attest/dev"
 	"strongroom.dev/ledger"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
 func (a *app) agreementInit() *cobra.Command {
-	var id, title, out, root string
+	var id, title, out string
+	var machines softwareFlags
 	var names, ledgers []string
 	var days int
 	var software, force bool
@@ -30,14 +30,15 @@ func (a *app) agreementInit() *cobra.Command {
 rows, and an example of a query. What stands in angle brackets is yours to write: "agreement
 check" refuses it by line until you do.`,
 		Example: `  strongroom agreement init --id my-study --party alpha --party beta --party carol > study.yaml
-  strongroom agreement init --insecure-software > try.yaml     # for trying out, on this machine`,
+  strongroom agreement init --insecure-software > try.yaml     # for trying out, on this machine
+  strongroom agreement init --insecure-software --image room > try.yaml   # in virtual machines too`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json && (out == "" || out == "-") {
 				return verdict.Misuse("--out", "a file name with --output json", "none", "give -o FILE")
 			}
-			if root != "" && !software {
-				return verdict.Misuse("--root", "--insecure-software with it", "none", "a development root only makes software evidence")
+			if err := machines.check(software); err != nil {
+				return err
 			}
 			s := draft.Start{ID: wire.ID(id), Title: title}
 			if days != 0 {
@@ -54,7 +55,8 @@ check" refuses it by line until you do.`,
 				return err
 			}
 			if software {
-				if s.Platform, err = a.softwarePlatform(root); err != nil {
+				s.Software = true
+				if s.Platforms, err = a.softwarePlatforms(cmd.Context(), machines); err != nil {
 					return err
 				}
 			}
@@ -77,7 +79,7 @@ check" refuses it by line until you do.`,
 	f.StringArrayVar(&ledgers, "ledger", nil, "verifier `KEY` of a shared ledger that witnesses every run (repeat)")
 	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
 	f.BoolVar(&software, "insecure-software", false, "accept the dev platform of this machine, which keeps nobody out: for trying out")
-	f.StringVar(&root, "root", "", "with --insecure-software, the `FINGERPRINT` of the host's development root (default: your own)")
+	machines.add(f)
 	f.StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
 	f.BoolVar(&force, "force", false, "replace FILE if it exists")
 	return cmd
@@ -121,40 +123,6 @@ func witnesses(verifiers []string) ([]agreement.Witness, error) {
 		out = append(out, agreement.Witness{Name: wire.ID(fmt.Sprintf("ledger-%d", i+1)), Key: key})
 	}
 	return out, nil
-}
-
-// softwarePlatform is the dev platform as this machine has it: the programs beside this one
-// and a development root.
-func (a *app) softwarePlatform(root string) (*agreement.Platform, error) {
-	h, err := a.openHome()
-	if err != nil {
-		return nil, err
-	}
-	var pin wire.Hash
-	if root != "" {
-		if pin, err = wire.ParseHash(root); err != nil {
-			return nil, verdict.Misuse("--root", "sha256: and 64 hex digits", verdict.Short(root), "strongroom doctor prints your own")
-		}
-	} else {
-		key, err := h.DevRoot(true)
-		if err != nil {
-			return nil, err
-		}
-		pin = key.Public().ID()
-	}
-	agent, err := measure("strongroom-agent")
-	if err != nil {
-		return nil, err
-	}
-	sql, err := measure("strongroom-sql")
-	if err != nil {
-		return nil, err
-	}
-	if root == "" {
-		a.say("WARNING: the draft pins the development root of %s itself, %s: only a host with that home can run rooms under it, and whoever has the root can fake any room's evidence. It must be the root of the host: with another host, give --root with what this prints there: strongroom --home HOST-HOME host root", a.homeDir, pin)
-	}
-	m := dev.Measurement{Agent: agent, Helpers: map[string]wire.Digest{"strongroom-sql": sql}}
-	return &agreement.Platform{Kind: dev.Name, Root: &pin, Images: []agreement.Image{{Name: "room", Measurements: m.Named()}}}, nil
 }
 
 // measure gives the SHA-384 of a program beside this one.
