@@ -90,6 +90,7 @@ func TestBuildCounts(t *testing.T) {
 		"engine":        func(c *image.Config) { c.Engines[0].Data = append(bytes.Clone(c.Engines[0].Data), 0) },
 		"no engine":     func(c *image.Config) { c.Engines = nil },
 		"engine's name": func(c *image.Config) { c.Engines[0].Name = "other" },
+		"engine's cgo":  func(c *image.Config) { c.Engines[0].Data = program(t, "cgo") }, // which it may have
 		"version":       func(c *image.Config) { c.Version = "v2" },
 	} {
 		c := testConfig(t)
@@ -156,6 +157,9 @@ func TestBuildRefuses(t *testing.T) {
 		"another package": {func(c *image.Config) { c.Lock.Packages[1].SHA256[0] ^= 1 }, verdict.Invalid, "image.package"},
 		"no program":      {func(c *image.Config) { c.Agent.Data = []byte("#!/bin/sh\n") }, verdict.Refused, "image.program"},
 		"arm":             {func(c *image.Config) { c.Agent.Data = program(t, "arm") }, verdict.Refused, "image.program"},
+		"cgo agent":       {func(c *image.Config) { c.Agent.Data = program(t, "cgo") }, verdict.Refused, "image.program"},
+		"dynamic agent":   {func(c *image.Config) { c.Agent.Data = program(t, "dynamic") }, verdict.Refused, "image.program"},
+		"dynamic engine":  {func(c *image.Config) { c.Engines[0].Data = program(t, "dynamic") }, verdict.Refused, "image.program"},
 		"large agent":     {func(c *image.Config) { c.Agent.Data = append(bytes.Clone(c.Agent.Data), noise(17<<20)...) }, verdict.Refused, "image.size"},
 		"large engine":    {func(c *image.Config) { c.Engines[0].Data = make([]byte, image.MaxDisk+1) }, verdict.Refused, "image.size"},
 		"large disk":      {func(c *image.Config) { c.Engines[0].Data = make([]byte, image.MaxDisk-4096) }, verdict.Refused, "image.size"},
@@ -237,7 +241,7 @@ func TestSBOM(t *testing.T) {
 	if len(reached) != len(ids) {
 		t.Errorf("%d of %d elements are related to the image", len(reached), len(ids))
 	}
-	for _, want := range []string{"linux-image-test", "systemd-boot-efi", "ovmf", "strongroom-agent", "strongroom-sql", "std", "runtime", "example.test/agent", "example.test/agent/in.ner"} {
+	for _, want := range []string{"linux-image-test", "systemd-boot-efi", "ovmf", "strongroom-agent", "strongroom-sql", "std", "runtime", "example.test/agent", "example.test/agent/in.ner", "example.test/agent/in/ner", "example.test/agent/in-ner"} {
 		if !named[want] {
 			t.Errorf("%s is not in %v", want, slices.Sorted(maps.Keys(named)))
 		}

@@ -65,6 +65,9 @@ func ProgramPackages(p Program, cgo bool) ([]string, error) {
 	return g.packages, err
 }
 
+// CheckEngines holds disks against a manifest's engines.
+func CheckEngines(m Manifest, files map[string][]byte) error { return checkEngines(m, files) }
+
 var (
 	CompareVersions = compareVersions
 	PackageOf       = packageOf

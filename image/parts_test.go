@@ -70,12 +70,7 @@ func FuzzReadDeb(f *testing.F) {
 	f.Add(arOf("debian-binary", "2.0\n", "data.tar", string(data)))
 	f.Add(arOf("debian-binary", "2.0\n", "data.tar.xz", string(packXZ(f, data))))
 	f.Add(arOf("debian-binary", "2.0\n", "data.tar.zst", string(packZstd(f, data))))
-	f.Fuzz(func(t *testing.T, deb []byte) {
-		if bytes.Contains(deb, []byte("data.tar.xz")) && !bytes.Contains(deb, packXZ(t, nil)[:6]) {
-			return
-		}
-		image.DebNames(deb, all)
-	})
+	f.Fuzz(func(_ *testing.T, deb []byte) { image.DebNames(deb, all) })
 }
 
 func TestModuleOrder(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/image"
+	"strongroom.dev/machine"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -110,6 +111,42 @@ func TestOpenFindsLies(t *testing.T) {
 		if _, err := image.Open(dir); err == nil {
 			t.Errorf("%s: believed", name)
 		}
+	}
+}
+
+func TestCheckEngines(t *testing.T) {
+	for name, lie := range map[string]func(e *machine.Engine){
+		"root": func(e *machine.Engine) { e.Root[0] ^= 1 }, "salt": func(e *machine.Engine) { e.Salt[0] ^= 1 }, "digest": func(e *machine.Engine) { e.Digest[0] ^= 1 },
+		"size": func(e *machine.Engine) { e.Size-- }, "no size": func(e *machine.Engine) { e.Size = 0 }, "large": func(e *machine.Engine) { e.Size = e.DataBlocks*4096 + 1 },
+		"fewer blocks": func(e *machine.Engine) { e.DataBlocks-- }, "more blocks": func(e *machine.Engine) { e.DataBlocks++ }, "many blocks": func(e *machine.Engine) { e.DataBlocks = 1 << 40 },
+		"negative blocks": func(e *machine.Engine) { e.DataBlocks = -1 }, "no such disk": func(e *machine.Engine) { e.Name = "other" },
+	} {
+		img := built(t)
+		if err := image.CheckEngines(img.Manifest, img.Files); err != nil {
+			t.Fatal(err)
+		}
+		lie(&img.Manifest.Engines[0])
+		if err := image.CheckEngines(img.Manifest, img.Files); err == nil || verdict.As(err).Kind != verdict.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOpenStaysInside: a manifest can't name a file elsewhere, even where it is the same.
+func TestOpenStaysInside(t *testing.T) {
+	img := built(t)
+	dir := filepath.Join(t.TempDir(), "room")
+	img.Manifest.Files[0].Name = "../" + img.Manifest.Files[0].Name
+	if err := os.WriteFile(filepath.Join(filepath.Dir(dir), image.FileFirmware), img.Files[image.FileFirmware], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	delete(img.Files, image.FileFirmware)
+	img.Files[image.FileManifest] = img.Manifest.Text()
+	if err := img.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := image.Open(dir); err == nil || !strings.Contains(err.Error(), "by its name") {
+		t.Error(err)
 	}
 }
 

@@ -118,8 +118,12 @@ func TestNewestRefuses(t *testing.T) {
 		"no longer valid":  {replace(release, "30 Nov", "23 Nov"), verdict.Invalid},
 		"until nonsense":   {replace(release, "Mon, 30 Nov 2026 11:22:37 UTC", "for ever"), verdict.Invalid},
 		"index not listed": {replace(release, "\nSHA256:", "\nSHA1:"), verdict.Invalid},
-		"another index":    {func(a archive) { a[index][20] ^= 1 }, verdict.Invalid},
-		"a longer index":   {func(a archive) { a[index] = append(a[index], 0) }, verdict.Broken},
+		"a broken index":   {func(a archive) { a[index][20] ^= 1 }, verdict.Invalid},
+		"another index": {func(a archive) {
+			hash, other := wire.HashOf(a[index]), wire.HashOf(nil)
+			a[release] = bytes.Replace(a[release], fmt.Appendf(nil, "%x", hash[:]), fmt.Appendf(nil, "%x", other[:]), 1)
+		}, verdict.Invalid},
+		"a longer index": {func(a archive) { a[index] = append(a[index], 0) }, verdict.Broken},
 		"a huge index": {func(a archive) {
 			a[release] = bytes.Replace(a[release], fmt.Appendf(nil, " %d main/binary-amd64/Packages.xz", len(a[index])), []byte(" 99999999999 main/binary-amd64/Packages.xz"), 1)
 		}, verdict.Invalid},

@@ -184,15 +184,18 @@ func packageFor(use, name string, deb []byte) image.Package {
 		Path: "pool/main/t/test/" + name + "_1.0-1_amd64.deb", Size: int64(len(deb)), SHA256: wire.HashOf(deb)}
 }
 
-// programs are built once for all tests: a static one, and one that says it was built with cgo.
+// inner is a package whose path differs from others' only where an SPDX identifier can't.
+const inner = "package inner\n\nfunc Say() { println(\"hello\") }\n"
+
+// programs are built once for all tests: a static one, and ones that rooms can't run.
 var programs = sync.OnceValues(func() (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "strongroom-image-test-*")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	for name, text := range map[string]string{"go.mod": "module example.test/agent\n\ngo 1.26\n", "main.go": "package main\n\nimport \"example.test/agent/in.ner\"\n\nfunc main() { inner.Say() }\n",
-		"in.ner/inner.go": "package inner\n\nfunc Say() { println(\"hello\") }\n"} {
+	for name, text := range map[string]string{"go.mod": "module example.test/agent\n\ngo 1.26\n", "main.go": "package main\n\nimport (\n\t\"example.test/agent/in.ner\"\n\ttoo \"example.test/agent/in/ner\"\n\talso \"example.test/agent/in-ner\"\n)\n\nfunc main() { inner.Say(); too.Say(); also.Say() }\n",
+		"in.ner/inner.go": inner, "in/ner/inner.go": inner, "in-ner/inner.go": inner} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			return nil, err
 		}
@@ -201,7 +204,7 @@ var programs = sync.OnceValues(func() (map[string][]byte, error) {
 		}
 	}
 	out := map[string][]byte{}
-	for name, env := range map[string][]string{"static": {"CGO_ENABLED=0", "GOARCH=amd64"}, "arm": {"CGO_ENABLED=0", "GOARCH=arm64"}} {
+	for name, env := range map[string][]string{"static": {"CGO_ENABLED=0", "GOARCH=amd64"}, "arm": {"CGO_ENABLED=0", "GOARCH=arm64"}, "cgo": {"CGO_ENABLED=1", "GOARCH=amd64"}, "dynamic": {"CGO_ENABLED=0", "GOARCH=amd64", "GOFLAGS=-buildmode=pie"}} {
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", filepath.Join(dir, name), ".")
 		cmd.Dir, cmd.Env = dir, append(append(os.Environ(), "GOOS=linux", "GOFLAGS=", "GOWORK=off"), env...)
 		if said, err := cmd.CombinedOutput(); err != nil {
