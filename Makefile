@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # same source with the same tools gets the same bytes, and so the same room image.
 LDFLAGS := -s -w -buildid= -X strongroom.dev/internal/version.Version=$(VERSION)
 
-.PHONY: build demo test bench lint long clean
+.PHONY: build demo demo-vm test bench lint long clean
 
 build: ## the programs, into bin/
 	scripts/setup build
@@ -17,6 +17,10 @@ build: ## the programs, into bin/
 
 demo: build ## two hospitals, one study, every attack refused
 	bin/strongroom demo hospitals
+
+demo-vm: build ## the same study in a booted, measured virtual machine
+	scripts/setup vm
+	bin/strongroom demo vm
 
 test: build ## every test
 	scripts/setup test
@@ -35,4 +39,4 @@ long: build ## what takes longer: every byte of endorsements altered, more fuzzi
 	scripts/fuzz 2400
 
 clean:
-	rm -rf bin strongroom-demo strongroom-demo-attestation
+	rm -rf bin strongroom-demo strongroom-demo-vm strongroom-demo-attestation

@@ -129,23 +129,6 @@ func (g *gate) offer(set string) error {
 	return os.WriteFile(g.path(setsDir, setFile), data, 0o644)
 }
 
-// field runs a command and gives one member of what it printed.
-func (g *gate) field(ctx context.Context, name string, args ...string) (string, error) {
-	out, err := g.do(ctx, args...)
-	if err != nil {
-		return "", err
-	}
-	var all map[string]any
-	if err := json.Unmarshal(out, &all); err != nil {
-		return "", err
-	}
-	text, _ := all[name].(string)
-	if text == "" {
-		return "", broken("demo.answer", "a member "+name, string(out))
-	}
-	return text, nil
-}
-
 // The policies: one for rooms on dev, one that names hardware only, one that pins the image.
 const (
 	roomsPolicy = `id: rooms

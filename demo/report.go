@@ -93,8 +93,12 @@ func (w *world) attack(ctx context.Context, report *Report, attempts []attempt) 
 	return nil
 }
 
+// tryTime is how long an attack may take: enough to boot a machine in software emulation on
+// a busy host.
+const tryTime = 4 * time.Minute
+
 func (w *world) tryOne(ctx context.Context, a attempt) Attack {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
 	by, refusal, err := a.try(ctx)
 	switch {

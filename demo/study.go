@@ -133,14 +133,19 @@ func (s *study) startLedger(ctx context.Context) error {
 // measure prepares the host: its development root and what its room image measures.
 func (s *study) measure(ctx context.Context) error {
 	s.chapter("The host says what its rooms measure. Its platform is dev: INSECURE, it keeps nobody on this machine out")
-	if _, err := s.do(ctx, s.as(hostHome, "host", "root")...); err != nil {
+	return s.measureAs(ctx, hostHome)
+}
+
+// measureAs makes a folder's owner a host of dev rooms.
+func (s *study) measureAs(ctx context.Context, folder string) error {
+	if _, err := s.do(ctx, s.as(folder, "host", "root")...); err != nil {
 		return err
 	}
 	var err error
 	if s.measured, err = s.measureImage(ctx); err != nil {
 		return err
 	}
-	h, err := home.Open(s.path(hostHome))
+	h, err := home.Open(s.path(folder))
 	if err != nil {
 		return err
 	}

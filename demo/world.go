@@ -126,6 +126,23 @@ func (w *world) do(ctx context.Context, args ...string) ([]byte, error) {
 	return w.quiet(ctx, args...)
 }
 
+// field runs a command and gives one member of what it printed.
+func (w *world) field(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := w.do(ctx, args...)
+	if err != nil {
+		return "", err
+	}
+	var all map[string]any
+	if err := json.Unmarshal(out, &all); err != nil {
+		return "", err
+	}
+	text, _ := all[name].(string)
+	if text == "" {
+		return "", broken("demo.answer", "a member "+name, string(out))
+	}
+	return text, nil
+}
+
 // quiet runs a command without showing it. Its error is the command's own, kind and all.
 func (w *world) quiet(ctx context.Context, args ...string) ([]byte, error) {
 	cmd, out, errs, err := w.call(ctx, args)
@@ -169,9 +186,14 @@ func commandError(cmd *exec.Cmd, out, errs []byte, err error) error {
 	return doc.Error
 }
 
-// cleanEnv is the environment of the demo's processes: no home directory of the user's own.
+// cleanEnv is the environment of the demo's processes: no home directory of the user's own,
+// but the cache of packages that room images are built of.
 func cleanEnv() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LANG=C.UTF-8"}
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LANG=C.UTF-8"}
+	if cache, err := os.UserCacheDir(); err == nil {
+		env = append(env, "XDG_CACHE_HOME="+cache)
+	}
+	return env
 }
 
 // server is a process of the world that serves until it is stopped.

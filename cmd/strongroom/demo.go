@@ -25,6 +25,7 @@ type story struct {
 func stories() []story {
 	return []story{
 		{"hospitals", "two hospitals, one agreed study, and every attempt to cheat refused", "strongroom-demo", demo.Hospitals},
+		{"vm", "the same study in a booted, measured virtual machine, and what a host that boots something else gets", "strongroom-demo-vm", demo.VM},
 		{"attestation", "a relying party that gates on evidence, and every forgery refused", "strongroom-demo-attestation", demo.Attestation},
 	}
 }
@@ -34,13 +35,13 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [NAME]",
 		Short: "Tell a story with real processes, attacks included",
-		Long: `Runs a whole world on this machine, over loopback, under a minute: every command and server
+		Long: `Runs a whole world on this machine, over loopback, in a minute or two: every command and server
 is a process of its own. It prints each command, tries to cheat in every way we know, and
 leaves its world behind so that you can do its steps again by hand; that of hospitals has
 every line in by-hand.sh. Without a name it lists the demos.
 
 It exits 1 if an attack is not refused, or could not be tried.`,
-		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo attestation\n  strongroom demo hospitals --output json > report.json",
+		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo vm\n  strongroom demo attestation\n  strongroom demo hospitals --output json > report.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -57,7 +58,7 @@ It exits 1 if an attack is not refused, or could not be tried.`,
 			return verdict.Misuse("demo", "a demo that exists", verdict.Short(args[0]), "strongroom demo lists them")
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "", "`DIR` of the demo's world; a demo replaces it only if a demo made it (default: strongroom-demo, or strongroom-demo-attestation)")
+	cmd.Flags().StringVar(&dir, "dir", "", "`DIR` of the demo's world; a demo replaces it only if a demo made it (default: strongroom-demo, with -NAME behind it for others than hospitals)")
 	return cmd
 }
 
