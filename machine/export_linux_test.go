@@ -11,7 +11,7 @@ var (
 	FindPort      = findPort
 	ApplySettings = applySettings
 	Inspect       = inspect
-	NoByteCode    = noByteCode
+	ByteCode      = refuseByteCode
 	FromHost      = fromHost
 	Pump          = pump
 )

@@ -70,7 +70,7 @@ func guestChecks(config machine.Config) []guestCheck {
 		{"entropy", func() error { return machine.Entropy(machine.Found{Platform: machine.SNP}) }},
 		{"no platform", func() error { _, err := machine.Detect("/"); return refusal(err, "machine.platform") }},
 		{"byte code", func() error {
-			return refusal(machine.NoByteCode("/", machine.Found{Platform: machine.SNP}), "machine.acpi")
+			return refusal(machine.ByteCode("/", machine.Found{Platform: machine.SNP}), "machine.acpi")
 		}},
 		{"engine", func() error { return engineChecked(config.Engines[0]) }},
 		{"flipped bit", func() error { _, err := machine.LoadEngine(config.Engines[1]); return refusal(err, "machine.disk") }},

@@ -105,14 +105,14 @@ func TestInspect(t *testing.T) {
 // the kernel; elsewhere it is measured, or the host is not kept out anyway.
 func TestNoByteCode(t *testing.T) {
 	with := tree(t, map[string]string{"sys/firmware/acpi/pm_profile": "0\n"})
-	if err := machine.NoByteCode(with, machine.Found{Platform: machine.SNP}); verdict.As(err).Check != "machine.acpi" {
+	if err := machine.ByteCode(with, machine.Found{Platform: machine.SNP}); verdict.As(err).Check != "machine.acpi" {
 		t.Errorf("SEV-SNP with byte code: %v", err)
 	}
-	if err := machine.NoByteCode(t.TempDir(), machine.Found{Platform: machine.SNP}); err != nil {
+	if err := machine.ByteCode(t.TempDir(), machine.Found{Platform: machine.SNP}); err != nil {
 		t.Errorf("SEV-SNP without: %v", err)
 	}
 	for _, p := range []wire.ID{machine.TDX, machine.TPM} {
-		if err := machine.NoByteCode(with, machine.Found{Platform: p}); err != nil {
+		if err := machine.ByteCode(with, machine.Found{Platform: p}); err != nil {
 			t.Errorf("%s: %v", p, err)
 		}
 	}

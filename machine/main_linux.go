@@ -88,7 +88,7 @@ func run(c *console) error {
 		return err
 	}
 	c.say("platform %s: %s", found.Platform, found.Why)
-	if err := noByteCode("/", found); err != nil {
+	if err := refuseByteCode("/", found); err != nil {
 		return err
 	}
 	if err := entropy(found); err != nil {

@@ -22,6 +22,11 @@ const (
 	TPM wire.ID = "tpm"
 )
 
+// NoByteCode is what a kernel's command line holds beside the image's own on SEV-SNP, where
+// nothing measures ACPI's byte code: the first word leaves out the step that takes it in, the
+// second finds the PCI bus without it (spec/host-interface.md, section 3).
+const NoByteCode = "initcall_blacklist=acpi_init pci=lastbus=1"
+
 // Found is a platform that was found.
 type Found struct {
 	Platform wire.ID

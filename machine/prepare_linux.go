@@ -202,13 +202,13 @@ func refuseSetting(s setting, got string) error {
 // acpiInterpreter is there where the kernel took in ACPI's byte code.
 const acpiInterpreter = "sys/firmware/acpi"
 
-// noByteCode refuses SEV-SNP with ACPI's byte code: the host writes it, nothing measures it
+// refuseByteCode refuses SEV-SNP with ACPI's byte code: the host writes it, nothing measures it
 // there, and it can reach all memory (spec/host-interface.md, section 3).
-func noByteCode(root string, found Found) error {
+func refuseByteCode(root string, found Found) error {
 	if found.Platform != SNP || !there(root, acpiInterpreter) {
 		return nil
 	}
-	return verdict.Refuse("machine.acpi", "a kernel that takes in no byte code of the host's", "/"+acpiInterpreter, "start the image with its command line for SEV-SNP")
+	return verdict.Refuse("machine.acpi", "a kernel that takes in no byte code of the host's", "/"+acpiInterpreter, "start the image with \""+NoByteCode+"\" on the kernel's command line, as strongroom host does")
 }
 
 // inspect looks at what the kernel was started with: it decides whether the settings hold.

@@ -16,6 +16,7 @@ import (
 	"strongroom.dev/host/qemu"
 	"strongroom.dev/image"
 	"strongroom.dev/internal/home"
+	"strongroom.dev/machine"
 	"strongroom.dev/predict"
 	"strongroom.dev/verdict"
 )
@@ -97,7 +98,7 @@ func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool
 		if vm.Launch.CA, err = a.tpmCA(ctx, h, makeCA); err != nil {
 			return nil, err
 		}
-	} else if err := f.confidential(m, dir); err != nil {
+	} else if err := f.confidential(m, dir, manifest.Cmdline); err != nil {
 		return nil, err
 	} else if _, err := a.expected(f); err != nil {
 		return nil, err
@@ -107,7 +108,7 @@ func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool
 }
 
 // confidential fills in what machines of SEV-SNP and TDX are started with.
-func (f *vmFlags) confidential(m *qemu.Config, dir string) error {
+func (f *vmFlags) confidential(m *qemu.Config, dir, line string) error {
 	path := f.firmware
 	if path == "" {
 		path = filepath.Join(dir, image.FileFirmware)
@@ -120,7 +121,7 @@ func (f *vmFlags) confidential(m *qemu.Config, dir string) error {
 		return err
 	}
 	if f.platform == string(qemu.SNP) {
-		m.Platform, m.SNP = qemu.SNP, qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: f.cpuType, CBit: 51, ReducedBits: 1}
+		m.Platform, m.SNP = qemu.SNP, snpConfig(f.cpuType, line)
 		return nil
 	}
 	m.Platform, m.TDX.QuoteSocket = qemu.TDX, f.quotes
@@ -190,4 +191,9 @@ func insecurity(c host.Config) string {
 		return fmt.Sprintf("INSECURE: rooms run in machines whose memory this host can read, under software TPMs, root %s", c.VM.Launch.CA.Root())
 	}
 	return ""
+}
+
+// snpConfig gives a launch on SEV-SNP of an image with this command line of its own.
+func snpConfig(cpu, line string) qemu.SNPConfig {
+	return qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: cpu, CBit: 51, ReducedBits: 1, Line: line + " " + machine.NoByteCode}
 }

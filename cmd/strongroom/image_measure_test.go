@@ -61,6 +61,28 @@ func TestMeasureLaunchDigests(t *testing.T) {
 	}
 }
 
+// TestMeasureWithoutByteCode: an image on SEV-SNP is measured with the command line that its
+// rooms are started with, which keeps the host's byte code out.
+func TestMeasureWithoutByteCode(t *testing.T) {
+	firmware := filepath.Join(evidencetest.Beside(t, "measure"), "ovmf_AmdSev_suffix.bin")
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("room", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"room.efi": "kernel", "cmdline": "quiet"} {
+		if err := os.WriteFile(filepath.Join("room", name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := teller{t, "home", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	got := r.measured("room", "--platform", "snp", "--firmware", firmware)
+	same := r.measured("--platform", "snp", "--firmware", firmware, "--kernel", "room/room.efi", "--append", snpConfig("", "quiet").Line)
+	own := r.measured("room", "--platform", "snp", "--firmware", firmware, "--append", "quiet")
+	if got.Values["launch_digest"] != same.Values["launch_digest"] || got.Values["launch_digest"] == own.Values["launch_digest"] || got.Inputs["cmdline"] == "" {
+		t.Errorf("%v, named one by one %v, with its own line %v", got, same, own)
+	}
+}
+
 // TestMeasureSigns makes a set of reference values of a prediction.
 func TestMeasureSigns(t *testing.T) {
 	firmware := filepath.Join(evidencetest.Beside(t, "measure"), "ovmf_OvmfX64_suffix.bin")

@@ -10,6 +10,7 @@ import (
 
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/image"
+	"strongroom.dev/machine"
 	"strongroom.dev/predict"
 	"strongroom.dev/reference"
 	"strongroom.dev/verdict"
@@ -147,6 +148,13 @@ func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
 	firmware, boot, err := a.bootFiles(f, args, image.FileFirmware)
 	if err != nil {
 		return prediction{}, err
+	}
+	if len(args) > 0 && f.kernel == "" && !f.lineGiven {
+		line, err := a.read(f, "cmdline", "", args[0], image.FileCmdline)
+		if err != nil {
+			return prediction{}, err
+		}
+		boot.Append = string(line) + " " + machine.NoByteCode // as rooms are started there
 	}
 	features, err := strconv.ParseUint(strings.TrimPrefix(f.features, "0x"), 16, 64)
 	if err != nil {

@@ -173,7 +173,7 @@ func launchLine(target string) string {
 		Platform: qemu.SNP, Accel: qemu.KVM, CPUs: 2, Memory: 4096, Firmware: "/usr/share/ovmf/OVMF.amdsev.fd", Kernel: in(image.FileUKI),
 		Disks:   []qemu.Disk{{Serial: "engine-0", Path: in(image.EngineFile(sqlProgram))}, {Serial: "input-0", Path: "/DATA/INPUT.age"}},
 		Channel: qemu.Socket{Path: "/ROOM/channel"}, Console: "/ROOM/console.log", InitData: wire.Digest{1}, ShortInitData: wire.Hash{1},
-		SNP: qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: qemu.DefaultCPU, CBit: 51, ReducedBits: 1}, TDX: qemu.TDXConfig{QuoteSocket: defaultQuotes},
+		SNP: snpConfig(qemu.DefaultCPU, image.Cmdline), TDX: qemu.TDXConfig{QuoteSocket: defaultQuotes},
 	}
 	if target == cloud.TDX {
 		c.Platform, c.Firmware = qemu.TDX, "/usr/share/edk2/ovmf/OVMF.inteltdx.fd"

@@ -55,8 +55,8 @@ func (c Config) platform() []string {
 	}
 }
 
-// snp gives a launch whose digest covers the firmware, the hash of the kernel image and the
-// processors' state, and whose HOST_DATA is the agreement's. There is no ID block: the
+// snp gives a launch whose digest covers the firmware, the hashes of the kernel image and its
+// command line, and the processors' state, and whose HOST_DATA is the agreement's. There is no ID block: the
 // agreement pins the digest itself.
 func (c Config) snp() []string {
 	guest := fmt.Sprintf("sev-snp-guest,id=sev0,policy=%#x,cbitpos=%d,reduced-phys-bits=%d,kernel-hashes=on,host-data=%s",
@@ -64,7 +64,7 @@ func (c Config) snp() []string {
 	return []string{
 		"-machine", "q35,vmport=off,smm=off,confidential-guest-support=sev0,memory-backend=ram0", "-accel", "kvm", "-cpu", c.SNP.CPU,
 		"-object", fmt.Sprintf("memory-backend-memfd,id=ram0,size=%dM,share=true,prealloc=false", c.Memory),
-		"-object", guest, "-bios", c.Firmware,
+		"-object", guest, "-bios", c.Firmware, "-append", c.SNP.Line,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/attest"
 	"strongroom.dev/host/qemu"
+	"strongroom.dev/machine"
 	"strongroom.dev/verdict"
 )
 
@@ -36,7 +37,7 @@ func confidential(c qemu.Config) qemu.Config {
 func snp() qemu.Config {
 	c := confidential(tpm())
 	c.Platform = qemu.SNP
-	c.SNP = qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: qemu.DefaultCPU, CBit: 51, ReducedBits: 1}
+	c.SNP = qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: qemu.DefaultCPU, CBit: 51, ReducedBits: 1, Line: "console=ttyS0 " + machine.NoByteCode}
 	return c
 }
 
@@ -162,6 +163,9 @@ func TestConfigRefused(t *testing.T) {
 		"a model with options":       {snp, func(c *qemu.Config) { c.SNP.CPU = "EPYC,+x" }},
 		"no encryption bit":          {snp, func(c *qemu.Config) { c.SNP.CBit = 0 }},
 		"no reduced bits":            {snp, func(c *qemu.Config) { c.SNP.ReducedBits = 0 }},
+		"no command line":            {snp, func(c *qemu.Config) { c.SNP.Line = "" }},
+		"a long command line":        {snp, func(c *qemu.Config) { c.SNP.Line = strings.Repeat("a", 2048) }},
+		"a command line of two":      {snp, func(c *qemu.Config) { c.SNP.Line = "a\nb" }},
 		"no quotes":                  {tdx, func(c *qemu.Config) { c.TDX = qemu.TDXConfig{} }},
 		"a relative quote socket":    {tdx, func(c *qemu.Config) { c.TDX.QuoteSocket = "qgs" }},
 	} {

@@ -41,7 +41,8 @@ const (
 	MaxMemory = 1 << 20 // MiB
 	MaxCPUs   = 255     // without interrupt remapping
 	MaxDisks  = 8 * maxDiskSlots
-	maxSerial = 20 // bytes of a virtio disk's serial number (virtio 1.2, section 5.2.6)
+	maxLine   = 2048 // bytes of a kernel's command line and the zero behind it, on x86
+	maxSerial = 20   // bytes of a virtio disk's serial number (virtio 1.2, section 5.2.6)
 
 	firstDiskSlot = 8
 	maxDiskSlots  = 0x1e - firstDiskSlot // slot 0x1f is the machine's own
@@ -107,6 +108,8 @@ type SNPConfig struct {
 	// bits of physical addresses encryption takes: 51 and 1 on every processor with SEV-SNP.
 	CBit        int
 	ReducedBits int
+	// Line is the kernel's command line, in place of the kernel image's own.
+	Line string
 }
 
 // TDXConfig is what a launch on Intel TDX takes beside the machine.
@@ -184,6 +187,9 @@ func (c Config) checkPlatform() error {
 	}
 	if p.CBit < 32 || p.CBit > 63 || p.ReducedBits < 1 || p.ReducedBits > 16 {
 		return misuse("the place of the encryption bit and the address bits it takes, as 51 and 1", fmt.Sprintf("%d and %d", p.CBit, p.ReducedBits))
+	}
+	if p.Line == "" || len(p.Line) >= maxLine || strings.ContainsFunc(p.Line, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return misuse(fmt.Sprintf("a command line of the kernel's, 1 to %d printable characters", maxLine-1), strconv.Quote(verdict.Short(p.Line)))
 	}
 	return nil
 }

@@ -91,6 +91,7 @@ func (r Recipe) values() string {
 // noChannel is what keeps rooms out of clouds in this version; it is said first.
 const noChannel = `**What works.** The image boots there and is measured as this page says, which its evidence and the
 serial console show. It is not yet a room that does work: a room's byte channel and its data are a virtio
-port and virtio disks with serial numbers, which no cloud hands to machines, so the machine ends with
-` + "`machine.channel`" + ` on its console. Rooms that work need a host of yours: [snp.md](snp.md), [tdx.md](tdx.md).
+port and virtio disks with serial numbers, which no cloud hands to machines, so the machine ends with a
+refusal on its console: ` + "`machine.channel`" + `, or before it ` + "`machine.platform`" + ` on Azure and ` + "`machine.acpi`" + ` where the machine shows
+SEV-SNP's own evidence and took in the host's ACPI byte code. Rooms that work need a host of yours: [snp.md](snp.md), [tdx.md](tdx.md).
 `
