@@ -33,9 +33,9 @@ bench: build ## speed, side by side with the peers
 lint: ## vet, gofmt, staticcheck, govulncheck where reachable
 	scripts/lint
 
-long: build ## what takes longer: every byte of endorsements altered, more fuzzing
+long: build ## what takes longer: every byte of endorsements altered, images built twice, more fuzzing
 	scripts/setup test
-	STRONGROOM_LONG=1 $(GO) test -timeout 60m ./sevsnp ./dcap ./tpm2 ./attest/...
+	STRONGROOM_LONG=1 $(GO) test -timeout 60m ./image ./sevsnp ./dcap ./tpm2 ./attest/...
 	scripts/fuzz 2400
 
 clean:
