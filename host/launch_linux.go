@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -123,8 +124,10 @@ func unsaid(err error) error {
 		return err
 	}
 	got := err.Error()
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		got = "it ended without a word"
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			got = "it ended without a word"
+		}
 	}
 	return &verdict.Error{Kind: verdict.Broken, Check: "room.ended", Expected: "a result or a reason", Got: verdict.Short(got), Fix: "see the host's log", Err: err}
 }

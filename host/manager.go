@@ -26,9 +26,11 @@ type Manager struct {
 	most   int    // rooms at once
 	now    func() time.Time
 
-	mu    sync.Mutex
-	rooms map[string]*entry
-	wait  sync.WaitGroup
+	mu       sync.Mutex
+	rooms    map[string]*entry
+	starting int  // rooms on their way, which a machine needs seconds for
+	closed   bool // no room starts any more
+	wait     sync.WaitGroup
 }
 
 // entry is a room and what is known of it.
@@ -102,21 +104,41 @@ func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
 	id := hex.EncodeToString(random[:4])
 	now := m.now()
 	info := Info{ID: id, Agreement: a.Digest(), Title: verdict.Printable(a.Title), RunID: run.RunID, Requester: run.Requester, Work: run.Work, Started: wire.At(now), Platform: m.config.platform()}
+	if err := m.reserve(); err != nil {
+		return Info{}, err
+	}
+	defer m.wait.Done()
+	e, err := m.begin(ctx, job, info, now)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n := m.running(); n >= m.most {
-		return Info{}, &verdict.Error{Kind: verdict.Refused, Check: "host.rooms", Expected: fmt.Sprintf("fewer than %d rooms", m.most), Got: fmt.Sprint(n), Fix: "wait for one to end, or start the host with more --rooms"}
-	}
-	e, err := m.begin(ctx, job, info, now)
+	m.starting--
 	if err != nil {
 		return Info{}, err
+	}
+	if m.closed {
+		e.room.cancel()
 	}
 	m.forget()
 	m.rooms[id] = e
 	return e.describe(), nil
 }
 
-// begin starts a room and keeps a record of it. The caller holds the lock.
+// reserve makes room for one more, which may take seconds to start: nobody waits for that.
+func (m *Manager) reserve() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return &verdict.Error{Kind: verdict.Broken, Check: "host.rooms", Expected: "a host that serves", Got: "it is stopping"}
+	}
+	if n := m.running() + m.starting; n >= m.most {
+		return &verdict.Error{Kind: verdict.Refused, Check: "host.rooms", Expected: fmt.Sprintf("fewer than %d rooms", m.most), Got: fmt.Sprint(n), Fix: "wait for one to end, or start the host with more --rooms"}
+	}
+	m.starting++
+	m.wait.Add(1)
+	return nil
+}
+
+// begin starts a room and keeps a record of it.
 func (m *Manager) begin(ctx context.Context, job Job, info Info, now time.Time) (*entry, error) {
 	if m.config.Dir == "" {
 		return nil, verdict.Misuse("host.config", "a folder", "none", "a defect in the caller: report it")
@@ -264,6 +286,7 @@ func (m *Manager) All() []Info {
 // Close stops every room and waits for them.
 func (m *Manager) Close() {
 	m.mu.Lock()
+	m.closed = true
 	for _, e := range m.rooms {
 		e.room.cancel()
 	}

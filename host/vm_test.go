@@ -5,6 +5,8 @@ package host_test
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,7 +44,7 @@ func machine(t *testing.T, text string) host.Config {
 		Engines: []host.Engine{{Name: "strongroom-sql", Path: "/image/sql.disk"}, {Name: "other", Path: "/image/other.disk"}},
 		Launch: qemu.Launch{Dir: t.TempDir(), Programs: qemu.Programs{QEMU: program(t, t.TempDir(), "qemu", text)}, Machine: qemu.Config{
 			Platform: qemu.SNP, Accel: qemu.KVM, CPUs: 2, Memory: 1024, Firmware: "/image/OVMF.fd", Kernel: "/image/room.efi",
-			SNP: qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: qemu.DefaultCPU, CBit: 51, ReducedBits: 1},
+			SNP: qemu.SNPConfig{Policy: qemu.DefaultPolicy, CPU: qemu.DefaultCPU, CBit: 51, ReducedBits: 1, Line: "console=ttyS0"},
 		}},
 	}}
 }
@@ -131,5 +133,53 @@ func TestStopKillsMachine(t *testing.T) {
 	r.Stop()
 	if err := r.Wait(t.Context()); verdict.As(err).Check != "room.stopped" {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestSlowStart: while a machine takes its time to start, a host answers, counts it, and at
+// its end takes it along.
+func TestSlowStart(t *testing.T) {
+	w := worldOf(t, image(t, "exit 0"))
+	job, _, err := w.Job("counts", map[string]string{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	started, released := filepath.Join(dir, "started"), filepath.Join(dir, "released")
+	c := machine(t, "sleep 60")
+	// Making a TPM takes until it is released, and fails.
+	m := &c.VM.Launch
+	slow := program(t, dir, "setup", "touch "+started+"; while ! test -e "+released+"; do sleep 0.02; done; exit 1")
+	m.Machine.Platform, m.Machine.Variables = qemu.TPM, slow
+	m.Programs.SWTPM, m.Programs.Setup, m.Programs.LocalCA = slow, slow, slow
+	m.CA = &qemu.CA{}
+	manager, err := host.NewManager(c, dataDir(t, job), 1, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := manager.Start(t.Context(), job); ended <- err }()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(started); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal("the first room does not start")
+		}
+	}
+	if _, err := manager.Start(t.Context(), job); verdict.As(err).Check != "host.rooms" {
+		t.Errorf("a second room: %v", err)
+	}
+	if all := manager.All(); len(all) != 0 {
+		t.Errorf("rooms %v", all)
+	}
+	if err := os.WriteFile(released, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("a room without a TPM started")
+	}
+	manager.Close()
+	if _, err := manager.Start(t.Context(), job); verdict.As(err).Check != "host.rooms" {
+		t.Errorf("started after the end: %v", err)
 	}
 }
