@@ -79,7 +79,7 @@ check" refuses it by line until you do.`,
 	f.StringArrayVar(&ledgers, "ledger", nil, "verifier `KEY` of a shared ledger that witnesses every run (repeat)")
 	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
 	f.BoolVar(&software, "insecure-software", false, "accept the dev platform of this machine, which keeps nobody out: for trying out")
-	machines.add(f)
+	machines.add(cmd)
 	f.StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
 	f.BoolVar(&force, "force", false, "replace FILE if it exists")
 	return cmd

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/host/qemu"
@@ -16,7 +16,8 @@ type softwareFlags struct {
 	root, image, tpmRoot string
 }
 
-func (s *softwareFlags) add(f *pflag.FlagSet) {
+func (s *softwareFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&s.root, "root", "", "with --insecure-software, the `FINGERPRINT` of the host's development root (default: your own)")
 	f.StringVar(&s.image, "image", "", "with --insecure-software, the `DIR` of a room image: accept machines that boot it under a software TPM, too")
 	f.StringVar(&s.tpmRoot, "tpm-root", "", "with --image, the `FINGERPRINT` of the host's root for software TPMs (default: your own)")
