@@ -111,6 +111,9 @@ func TestNothingElse(t *testing.T) {
 			}
 		}
 		for _, never := range []string{"-netdev", "-qmp", "-gdb", "-vnc", "-s ", "hostfwd", "-append", "-initrd", "-fw_cfg", "debugcon", "stdio", "usb", "virtfs", "-incoming"} {
+			if never == "-append" && c.Platform == qemu.SNP {
+				continue // its hash is in the launch digest
+			}
 			if strings.Contains(line, never) {
 				t.Errorf("%s: %s in %s", c.Platform, never, line)
 			}
