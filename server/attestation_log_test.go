@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,7 +48,9 @@ func TestMetricsSayWhatEnds(t *testing.T) {
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
 	der := must(x509.CreateCertificate(rand.Reader, c, c, key.Public(), key))
-	w.service.Renew(must(endorse.NewSet(endorse.Item{Kind: endorse.X509Certificate, Name: "a", Data: der})), nil)
+	if err := w.service.Renew(context.Background(), must(endorse.NewSet(endorse.Item{Kind: endorse.X509Certificate, Name: "a", Data: der})), nil, nil); err != nil {
+		t.Fatal(err)
+	}
 	if w.call(w.admin, "GET", "/metrics", nil, 200, &text); !strings.Contains(text, name+"-36") {
 		t.Errorf("an hour late, and the metrics say %s", text)
 	}

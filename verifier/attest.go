@@ -169,13 +169,20 @@ func (s *Service) decide(ctx context.Context, a asking, f attest.Finding, digest
 	if err != nil {
 		return Answer{}, err
 	}
-	result := appraise.Demand{Policy: a.policy, Freshness: a.fresh, InsecureAllowSoftware: s.cfg.InsecureAllowSoftware, References: references, Now: a.now}.Judge(f)
+	seen, err := s.endorsementsSeen(ctx, f.Endorsements)
+	if err != nil {
+		return Answer{}, err
+	}
+	result := appraise.Demand{Policy: a.policy, Freshness: a.fresh, InsecureAllowSoftware: s.cfg.InsecureAllowSoftware, References: references, Seen: seen, Now: a.now}.Judge(f)
 	result.Checks = mended(result.Checks, a.mend)
 	d.verdict = string(result.Verdict)
 	if failed := result.Failed(); len(failed) > 0 {
 		d.failed = failed[0].ID
 	}
 	if err := s.saw(ctx, result.Reference); err != nil {
+		return Answer{}, err
+	}
+	if err := s.sawEndorsements(ctx, result.Endorsements); err != nil {
 		return Answer{}, err
 	}
 	answer := Answer{Result: result, Vector: ear.VectorOf(result), Evidence: digest}

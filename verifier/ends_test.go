@@ -29,7 +29,7 @@ func TestStatsSayWhatEnds(t *testing.T) {
 	old := w.published(key, 1, "aa11")
 	w.now = w.now.AddDate(0, 1, 0)
 	sets := [][]byte{w.published(key, 2, "aa11"), old, []byte("junk")}
-	w.Renew(must(endorse.NewSet(certificate(w.now.AddDate(1, 0, 0)), certificate(w.now.Add(36*time.Hour)))), sets)
+	w.renew(must(endorse.NewSet(certificate(w.now.AddDate(1, 0, 0)), certificate(w.now.Add(36*time.Hour)))), sets)
 	want := w.now.AddDate(0, 3, 0).Sub(w.now)
 	if st := w.Stats(); st.EndorsementsLeft == nil || *st.EndorsementsLeft != 36*time.Hour || st.ReferencesLeft == nil || *st.ReferencesLeft != want {
 		t.Errorf("%v, %v, expected 36h and %v", st.EndorsementsLeft, st.ReferencesLeft, want)

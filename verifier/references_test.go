@@ -34,7 +34,7 @@ func TestReferences(t *testing.T) {
 	r, _ := good(w)
 	check := func(what string, sets [][]byte, check string) {
 		t.Helper()
-		w.Renew(endorse.Set{}, sets)
+		w.renew(endorse.Set{}, sets)
 		answer, err := w.Attest(ctx, r)
 		if check == "" {
 			if err != nil || answer.Result.Reference == nil || answer.Vector.Executables == 0 || answer.Token == "" {
@@ -88,7 +88,7 @@ func TestReferencesOfInstances(t *testing.T) {
 	w := newWorld(t, func(c *verifier.Config) { race.Store, c.Store = c.Store, race })
 	key := must(keys.GenerateSigningKey(keys.Ed25519))
 	w.inForce(policyBy(key))
-	w.Renew(endorse.Set{}, [][]byte{w.published(key, 1, "aa11")})
+	w.renew(endorse.Set{}, [][]byte{w.published(key, 1, "aa11")})
 	r, _ := good(w)
 	_, err := w.Attest(context.Background(), r)
 	fails(t, "an older set than another instance's", err, verdict.Refused, "reference.rollback")

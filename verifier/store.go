@@ -22,10 +22,15 @@ const (
 	// TableSeen holds the set of reference values of each product that was used last, by product:
 	// older ones are refused from then on.
 	TableSeen Table = "seen"
+	// TableEndorsed holds the newest version of each endorsement of the service's own that was used,
+	// by line: older ones are refused from then on.
+	TableEndorsed Table = "endorsed"
 )
 
 // Tables lists every table.
-func Tables() []Table { return []Table{TablePolicy, TableHead, TableSecret, TableRedeemed, TableSeen} }
+func Tables() []Table {
+	return []Table{TablePolicy, TableHead, TableSecret, TableRedeemed, TableSeen, TableEndorsed}
+}
 
 // ErrChanged is what [Store.Swap] gives when the value is not what the caller thought.
 var ErrChanged = errors.New("the value has changed")

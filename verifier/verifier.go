@@ -31,6 +31,9 @@ type Config struct {
 	// they were published; [Service.Renew] replaces them.
 	Endorsements endorse.Set
 	References   [][]byte
+	// Bundles are the versions of the bundles that Endorsements came in, whose signatures were
+	// checked.
+	Bundles []endorse.Version
 	// Gates are the audiences that shapes other than EAR serve; none are off.
 	Gates []Gate
 	// Policy is the id of the policy that judges where a request names none; "" for only the
@@ -72,6 +75,9 @@ type Service struct {
 	// endorsed are the places for requests that bring endorsements.
 	endorsed chan struct{}
 
+	// newest are the endorsements that this instance knows of, as in the store.
+	newest newest
+
 	mu     sync.Mutex
 	active map[wire.ID]inForce
 }
@@ -88,6 +94,7 @@ type table struct {
 	examiners  []attest.Examiner
 	references [][]byte
 	ends       ends
+	own        map[wire.Hash]bool // the endorsements, by the SHA-256 of each
 }
 
 // Open makes a service over a store, with keys and secrets made if the store has none yet.
@@ -105,7 +112,9 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	if err := s.loadSecret(ctx); err != nil {
 		return nil, err
 	}
-	s.Renew(cfg.Endorsements, cfg.References)
+	if err := s.Renew(ctx, cfg.Endorsements, cfg.Bundles, cfg.References); err != nil {
+		return nil, err
+	}
 	if err := s.Upkeep(ctx); err != nil {
 		return nil, err
 	}
@@ -165,9 +174,15 @@ func (s *Service) gate(shape ear.Shape, audience string) (Gate, error) {
 }
 
 // Renew replaces endorsements and reference values. Checks under way end with those they began
-// with. Nothing in a set of reference values is believed before a policy asks for it.
-func (s *Service) Renew(set endorse.Set, references [][]byte) {
-	s.table.Store(&table{set, s.cfg.Table(set), references, endsOf(set, references)})
+// with. Nothing in a set of reference values is believed before a policy asks for it. Bundles are
+// remembered before they are used: if one is older than this or another instance has used before,
+// or if that is not known, it is an error, and all stays as it was.
+func (s *Service) Renew(ctx context.Context, set endorse.Set, bundles []endorse.Version, references [][]byte) error {
+	if err := s.rememberBundles(ctx, bundles); err != nil {
+		return err
+	}
+	s.table.Store(&table{set, s.cfg.Table(set), references, endsOf(set, references), digestsOf(set)})
+	return nil
 }
 
 // Upkeep renews keys, certificates and lists of revoked ones when they are due, and forgets

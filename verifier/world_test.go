@@ -37,13 +37,14 @@ type world struct {
 	t     testing.TB
 	cfg   verifier.Config
 	store *attestation.Store
+	path  string // of the store
 	now   time.Time
 }
 
 func newWorld(t testing.TB, change func(*verifier.Config)) *world {
 	t.Helper()
-	w := &world{t: t, now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	store, err := attestation.Open(filepath.Join(t.TempDir(), "state.db"), time.Second)
+	w := &world{t: t, path: filepath.Join(t.TempDir(), "state.db"), now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	store, err := attestation.Open(w.path, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,4 +235,12 @@ func (w *world) verify(token string, shape ear.Shape, audience string) (ear.Toke
 func openAgain(t *testing.T, w *world) {
 	t.Helper()
 	w.Service = must(verifier.Open(context.Background(), w.cfg))
+}
+
+// renew replaces what the service holds, without bundles.
+func (w *world) renew(set endorse.Set, references [][]byte) {
+	w.t.Helper()
+	if err := w.Renew(context.Background(), set, nil, references); err != nil {
+		w.t.Fatal(err)
+	}
 }

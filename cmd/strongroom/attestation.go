@@ -122,7 +122,7 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 	if f.limits.PerClient < 0 || f.limits.AtOnce < 1 || f.limits.AtOnce > 4096 {
 		return verdict.Misuse("--client-rate", "no less than 0, and --at-once from 1 to 4096", fmt.Sprintf("%d and %d", f.limits.PerClient, f.limits.AtOnce), "correct them")
 	}
-	set, err := a.endorsementSet(f.endorsements, a.now())
+	set, bundles, err := a.versionedEndorsements(f.endorsements)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (a *app) serveAttestation(ctx context.Context, f attestationFlags) error {
 		base = "http://" + listeners.public.Addr().String()
 	}
 	logger := slog.New(slog.NewTextHandler(a.err, nil))
-	cfg := verifier.Config{Base: base, Logger: logger, Table: examiners, Endorsements: set, References: references, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
+	cfg := verifier.Config{Base: base, Logger: logger, Table: examiners, Endorsements: set, Bundles: bundles, References: references, Gates: gates, SingleUse: f.singleUse, InsecureAllowSoftware: f.allowSoftware,
 		EAR: ear.Algorithm(f.signing), Federation: ear.Algorithm(f.federation), Rotation: ear.Usual(), Build: "strongroom " + version.Version, Now: a.now}
 	if len(policies) > 0 {
 		cfg.Policy = policies[0].ID
@@ -386,14 +386,14 @@ func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Servic
 			return nil
 		case <-hup:
 			renewed = a.now()
-			a.renew(f, s)
+			a.renew(ctx, f, s)
 		case <-minute.C:
 			if err := s.Upkeep(ctx); err != nil {
 				a.say("attestation: %v", err)
 			}
 			if f.renew > 0 && a.now().Sub(renewed) >= f.renew {
 				renewed = a.now()
-				a.renew(f, s)
+				a.renew(ctx, f, s)
 			}
 		}
 	}
@@ -401,16 +401,18 @@ func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Servic
 
 // renew reads endorsements and reference values again. If that fails, the service goes on with what it has: it is
 // dated, and refuses by itself when it has expired.
-func (a *app) renew(f attestationFlags, s *verifier.Service) {
-	set, err := a.endorsementSet(f.endorsements, a.now())
+func (a *app) renew(ctx context.Context, f attestationFlags, s *verifier.Service) {
+	set, bundles, err := a.versionedEndorsements(f.endorsements)
 	var references [][]byte
 	if err == nil {
 		references, err = a.referenceSets(f.references.paths)
+	}
+	if err == nil {
+		err = s.Renew(ctx, set, bundles, references)
 	}
 	if err != nil {
 		a.say("attestation: endorsements and reference values stay as they were: %v", err)
 		return
 	}
-	s.Renew(set, references)
 	a.say("attestation: %d endorsements read, and %d sets of reference values", set.Len(), len(references))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/appraise"
+	"strongroom.dev/endorse"
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/verdict"
 	"strongroom.dev/watch"
@@ -116,22 +117,29 @@ func (a *app) watchConfig(f watchFlags) (watch.Config, error) {
 			return watch.Config{}, err
 		}
 	}
-	// Endorsements are read anew in every round, so that fetching new ones is enough.
-	if _, err := a.endorsementSet(f.endorsements, a.now()); err != nil {
+	// Endorsements are read anew in every round, so that fetching new ones is enough. What is said
+	// of them is said once.
+	_, memory, err := a.rememberedEndorsements(f.endorsements, a.now(), true)
+	if err != nil {
 		return watch.Config{}, err
 	}
+	if memory.seen == nil && len(f.endorsements.paths) > 0 {
+		a.sayForgotten()
+	}
+	quiet := a.quiet()
 	if _, err := a.referenceSets(f.reference.paths); err != nil {
 		return watch.Config{}, err
 	}
 	var remember sync.Mutex // rooms are judged at the same time, and home is one
 	judge := func(t watch.Target, evidence, nonce []byte, now time.Time) appraise.Result {
-		set, err := a.endorsementSet(f.endorsements, now)
-		if err != nil {
-			a.say("endorsements: %s", err)
-		}
-		d := appraise.Demand{Policy: policies[t.Policy], Now: now, Freshness: appraise.Freshness{Nonce: nonce}, InsecureAllowSoftware: f.allowSoftware}
 		remember.Lock()
 		defer remember.Unlock()
+		set, memory, err := quiet.rememberedEndorsements(f.endorsements, now, true)
+		if err != nil {
+			a.say("endorsements: %s", err)
+			set = endorse.Set{}
+		}
+		d := appraise.Demand{Policy: policies[t.Policy], Now: now, Freshness: appraise.Freshness{Nonce: nonce}, InsecureAllowSoftware: f.allowSoftware, Seen: memory.seen}
 		if d.Policy != nil && len(d.Policy.Lines()) > 0 {
 			if d.References, err = a.references(f.reference, d.Policy, true); err != nil {
 				a.say("reference values: %s", err)
@@ -140,6 +148,9 @@ func (a *app) watchConfig(f watchFlags) (watch.Config, error) {
 		r := examineOne(examiners(set), d, string(t.Name), evidence)
 		if err := a.sawReferences([]appraised{r}); err != nil {
 			a.say("reference values: %s", err) // the next round sees an older set pass: say so now
+		}
+		if err := quiet.sawEndorsements(memory, []appraised{r}); err != nil {
+			a.say("endorsements: %s", err)
 		}
 		return r.Result
 	}

@@ -85,4 +85,24 @@ func TestWatchFleet(t *testing.T) {
 	if err := json.NewDecoder(strings.NewReader(text)).Decode(&shown); err != nil || !shown.Stale || shown.Targets[0].Standing != watch.Unknown || shown.Targets[0].LastGood.IsZero() || len(shown.Targets[0].Changes) != 2 {
 		t.Errorf("%v: %s", err, text)
 	}
+
+	// What rooms were judged by is remembered, and older bundles are refused at once.
+	key := bundleOf(t, "old", "packer", now.Add(-2*time.Hour))
+	bundleOf(t, "new", "packer", now.Add(-time.Hour))
+	with := func(bundle string) []string {
+		return append(once, "--endorsements-key", key, "--endorsements", bundle)
+	}
+	t.Setenv("STRONGROOM_HOME", "home")
+	if text := call(3, with("old")...); strings.Count(text, "nothing is remembered") != 1 {
+		t.Errorf("without a home: %s", text)
+	}
+	if err := os.Mkdir("home", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if text := call(3, with("new")...); strings.Contains(text, "endorsements") {
+		t.Error(text)
+	}
+	if text := call(3, with("old")...); !strings.Contains(text, "endorsements.rollback: ") {
+		t.Error(text)
+	}
 }

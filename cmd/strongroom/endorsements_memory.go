@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"time"
 
 	"strongroom.dev/endorse"
@@ -46,6 +47,17 @@ func (a *app) rememberedEndorsements(f endorsementFlags, at time.Time, now bool)
 	return set, m, nil
 }
 
+// versionedEndorsements reads everything the flags name, with the versions of the bundles among it,
+// for whoever has a memory of its own.
+func (a *app) versionedEndorsements(f endorsementFlags) (endorse.Set, []endorse.Version, error) {
+	set, bundles, err := a.trustedEndorsements(f, a.now())
+	var versions []endorse.Version
+	for _, b := range bundles {
+		versions = append(versions, b.versions...)
+	}
+	return set, versions, err
+}
+
 // asOf adds to a mend how old endorsements are used all the same.
 func asOf(err error) error {
 	e := *verdict.As(err)
@@ -70,8 +82,19 @@ func (a *app) sawEndorsements(m endorsementMemory, results []appraised) error {
 		return err
 	}
 	if h == nil {
-		a.say("without a home nothing is remembered of these endorsements, and older ones would pass the next time: mkdir -m 700 %s makes one", verdict.ShellWord(a.homeDir))
+		a.sayForgotten()
 		return nil
 	}
 	return h.SawEndorsements(used)
+}
+
+func (a *app) sayForgotten() {
+	a.say("without a home nothing is remembered of these endorsements, and older ones would pass the next time: mkdir -m 700 %s makes one", verdict.ShellWord(a.homeDir))
+}
+
+// quiet is the same app, but for what it says beside results and errors.
+func (a *app) quiet() *app {
+	b := *a
+	b.err = io.Discard
+	return &b
 }

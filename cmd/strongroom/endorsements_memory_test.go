@@ -2,18 +2,26 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"strongroom.dev/appraise"
 	"strongroom.dev/attest"
+	"strongroom.dev/endorse"
 	"strongroom.dev/internal/evidencetest"
+	"strongroom.dev/keys"
+	"strongroom.dev/wire"
 )
 
 // rememberer calls the program at a time, with a home that may not be there.
@@ -192,4 +200,109 @@ func TestVerifyRemembersBundles(t *testing.T) {
 	if text := string(r.call(0, "endorsements", "show", "named", "old", "new")); strings.Count(text, "bundle ") != 3 || !strings.Contains(text, "bundle named (intel) from") {
 		t.Error(text)
 	}
+}
+
+// TestWatchRemembers: rooms are judged with the same memory as by verify.
+func TestWatchRemembers(t *testing.T) {
+	r, quote, collateral := newRememberer(t)
+	if err := os.Mkdir("home", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(quote)
+	if err == nil {
+		err = os.WriteFile("fleet.yaml", []byte("every_seconds: 60\ntargets:\n- name: vault\n  url: http://127.0.0.1:1/?nonce={nonce}\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{homeDir: "home", err: io.Discard, now: func() time.Time { return r.now }}
+	cfg, err := a.watchConfig(watchFlags{fleet: "fleet.yaml", dir: "w", endorsements: endorsementFlags{paths: []string{collateral}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rollback := func(result appraise.Result) (found, ok bool) {
+		for _, c := range result.Checks {
+			if c.ID == "endorsements.rollback" {
+				return true, c.OK
+			}
+		}
+		return false, false
+	}
+	if found, ok := rollback(cfg.Judge(cfg.Fleet.Targets[0], data, nil, r.now)); !found || !ok || len(r.memory()) != 4 {
+		t.Errorf("the first time: %v, %v, remembered %v", found, ok, r.memory())
+	}
+	for name, text := range r.memory() {
+		if err := os.WriteFile(filepath.Join("home/endorsements/seen", name), []byte(strings.Replace(text, `"issued":"2025-0`, `"issued":"2026-0`, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, ok := rollback(cfg.Judge(cfg.Fleet.Targets[0], data, nil, r.now)); !found || ok {
+		t.Errorf("older ones: %v, %v", found, ok)
+	}
+}
+
+// bundleOf writes a bundle that holds nothing but a key, as packed at a time, and gives its signer.
+func bundleOf(t *testing.T, file, signer string, created time.Time) string {
+	t.Helper()
+	seed := wire.SHA256("strongroom/test/key", []byte(signer))
+	key, err := keys.ParseSigningKey("STRONGROOM-SIGNING-KEY-1:ed25519:" + base64.StdEncoding.EncodeToString(seed[:]) + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned, err := x509.MarshalPKIXPublicKey(ed25519.NewKeyFromSeed(seed[:]).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := endorse.Bundle{Created: wire.At(created), Expires: wire.At(created.AddDate(0, 1, 0)), Items: []endorse.Item{{Kind: endorse.PublicKey, Name: "pinned", Data: pinned}}}
+	doc, err := b.Document()
+	if err == nil {
+		err = doc.Sign(key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := doc.Encode()
+	if err == nil {
+		err = os.WriteFile(file, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.Public().String()
+}
+
+// TestServiceNeverGoesBack: a running service keeps the newer bundle, and does not start with the
+// older one.
+func TestServiceNeverGoesBack(t *testing.T) {
+	t.Chdir(t.TempDir())
+	now := time.Now()
+	key := bundleOf(t, "b", "packer", now.Add(-time.Hour))
+	args := []string{"--endorsements", "b", "--endorsements-key", key}
+	p := startAttestation(t, "dir", args...)
+	hup := func(part string) {
+		t.Helper()
+		before := p.stderr.String()
+		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			if said := p.stderr.String()[len(before):]; strings.Contains(said, part) {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Errorf("never said %q: %s", part, p.stderr.String()[len(before):])
+	}
+	bundleOf(t, "b", "packer", now.Add(-2*time.Hour))
+	hup("stay as they were: endorsements.rollback: ")
+	bundleOf(t, "b", "packer", now.Add(-time.Minute))
+	hup("1 endorsements read")
+	p.stop(t)
+	bundleOf(t, "b", "packer", now.Add(-time.Hour))
+	e := failing(t, 3, append([]string{"serve", "--dir", "dir", "--listen", "127.0.0.1:0"}, args...)...)
+	if e.Check != "endorsements.rollback" || !strings.Contains(e.Expected, wire.At(now.Add(-time.Minute)).String()) || !strings.Contains(e.Got, wire.At(now.Add(-time.Hour)).String()) || e.Fix == "" {
+		t.Errorf("%+v", e)
+	}
+	bundleOf(t, "b", "packer", now.Add(-time.Minute))
+	startAttestation(t, "dir", args...).stop(t)
 }

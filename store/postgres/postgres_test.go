@@ -196,6 +196,24 @@ func instances(t *testing.T, address string) {
 	if must(a.Policies(ctx))[0].Active != 0 {
 		t.Error("one does not see what the other's officers did")
 	}
+	neverBack(t, a, b, service())
+}
+
+// neverBack: a bundle that one has used keeps older ones from the others, and from one that starts anew.
+func neverBack(t *testing.T, a, b, anew *verifier.Service) {
+	bundle := func(day int) []endorse.Version {
+		return []endorse.Version{endorse.Bundle{Created: wire.At(time.Date(2026, 11, day, 0, 0, 0, 0, time.UTC))}.Version(wire.HashOf([]byte("packer")))}
+	}
+	for i, c := range []struct {
+		s   *verifier.Service
+		day int
+		ok  bool
+	}{{a, 2, true}, {b, 1, false}, {b, 2, true}, {b, 3, true}, {a, 2, false}, {anew, 2, false}, {anew, 3, true}} {
+		err := c.s.Renew(context.Background(), endorse.Set{}, bundle(c.day), nil)
+		if c.ok && err != nil || !c.ok && (err == nil || verdict.As(err).Check != "endorsements.rollback") {
+			t.Errorf("%d: the bundle of day %d: %v", i, c.day, err)
+		}
+	}
 }
 
 // plain forgets what the environment says of databases.
