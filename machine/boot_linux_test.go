@@ -78,25 +78,39 @@ func makeImage(t *testing.T) *image.Image {
 }
 
 // TestGuest boots the test as the first process of a machine, without firmware that measures,
-// which is quick, and hears what it found inside; then looks for what it left in memory.
+// which is quick, and hears what it found inside; then looks for what it left in memory: once
+// with the image's own command line, once with the one for SEV-SNP.
 func TestGuest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a machine")
 	}
 	program, err := exec.LookPath("qemu-system-x86_64")
 	missing(t, "QEMU", err)
-	img, dir := makeImage(t), t.TempDir()
+	img := makeImage(t)
+	line := string(img.Files[image.FileCmdline])
+	t.Run("own line", func(t *testing.T) { boot(t, program, img, line) })
+	t.Run("without byte code", func(t *testing.T) { boot(t, program, img, line+" "+machine.NoByteCode) })
+}
+
+// lay writes the files that a machine starts with.
+func lay(t *testing.T, img *image.Image) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	flipped := bytes.Clone(img.Files[image.EngineFile("two")])
 	flipped[4096] ^= 0x10
-	files := map[string][]byte{
+	for name, data := range map[string][]byte{
 		"vmlinuz": img.Files[image.FileKernel], "initrd": img.Files[image.FileInitrd], "engine-0": img.Files[image.EngineFile("one")], "engine-1": flipped,
 		"input-0": []byte(sealedInput), "scratch-0": make([]byte, 1<<20), "memory": make([]byte, 512<<20),
-	}
-	for name, data := range files {
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return dir
+}
+
+func boot(t *testing.T, program string, img *image.Image, line string) {
+	dir := lay(t, img)
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +118,7 @@ func TestGuest(t *testing.T) {
 	defer listener.Close()
 	args := []string{"-machine", "q35,memory-backend=m", "-object", "memory-backend-file,id=m,size=512M,share=on,mem-path=" + filepath.Join(dir, "memory"), "-m", "512M",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", string(img.Files[image.FileCmdline]),
+		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", line,
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=c,path=" + filepath.Join(dir, "s"), "-device", "virtserialport,chardev=c,name=strongroom", "-device", "virtio-rng-pci"}
 	for _, disk := range []string{"engine-0", "engine-1", "input-0", "scratch-0"} {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=%s,format=raw,file=%s,readonly=%s", disk, filepath.Join(dir, disk), map[bool]string{true: "off", false: "on"}[disk == "scratch-0"]),
@@ -117,7 +131,7 @@ func TestGuest(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill(); listener.Close() })
 	defer timer.Stop()
 	left := converse(t, listener, filepath.Join(dir, "memory"))
 	if err := cmd.Wait(); err != nil {

@@ -19,6 +19,22 @@ import (
 	"strongroom.dev/wire"
 )
 
+// TestGeneration: evidence counts only if nobody else wrote to the entry meanwhile. Here the
+// count is another one each time it is read.
+func TestGeneration(t *testing.T) {
+	root := tree(t, map[string]string{entry + "inblob": "", entry + "outblob": snpReport(short, data), entry + "auxblob": ""})
+	if err := os.Symlink("/proc/sys/kernel/random/uuid", filepath.Join(root, entry, "generation")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := processor(t, root, machine.Found{Platform: machine.SNP}).Attest(t.Context(), data, nil)
+	if err == nil || !strings.Contains(err.Error(), "somebody else") {
+		t.Errorf("%v", err)
+	}
+	if in, err := os.ReadFile(filepath.Join(root, entry, "inblob")); err != nil || !bytes.Equal(in, data[:]) {
+		t.Errorf("asked for %x, %v", in, err)
+	}
+}
+
 func TestFindDisk(t *testing.T) {
 	root := tree(t, map[string]string{
 		"sys/block/vda/serial": "engine-0", "sys/block/vdb/serial": "input-0\n", "sys/block/vdc/serial": "twice", "sys/block/vdd/serial": "twice",

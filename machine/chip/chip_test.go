@@ -230,6 +230,19 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
+// TestWholeAnswers: an answer says how long it is.
+func TestWholeAnswers(t *testing.T) {
+	empty := says{0x80, 1, 0, 0, 0, 26, 0, 0, 0, 0, 0, 14, 0, 0, 0, 1, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0} // an index of no bytes
+	if data, err := chip.New(empty).Read(1); err != nil || len(data) != 0 {
+		t.Fatalf("%x, %v", data, err)
+	}
+	for _, spoilt := range []says{append(bytes.Clone(empty), 0), append(says{0x80, 1, 0, 0, 0, 27}, empty[6:]...), empty[:25]} {
+		if _, err := chip.New(spoilt).Read(1); err == nil {
+			t.Errorf("%x was read", []byte(spoilt))
+		}
+	}
+}
+
 func FuzzAnswers(f *testing.F) {
 	f.Add([]byte{0x80, 2, 0, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, answer []byte) { everything(chip.New(says(answer))) })

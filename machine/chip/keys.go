@@ -141,9 +141,6 @@ func (t *TPM) persistent(handle uint32) (Key, error) {
 	return k, r.err(name)
 }
 
-// Persistent gives a key that somebody left in the TPM, by its handle.
-func (t *TPM) Persistent(handle uint32) (Key, error) { return t.persistent(handle) }
-
 // Activate answers a challenge to an endorsement key about another key of this TPM
 // (TPM2_ActivateCredential). credential and secret are whole TPM2Bs.
 func (t *TPM) Activate(e Endorsement, k Key, credential, secret []byte) ([]byte, error) {
