@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/image"
@@ -44,6 +45,7 @@ func showImage(w io.Writer, dir string, m image.Manifest) {
 			fmt.Fprintf(w, "  %-32s %9s  %x  %s\n", f.Name, byteSize(f.Size), f.SHA256[:], f.Origin)
 		}
 	}
+	fmt.Fprintf(w, "  and the directories %s\n", strings.Join(image.Directories(), ", "))
 	fmt.Fprintf(w, "\nengines\n")
 	for _, e := range m.Engines {
 		fmt.Fprintf(w, "  %s on %s: %d blocks, root %x\n    %s\n", e.Name, e.Disk, e.DataBlocks, e.Root[:], e.Digest)
