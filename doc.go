@@ -51,6 +51,7 @@
 //	host/qemu         virtual machines for rooms: command lines, processes, software TPMs
 //	host/ready        what a machine lacks to host them
 //	host              what starts a room, trusted with nothing
+//	image/cloud       images as clouds take them, and how to launch them there
 //	store             state and logs on disk
 //	client, server    HTTP, both ends
 //	demo              the stories the product tells, attacks included

@@ -32,7 +32,7 @@ var floors = [][]string{
 	7:  {"broker", "device", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
 	8:  {"host/qemu", "host/ready", "machine", "room", "watch", "replica", "workload/sql/guard"},
 	9:  {"host", "image", "store/*", "edge", "workload/sql/engine", "internal/home"},
-	10: {"client", "server", "ui", "examples/*"},
+	10: {"client", "image/cloud", "server", "ui", "examples/*"},
 	11: {"demo", "internal/world", "internal/evidencetest", "internal/tpmtest", "internal/swtpm", "internal/cbortest"},
 	12: {"cmd/*", "bench", "test"},
 }
