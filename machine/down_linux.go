@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// down ends every process and the machine. used says that data may have been in it.
-func down(c *console, used bool) {
+// down ends every process and the machine, and overwrites memory for so long at most.
+func down(c *console, wiping time.Duration) {
 	c.say("going down")
 	unix.Kill(-1, unix.SIGKILL) //nolint:errcheck // none is left, or all are gone
 	for {
@@ -17,9 +17,7 @@ func down(c *console, used bool) {
 			break // no process is left
 		}
 	}
-	if used {
-		wipe()
-	}
+	wipe(wiping)
 	// Without ACPI's byte code a machine can't be switched off, it halts; any can be reset, and
 	// its host starts it once only. If that fails, the kernel panics as this process ends.
 	if there("/", acpiInterpreter) {
@@ -30,11 +28,10 @@ func down(c *console, used bool) {
 
 // wipe overwrites the memory that nobody holds any more, what the agent and its engines left
 // behind: the kernel zeroes pages as it hands them out. (init_on_free=1 would do it as pages
-// are freed, for seconds of every start.) Under software emulation a gigabyte takes seconds;
-// whoever emulates a machine has seen its memory anyway, so there is an end to it.
-func wipe() {
+// are freed, for seconds of every start.)
+func wipe(most time.Duration) {
 	var all sync.WaitGroup
-	end := time.Now().Add(longestWipe)
+	end := time.Now().Add(most)
 	for range min(runtime.NumCPU(), 4) {
 		all.Go(func() {
 			for time.Now().Before(end) && take() {
@@ -44,7 +41,16 @@ func wipe() {
 	all.Wait()
 }
 
-const longestWipe = 10 * time.Second
+// longestWipe is how long wiping may take, by the size of memory: processors overwrite 16 GiB
+// in a second. Emulated in software they need several seconds for one, and leave some; but
+// whoever emulates a machine has seen its memory anyway.
+func longestWipe() time.Duration {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 0
+	}
+	return 3*time.Second + time.Duration(uint64(info.Totalram)*uint64(info.Unit)>>34)*time.Second
+}
 
 // take takes a piece of free memory for good, and reports whether there may be more.
 func take() bool {

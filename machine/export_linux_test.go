@@ -3,6 +3,7 @@ package machine
 import (
 	"io"
 	"os"
+	"time"
 )
 
 // What the first process is made of, for tests.
@@ -42,5 +43,5 @@ var (
 	Unmapped     = unmapped
 )
 
-// Down ends the machine.
-func Down(used bool) { down(&console{}, used) }
+// Down ends the machine, and wipes it however long that takes.
+func Down() { down(&console{}, time.Hour) }

@@ -40,13 +40,13 @@ func guest() {
 	config, err := machine.Prepare()
 	tell("prepare", err)
 	if err != nil {
-		machine.Down(false)
+		machine.Down()
 	}
 	for _, c := range guestChecks(config) {
 		tell(c.name, c.check())
 	}
 	tell("host", withHost())
-	machine.Down(true)
+	machine.Down()
 }
 
 func tell(name string, err error) {

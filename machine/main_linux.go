@@ -32,7 +32,11 @@ func Main() {
 			stack := make([]byte, 8<<10)
 			c.say("stopped by a defect: %v\n%s", r, stack[:runtime.Stack(stack, false)])
 		}
-		down(c, c.silent.Load())
+		var wiping time.Duration
+		if c.silent.Load() { // data may have been here
+			wiping = longestWipe()
+		}
+		down(c, wiping)
 	}()
 	if err := run(c); err != nil {
 		c.say("stopped: %s", verdict.As(err).Error())
