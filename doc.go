@@ -26,6 +26,7 @@
 //	ledger            entries, checkpoints, proofs, receipts
 //	predict           what a machine's evidence will carry, from the files it boots
 //	corim             signed CoRIMs, those of their values that are measurements
+//	lineage           which of two versions is newer: nothing goes back in time
 //	endorse           what vendors sign: certificates, revocations, TCB levels, in bundles
 //	dcap, sevsnp, arm Intel's quotes, AMD's reports and Arm's tokens, byte by byte
 //	tpm2              TPMs' quotes, keys and boots, byte by byte

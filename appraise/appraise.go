@@ -13,7 +13,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -40,7 +40,7 @@ type Demand struct {
 	References References
 	// Seen is what is remembered of endorsements: older ones are refused. Nil for no memory, such
 	// as for judging recorded evidence as of its time.
-	Seen endorse.Seen
+	Seen lineage.Seen
 	// InsecureAllowSoftware makes a software platform a warning where no policy names it.
 	InsecureAllowSoftware bool
 	Now                   time.Time
@@ -117,8 +117,8 @@ func (j *judgement) platformChecks() {
 
 // endorsements gives the versions that the platform's checks relied on, and checks that none goes
 // back behind what is remembered. No policy can accept that: whoever wants it says as of when.
-func (j *judgement) endorsements() []endorse.Version {
-	used := endorse.Newest(endorse.Begun(j.finding.Endorsements, j.demand.Now))
+func (j *judgement) endorsements() []lineage.Version {
+	used := lineage.Newest(lineage.Begun(j.finding.Endorsements, j.demand.Now))
 	if j.demand.Seen != nil && len(used) > 0 {
 		j.checks = append(j.checks, j.demand.Seen.Check(used))
 	}

@@ -3,7 +3,7 @@ package appraise
 import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -34,7 +34,7 @@ type Result struct {
 	// none, or none verified.
 	Reference *ReferenceUsed `json:"reference,omitempty"`
 	// Endorsements are the dated ones that the checks relied on, each signed by whom it should be.
-	Endorsements []endorse.Version `json:"endorsements,omitempty"`
+	Endorsements []lineage.Version `json:"endorsements,omitempty"`
 	// At is the time at which certificates and collateral were looked at.
 	At wire.Time `json:"at"`
 }

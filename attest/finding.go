@@ -3,7 +3,7 @@ package attest
 import (
 	"time"
 
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 )
 
@@ -35,7 +35,7 @@ type Finding struct {
 	Warnings []string
 	// Endorsements are the versions of dated endorsements that the checks relied on, whatever their
 	// dates: each signed by whom it should be, wherever it came from.
-	Endorsements []endorse.Version
+	Endorsements []lineage.Version
 }
 
 // Standing sums the checks up. A finding without checks is contraindicated.

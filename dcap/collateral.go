@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 )
 
@@ -53,14 +54,14 @@ type signer struct {
 type signedBySigner[T any] struct {
 	doc     T
 	signer  *signer
-	version endorse.Version
+	version lineage.Version
 }
 
 // crl is a revocation list whose signature is checked.
 type crl struct {
 	list    *x509.RevocationList
 	revoked map[string]bool // by serial number's bytes
-	version endorse.Version
+	version lineage.Version
 }
 
 // New checks the collateral's signatures up to the Intel SGX Root CA. What fails is kept out
@@ -185,7 +186,7 @@ func checkCRL(list *x509.RevocationList, by *ecdsa.PublicKey) (*crl, error) {
 }
 
 // addDocuments parses signed documents, each under the signer that it verifies with.
-func addDocuments[T any](v *Verifier, what string, responses [][]byte, parse func([]byte, func(signed, signature []byte) bool) (T, error), version func(T, []byte) endorse.Version) []signedBySigner[T] {
+func addDocuments[T any](v *Verifier, what string, responses [][]byte, parse func([]byte, func(signed, signature []byte) bool) (T, error), version func(T, []byte) lineage.Version) []signedBySigner[T] {
 	var out []signedBySigner[T]
 	if len(responses) > MaxDocuments {
 		v.reject(what, fmt.Errorf("more than %d", MaxDocuments))

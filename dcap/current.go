@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 )
 
 // collateral checks that everything needed is there, and within its dates.
@@ -52,7 +52,7 @@ func (x *examination) collateral(info signedBySigner[*TCBInfo], identity signedB
 }
 
 // used notes what the checks rely on.
-func (x *examination) used(v endorse.Version) { x.r.Endorsements = append(x.r.Endorsements, v) }
+func (x *examination) used(v lineage.Version) { x.r.Endorsements = append(x.r.Endorsements, v) }
 
 // window notes a document that is outside its dates, or its signer's.
 func (x *examination) window(what string, d dated, s *signer) {

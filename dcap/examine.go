@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -33,7 +33,7 @@ type Result struct {
 	// Claims are all fields of quote and PCK certificate, and what the collateral says of them.
 	Claims map[string]any
 	// Endorsements are the collateral that the checks relied on, whatever its dates.
-	Endorsements []endorse.Version
+	Endorsements []lineage.Version
 }
 
 // examination is one examination under way.

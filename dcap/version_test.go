@@ -4,14 +4,14 @@ import (
 	"testing"
 
 	"strongroom.dev/dcap"
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 )
 
 // TestEndorsements: TCB information, identity and both CRLs are told, of lines that stay the same when
 // Intel issues them anew.
 func TestEndorsements(t *testing.T) {
 	kinds := map[string]bool{}
-	lines := map[endorse.Line]endorse.Version{}
+	lines := map[lineage.Line]lineage.Version{}
 	for i, change := range []func(*world){func(*world) {}, func(w *world) {
 		w.info["tcbEvaluationDataNumber"] = w.info["tcbEvaluationDataNumber"].(int) + 1
 		w.crlIssued = w.crlIssued.Add(3600e9)

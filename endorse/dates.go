@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
+	"strongroom.dev/lineage"
 )
 
 // Dates say when an endorsement was made and until when its vendor means it to be used.
@@ -76,8 +77,5 @@ func (d Dates) Current(now time.Time) bool {
 // Behind reports whether d is an older version than other: endorsements never go back in
 // time. Vendors' numbers decide where both have one, else the time of issue.
 func (d Dates) Behind(other Dates) bool {
-	if d.Number != nil && other.Number != nil && d.Number.Cmp(other.Number) != 0 {
-		return d.Number.Cmp(other.Number) < 0
-	}
-	return d.Issued.Before(other.Issued)
+	return lineage.Behind(d.Issued, d.Number, other.Issued, other.Number)
 }

@@ -14,9 +14,6 @@ const (
 	MaxTotal = 64 << 20
 	// MaxName is the most bytes of an item's name.
 	MaxName = 255
-	// maxNumber is the most bits of a version's number: a CRL's has up to 20 bytes (RFC 5280,
-	// section 5.2.3).
-	maxNumber = 160
 	// maxNesting bounds text inside text: the deepest seen is PEM in base64 in JSON in JSON.
 	maxNesting = 5
 	// maxDepth bounds nesting of JSON: vendors' documents have 8 levels.

@@ -12,12 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
 // version is one of a line, issued so many days after noon.
-func version(line string, day int, number int64) endorse.Version {
+func version(line string, day int, number int64) lineage.Version {
 	d := endorse.Dates{Issued: noon().AddDate(0, 0, day)}
 	if number > 0 {
 		d.Number = big.NewInt(number)
@@ -28,7 +29,7 @@ func version(line string, day int, number int64) endorse.Version {
 // TestFollows: numbers decide where there are any, else dates; the same is no step back.
 func TestFollows(t *testing.T) {
 	for name, c := range map[string]struct {
-		v, seen endorse.Version
+		v, seen lineage.Version
 		ok      bool
 	}{
 		"an older date":                 {version("a", 0, 0), version("a", 1, 0), false},
@@ -62,8 +63,8 @@ func TestLines(t *testing.T) {
 	b, named := testBundle(), testBundle()
 	named.Name = "intel"
 	packer, other := testKey("packer").Public().ID(), testKey("other").Public().ID()
-	seen := map[endorse.Line]string{}
-	for name, v := range map[string]endorse.Version{
+	seen := map[lineage.Line]string{}
+	for name, v := range map[string]lineage.Version{
 		"a list": endorse.VersionOfCRL(ca.list(0, 1)), "a list by another key": endorse.VersionOfCRL(same.list(0, 1)),
 		"a bundle": b.Version(packer), "a named bundle": named.Version(packer), "another's bundle": b.Version(other),
 		"TCB information": version("a", 0, 0), "other TCB information": version("b", 0, 0),
@@ -102,24 +103,24 @@ func TestNewerBundle(t *testing.T) {
 }
 
 func TestSeen(t *testing.T) {
-	all := []endorse.Version{version("a", 0, 0), version("b", 1, 0), version("a", 2, 0), version("a", 1, 0), version("b", 0, 0)}
-	newest := endorse.Newest(all)
-	want := map[endorse.Line]endorse.Version{all[2].Of: all[2], all[1].Of: all[1]}
-	got := map[endorse.Line]endorse.Version{}
+	all := []lineage.Version{version("a", 0, 0), version("b", 1, 0), version("a", 2, 0), version("a", 1, 0), version("b", 0, 0)}
+	newest := lineage.Newest(all)
+	want := map[lineage.Line]lineage.Version{all[2].Of: all[2], all[1].Of: all[1]}
+	got := map[lineage.Line]lineage.Version{}
 	for _, v := range newest {
 		got[v.Of] = v
 	}
 	if len(newest) != 2 || cmp.Diff(want, got, cmpopts.EquateComparable(wire.Time{})) != "" {
 		t.Errorf("newest %v", newest)
 	}
-	seen := endorse.Seen{all[0].Of: version("a", 1, 0)}
+	seen := lineage.Seen{all[0].Of: version("a", 1, 0)}
 	if c := seen.Check(newest); !c.OK || c.ID != "endorsements.rollback" {
 		t.Errorf("%+v", c)
 	}
 	if c := seen.Check(all[:2]); c.OK || c.ID != "endorsements.rollback" || c.Fix == "" || c.Expected == "" || c.Got == "" {
 		t.Errorf("%+v", c)
 	}
-	if begun := endorse.Begun(all, noon().Add(time.Hour)); len(begun) != 2 {
+	if begun := lineage.Begun(all, noon().Add(time.Hour)); len(begun) != 2 {
 		t.Errorf("begun %v", begun)
 	}
 }
@@ -131,7 +132,7 @@ func TestParseVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Digest = wire.Hash{} // is not kept
-	if got, err := endorse.ParseVersion(data, v.Of); err != nil || got != v {
+	if got, err := lineage.Parse(data, v.Of); err != nil || got != v {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, change := range map[string]func(string) string{
@@ -147,7 +148,7 @@ func TestParseVersion(t *testing.T) {
 		"too long a name":   func(s string) string { return strings.Replace(s, v.Name, strings.Repeat("n", 300), 1) },
 		"an unknown member": func(s string) string { return strings.Replace(s, "{", `{"x":1,`, 1) },
 	} {
-		if got, err := endorse.ParseVersion([]byte(change(string(data))), v.Of); err == nil || got != (endorse.Version{}) {
+		if got, err := lineage.Parse([]byte(change(string(data))), v.Of); err == nil || got != (lineage.Version{}) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -162,12 +163,12 @@ func FuzzParseVersion(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte(`{"issued":"2026-01-10T12:00:00Z","name":"","of":"` + string(v.Of) + `"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := endorse.ParseVersion(data, v.Of)
+		got, err := lineage.Parse(data, v.Of)
 		if err != nil {
 			return
 		}
 		again, err := got.Encode()
-		if back, err2 := endorse.ParseVersion(again, v.Of); err != nil || err2 != nil || back != got || bytes.Contains(again, []byte("\n")) {
+		if back, err2 := lineage.Parse(again, v.Of); err != nil || err2 != nil || back != got || bytes.Contains(again, []byte("\n")) {
 			t.Errorf("%s becomes %s: %v, %v", data, again, err, err2)
 		}
 	})

@@ -23,6 +23,7 @@ import (
 	"strongroom.dev/ear"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
+	"strongroom.dev/lineage"
 	"strongroom.dev/server"
 	"strongroom.dev/store/attestation"
 	"strongroom.dev/verdict"
@@ -377,7 +378,7 @@ func TestAttestationIsDescribed(t *testing.T) {
 	}
 	for name, v := range map[string]any{
 		"AttestRequest": verifier.Request{}, "AttestAnswer": verifier.Answer{}, "Room": verifier.Room{}, "ChallengeRequest": verifier.ChallengeRequest{}, "Challenge": verifier.Challenge{},
-		"Result": appraise.Result{}, "Vector": ear.Vector{}, "SealedToken": ear.Sealed{}, "PolicyName": appraise.PolicyName{}, "ReferenceUsed": appraise.ReferenceUsed{}, "EndorsementVersion": endorse.Version{}, "Check": verdict.Check{}, "Token": verifier.MAAAnswer{},
+		"Result": appraise.Result{}, "Vector": ear.Vector{}, "SealedToken": ear.Sealed{}, "PolicyName": appraise.PolicyName{}, "ReferenceUsed": appraise.ReferenceUsed{}, "EndorsementVersion": lineage.Version{}, "Check": verdict.Check{}, "Token": verifier.MAAAnswer{},
 		"ITANonce": verifier.ITANonce{}, "PolicyState": verifier.PolicyState{}, "PolicyAdded": verifier.PolicyAdded{}, "PolicyVersion": verifier.PolicyVersion{},
 		"Activation": verifier.Activation{}, "Trial": verifier.Trial{}, "Tried": verifier.Tried{},
 	} {

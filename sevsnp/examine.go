@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -113,7 +113,7 @@ type Result struct {
 	// Claims are all fields of the report, and what certificates and statements say of it.
 	Claims map[string]any
 	// Endorsements is the CRL that revocation was judged by, if there is one.
-	Endorsements []endorse.Version
+	Endorsements []lineage.Version
 }
 
 // examination is one examination under way.

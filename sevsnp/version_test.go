@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/sevsnp"
 )
 
@@ -16,12 +17,12 @@ func TestEndorsements(t *testing.T) {
 	older, newer := w.crl(p, 4, last, next, w.keys.ark), w.crl(p, 5, last, next, w.keys.ark)
 	for name, c := range map[string]struct {
 		lists []*x509.RevocationList
-		want  []endorse.Version
+		want  []lineage.Version
 	}{
-		"the newest":    {[]*x509.RevocationList{older, newer}, []endorse.Version{endorse.VersionOfCRL(newer)}},
-		"one":           {[]*x509.RevocationList{older}, []endorse.Version{endorse.VersionOfCRL(older)}},
-		"a forged one":  {[]*x509.RevocationList{w.crl(p, 9, last, next, w.keys.other), older}, []endorse.Version{endorse.VersionOfCRL(older)}},
-		"of the future": {[]*x509.RevocationList{w.crl(p, 9, w.now.AddDate(0, 0, 1), next, w.keys.ark), older}, []endorse.Version{endorse.VersionOfCRL(older)}},
+		"the newest":    {[]*x509.RevocationList{older, newer}, []lineage.Version{endorse.VersionOfCRL(newer)}},
+		"one":           {[]*x509.RevocationList{older}, []lineage.Version{endorse.VersionOfCRL(older)}},
+		"a forged one":  {[]*x509.RevocationList{w.crl(p, 9, last, next, w.keys.other), older}, []lineage.Version{endorse.VersionOfCRL(older)}},
+		"of the future": {[]*x509.RevocationList{w.crl(p, 9, w.now.AddDate(0, 0, 1), next, w.keys.ark), older}, []lineage.Version{endorse.VersionOfCRL(older)}},
 		"none":          {nil, nil},
 	} {
 		col := sevsnp.Collateral{Certificates: []*x509.Certificate{w.ask(p, sevsnp.VCEK), w.vek(w.chip(p))}, CRLs: c.lists}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/wire"
 )
 
@@ -16,10 +17,10 @@ import (
 // times. The zero value knows nothing.
 type newest struct {
 	mu   sync.Mutex
-	seen endorse.Seen
+	seen lineage.Seen
 }
 
-func (n *newest) of(line endorse.Line) (endorse.Version, bool) {
+func (n *newest) of(line lineage.Line) (lineage.Version, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	v, known := n.seen[line]
@@ -27,14 +28,14 @@ func (n *newest) of(line endorse.Line) (endorse.Version, bool) {
 }
 
 // add never takes a newer version away.
-func (n *newest) add(v endorse.Version) {
+func (n *newest) add(v lineage.Version) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if old, known := n.seen[v.Of]; known && v.Follows(old) != nil {
 		return
 	}
 	if n.seen == nil {
-		n.seen = endorse.Seen{}
+		n.seen = lineage.Seen{}
 	}
 	n.seen[v.Of] = v
 }
@@ -49,8 +50,8 @@ func digestsOf(set endorse.Set) map[wire.Hash]bool {
 }
 
 // endorsementsSeen gives what is remembered of the lines of what a finding relied on.
-func (s *Service) endorsementsSeen(ctx context.Context, used []endorse.Version) (endorse.Seen, error) {
-	seen := endorse.Seen{}
+func (s *Service) endorsementsSeen(ctx context.Context, used []lineage.Version) (lineage.Seen, error) {
+	seen := lineage.Seen{}
 	for _, v := range used {
 		known, found := s.newest.of(v.Of)
 		if !found {
@@ -70,11 +71,11 @@ func (s *Service) endorsementsSeen(ctx context.Context, used []endorse.Version) 
 }
 
 // endorsedBefore gives what the store remembers of a line, and the bytes of that; nil if it has none.
-func (s *Service) endorsedBefore(ctx context.Context, line endorse.Line) (v endorse.Version, data []byte, err error) {
+func (s *Service) endorsedBefore(ctx context.Context, line lineage.Line) (v lineage.Version, data []byte, err error) {
 	if data, err = s.cfg.Store.Get(ctx, TableEndorsed, string(line)); err != nil || data == nil {
 		return v, nil, err
 	}
-	if v, err = endorse.ParseVersion(data, line); err != nil {
+	if v, err = lineage.Parse(data, line); err != nil {
 		return v, nil, fmt.Errorf("what is remembered of the endorsement %s in the store: %w", line, err)
 	}
 	return v, data, nil
@@ -83,7 +84,7 @@ func (s *Service) endorsedBefore(ctx context.Context, line endorse.Line) (v endo
 // sawEndorsements remembers what a result relied on, before anything comes of it: of the service's
 // own only, since whoever asks could else bring genuine ones that are newer than the officers', and
 // lock those out.
-func (s *Service) sawEndorsements(ctx context.Context, used []endorse.Version) error {
+func (s *Service) sawEndorsements(ctx context.Context, used []lineage.Version) error {
 	own := s.table.Load().own
 	for _, v := range used {
 		if !own[v.Digest] {
@@ -101,8 +102,8 @@ func (s *Service) sawEndorsements(ctx context.Context, used []endorse.Version) e
 
 // rememberBundles remembers bundles before they are used, all of them or, if one is older than what
 // is remembered, none.
-func (s *Service) rememberBundles(ctx context.Context, bundles []endorse.Version) error {
-	bundles = endorse.Newest(bundles)
+func (s *Service) rememberBundles(ctx context.Context, bundles []lineage.Version) error {
+	bundles = lineage.Newest(bundles)
 	for _, b := range bundles {
 		known, data, err := s.endorsedBefore(ctx, b.Of)
 		if err == nil && data != nil {
@@ -122,7 +123,7 @@ func (s *Service) rememberBundles(ctx context.Context, bundles []endorse.Version
 
 // remember puts a version in the store, unless it is there. If another instance has used a newer one
 // meanwhile, that one stays, and it is an error.
-func (s *Service) remember(ctx context.Context, v endorse.Version) error {
+func (s *Service) remember(ctx context.Context, v lineage.Version) error {
 	for range swapAttempts {
 		known, old, err := s.endorsedBefore(ctx, v.Of)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"strongroom.dev/attest"
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/store/attestation"
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
@@ -45,11 +46,11 @@ func relying(set endorse.Set) []attest.Examiner {
 	x := told("snp")
 	return []attest.Examiner{{Name: x.Name, Detect: x.Detect, Examine: func(evidence []byte, now time.Time) (attest.Finding, error) {
 		f, err := x.Examine(evidence, now)
-		var all []endorse.Version
+		var all []lineage.Version
 		for _, l := range set.CRLs() {
 			all = append(all, endorse.VersionOfCRL(l))
 		}
-		f.Endorsements = endorse.Newest(all)
+		f.Endorsements = lineage.Newest(all)
 		return f, err
 	}}}
 }
@@ -148,7 +149,7 @@ func TestEndorsementsOfInstances(t *testing.T) {
 }
 
 // bundleOf is a bundle of a signer's, of a day.
-func bundleOf(w *world, signer string, day int) endorse.Version {
+func bundleOf(w *world, signer string, day int) lineage.Version {
 	b := endorse.Bundle{Created: wire.At(w.now.AddDate(0, 0, day-30))}
 	return b.Version(wire.HashOf([]byte(signer)))
 }
@@ -159,19 +160,19 @@ func TestBundlesOfServiceNeverGoBack(t *testing.T) {
 	ctx := context.Background()
 	one, two := must(endorse.NewSet(vendor.list(1))), must(endorse.NewSet(vendor.list(2)))
 	for i, c := range []struct {
-		bundles []endorse.Version
+		bundles []lineage.Version
 		ok      bool
 	}{
 		{nil, true},
-		{[]endorse.Version{bundleOf(w, "a", 5)}, true},
-		{[]endorse.Version{bundleOf(w, "a", 5)}, true},
-		{[]endorse.Version{bundleOf(w, "a", 4)}, false},
-		{[]endorse.Version{bundleOf(w, "b", 9), bundleOf(w, "a", 4)}, false},
-		{[]endorse.Version{bundleOf(w, "b", 3)}, true}, // b's of day 9 was never used
-		{[]endorse.Version{bundleOf(w, "b", 2), bundleOf(w, "a", 9)}, false},
-		{[]endorse.Version{bundleOf(w, "a", 5)}, true}, // nor a's
-		{[]endorse.Version{bundleOf(w, "a", 6), bundleOf(w, "b", 3)}, true},
-		{[]endorse.Version{bundleOf(w, "a", 5), bundleOf(w, "b", 3)}, false},
+		{[]lineage.Version{bundleOf(w, "a", 5)}, true},
+		{[]lineage.Version{bundleOf(w, "a", 5)}, true},
+		{[]lineage.Version{bundleOf(w, "a", 4)}, false},
+		{[]lineage.Version{bundleOf(w, "b", 9), bundleOf(w, "a", 4)}, false},
+		{[]lineage.Version{bundleOf(w, "b", 3)}, true}, // b's of day 9 was never used
+		{[]lineage.Version{bundleOf(w, "b", 2), bundleOf(w, "a", 9)}, false},
+		{[]lineage.Version{bundleOf(w, "a", 5)}, true}, // nor a's
+		{[]lineage.Version{bundleOf(w, "a", 6), bundleOf(w, "b", 3)}, true},
+		{[]lineage.Version{bundleOf(w, "a", 5), bundleOf(w, "b", 3)}, false},
 	} {
 		err := w.Renew(ctx, one, c.bundles, nil)
 		if c.ok && err != nil {
@@ -181,7 +182,7 @@ func TestBundlesOfServiceNeverGoBack(t *testing.T) {
 		}
 	}
 	judged(t, "what was taken", w.Service, w, "")
-	fails(t, "an older bundle", w.Renew(ctx, two, []endorse.Version{bundleOf(w, "a", 1)}, nil), verdict.Refused, rollback)
+	fails(t, "an older bundle", w.Renew(ctx, two, []lineage.Version{bundleOf(w, "a", 1)}, nil), verdict.Refused, rollback)
 	judged(t, "all is as it was", w.Service, w, "")
 	w.renew(one, nil)
 	judged(t, "the list in it was not used", w.Service, w, "")
@@ -195,10 +196,10 @@ func TestBundlesOfServiceNeverGoBack(t *testing.T) {
 			t.Cleanup(func() { s.Close() })
 			w.cfg.Store = s
 		}
-		w.cfg.Bundles = []endorse.Version{bundleOf(w, "a", 5)}
+		w.cfg.Bundles = []lineage.Version{bundleOf(w, "a", 5)}
 		_, err := verifier.Open(ctx, w.cfg)
 		fails(t, "starting with an older bundle", err, verdict.Refused, rollback)
-		w.cfg.Bundles = []endorse.Version{bundleOf(w, "a", 6), bundleOf(w, "b", 4)}
+		w.cfg.Bundles = []lineage.Version{bundleOf(w, "a", 6), bundleOf(w, "b", 4)}
 		openAgain(t, w)
 	}
 }
@@ -246,7 +247,7 @@ func TestEndorsementsMemoryFails(t *testing.T) {
 			}
 		}
 		attested := func() error { r, _ := good(w); _, err := w.Attest(ctx, r); return err }
-		first, second := []endorse.Version{bundleOf(w, "a", 1)}, []endorse.Version{bundleOf(w, "a", 2)}
+		first, second := []lineage.Version{bundleOf(w, "a", 1)}, []lineage.Version{bundleOf(w, "a", 2)}
 		if err := w.Renew(ctx, one, first, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +299,7 @@ func TestEndorsementsMemoryDamaged(t *testing.T) {
 	if err := w.store.Swap(ctx, verifier.TableEndorsed, string(b.Of), nil, []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Renew(ctx, endorse.Set{}, []endorse.Version{b}, nil); err == nil {
+	if err := w.Renew(ctx, endorse.Set{}, []lineage.Version{b}, nil); err == nil {
 		t.Error("took a bundle of which the memory is damaged")
 	}
 	list := vendor.list(1)
@@ -322,13 +323,13 @@ func TestNewerBundleMeanwhile(t *testing.T) {
 	store.before = func(table verifier.Table) {
 		if table == verifier.TableEndorsed {
 			store.before = nil
-			if err := other.Renew(ctx, endorse.Set{}, []endorse.Version{bundleOf(w, "a", 3)}, nil); err != nil {
+			if err := other.Renew(ctx, endorse.Set{}, []lineage.Version{bundleOf(w, "a", 3)}, nil); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	fails(t, "overtaken", w.Renew(ctx, endorse.Set{}, []endorse.Version{bundleOf(w, "a", 2)}, nil), verdict.Refused, rollback)
-	if err := w.Renew(ctx, endorse.Set{}, []endorse.Version{bundleOf(w, "a", 3)}, nil); err != nil {
+	fails(t, "overtaken", w.Renew(ctx, endorse.Set{}, []lineage.Version{bundleOf(w, "a", 2)}, nil), verdict.Refused, rollback)
+	if err := w.Renew(ctx, endorse.Set{}, []lineage.Version{bundleOf(w, "a", 3)}, nil); err != nil {
 		t.Error(err)
 	}
 }

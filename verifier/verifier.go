@@ -16,6 +16,7 @@ import (
 	"strongroom.dev/ear"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -33,7 +34,7 @@ type Config struct {
 	References   [][]byte
 	// Bundles are the versions of the bundles that Endorsements came in, whose signatures were
 	// checked.
-	Bundles []endorse.Version
+	Bundles []lineage.Version
 	// Gates are the audiences that shapes other than EAR serve; none are off.
 	Gates []Gate
 	// Policy is the id of the policy that judges where a request names none; "" for only the
@@ -177,7 +178,7 @@ func (s *Service) gate(shape ear.Shape, audience string) (Gate, error) {
 // with. Nothing in a set of reference values is believed before a policy asks for it. Bundles are
 // remembered before they are used: if one is older than this or another instance has used before,
 // or if that is not known, it is an error, and all stays as it was.
-func (s *Service) Renew(ctx context.Context, set endorse.Set, bundles []endorse.Version, references [][]byte) error {
+func (s *Service) Renew(ctx context.Context, set endorse.Set, bundles []lineage.Version, references [][]byte) error {
 	if err := s.rememberBundles(ctx, bundles); err != nil {
 		return err
 	}

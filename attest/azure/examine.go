@@ -9,7 +9,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/dcap"
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/sevsnp"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
@@ -29,7 +29,7 @@ type examination struct {
 	checks   []verdict.Check
 	warnings []string
 	claims   map[string]any // of the hardware; nil as long as nothing is proven
-	used     []endorse.Version
+	used     []lineage.Version
 }
 
 func invalid(id, expected, got, fix string) error {

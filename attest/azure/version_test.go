@@ -4,8 +4,8 @@ import (
 	"slices"
 	"testing"
 
-	"strongroom.dev/endorse"
 	"strongroom.dev/internal/evidencetest"
+	"strongroom.dev/lineage"
 )
 
 // TestEndorsements: what the hardware's report was judged by is told.
@@ -20,7 +20,7 @@ func TestEndorsements(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, v := range endorse.Newest(f.Endorsements) {
+		for _, v := range lineage.Newest(f.Endorsements) {
 			got = append(got, v.Name)
 		}
 		if slices.Sort(got); !slices.Equal(got, want) {

@@ -7,6 +7,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/composite"
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/wire"
 )
 
@@ -16,7 +17,7 @@ func TestEndorsements(t *testing.T) {
 		x := pretended(name)
 		return attest.Examiner{Name: name, Examine: func(evidence []byte, now time.Time) (attest.Finding, error) {
 			f, err := x.Examine(evidence, now)
-			f.Endorsements = []endorse.Version{endorse.NewVersion(endorse.X509CRL, string(name), endorse.Dates{Issued: now}, evidence)}
+			f.Endorsements = []lineage.Version{endorse.NewVersion(endorse.X509CRL, string(name), endorse.Dates{Issued: now}, evidence)}
 			return f, err
 		}}
 	}

@@ -21,6 +21,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/tcbinfo"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -77,7 +78,7 @@ type examination struct {
 	envelope *envelope
 	checks   []verdict.Check
 	warnings []string
-	used     []endorse.Version
+	used     []lineage.Version
 }
 
 // Examine says everything there is to say about evidence at a time. It gives an error only for

@@ -22,6 +22,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -52,7 +53,7 @@ type examination struct {
 	document *document
 	checks   []verdict.Check
 	warnings []string
-	used     []endorse.Version
+	used     []lineage.Version
 }
 
 // Examine says everything there is to say about evidence at a time. It gives an error only

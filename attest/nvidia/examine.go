@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 )
 
@@ -22,7 +22,7 @@ type examination struct {
 	warnings []string
 	claims   map[string]any
 	debug    bool
-	used     []endorse.Version
+	used     []lineage.Version
 }
 
 func invalid(id, expected, got, fix string) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 )
 
 const ocspService = "http://ocsp.ndis.nvidia.com"
@@ -23,7 +24,7 @@ func (i issue) String() string {
 }
 
 // version gives the version that a response is of what its issuer says of the certificate.
-func (i issue) version(s single, response []byte) endorse.Version {
+func (i issue) version(s single, response []byte) lineage.Version {
 	return endorse.NewVersion(endorse.OCSPResponse, "the OCSP response about "+i.String(), endorse.Dates{Issued: s.thisUpdate}, response,
 		i.by.RawSubject, i.by.RawSubjectPublicKeyInfo, i.cert.SerialNumber.Bytes())
 }
@@ -56,7 +57,7 @@ type word struct {
 	hold       bool
 	from, till time.Time
 	since      time.Time
-	version    endorse.Version
+	version    lineage.Version
 }
 
 // current says why a word does not count at a time; "" if it does.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/wire"
 )
 
@@ -19,7 +20,7 @@ func TestEndorsements(t *testing.T) {
 	if err != nil || len(f.Endorsements) == 0 {
 		t.Fatalf("%v, %v", f.Endorsements, err)
 	}
-	before := map[endorse.Line]endorse.Version{}
+	before := map[lineage.Line]lineage.Version{}
 	for _, v := range f.Endorsements {
 		if v.Issued != wire.At(s.now.Add(-3600e9)) || v.Digest.IsZero() {
 			t.Errorf("%+v", v)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/wire"
 )
@@ -258,7 +259,7 @@ type revocation struct {
 	missing []string // CRLs that are named but not at hand, current, whole and genuine
 	revoked string   // a certificate that a genuine CRL names
 	checked int      // certificates that a current CRL was checked for
-	used    []endorse.Version
+	used    []lineage.Version
 }
 
 // revocation looks for a CRL for every certificate whose issuer publishes one or is known to

@@ -9,7 +9,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/tpm2"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -26,7 +26,7 @@ type examination struct {
 	checks   []verdict.Check
 	warnings []string
 	claims   map[string]any
-	used     []endorse.Version
+	used     []lineage.Version
 }
 
 // origin is what is known of where the attestation key lives.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -61,13 +62,13 @@ type bundleView struct {
 	// all keys whose signatures stand there.
 	SignedBy []keys.KeyID `json:"signed_by"`
 	// versions are those that it is of each signer's.
-	versions []endorse.Version
+	versions []lineage.Version
 }
 
 // newestBundles leaves out bundles of which a newer one is there too: what its signer has taken out
 // since must not come back.
 func (a *app) newestBundles(sources []endorsementSource) (kept []endorsementSource) {
-	newest := map[endorse.Line]*bundleView{}
+	newest := map[lineage.Line]*bundleView{}
 	for _, s := range sources {
 		if s.bundle == nil {
 			continue
@@ -92,7 +93,7 @@ func (a *app) newestBundles(sources []endorsementSource) (kept []endorsementSour
 }
 
 // behind gives a newer bundle of one of the same signers and name, nil if there is none.
-func (b *bundleView) behind(newest map[endorse.Line]*bundleView) *bundleView {
+func (b *bundleView) behind(newest map[lineage.Line]*bundleView) *bundleView {
 	for _, v := range b.versions {
 		if other := newest[v.Of]; b.Created.Time().Before(other.Created.Time()) {
 			return other

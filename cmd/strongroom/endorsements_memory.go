@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 )
 
@@ -12,9 +13,9 @@ import (
 type endorsementMemory struct {
 	// seen are the newest versions used so far; nil if there is no home, or if evidence is judged as
 	// of a time of the caller's: what was used since says nothing about then.
-	seen endorse.Seen
+	seen lineage.Seen
 	// bundles are the versions of the bundles in use, nil if they are not to be remembered.
-	bundles []endorse.Version
+	bundles []lineage.Version
 }
 
 // rememberedEndorsements reads everything the flags name, and refuses bundles that are older than
@@ -49,9 +50,9 @@ func (a *app) rememberedEndorsements(f endorsementFlags, at time.Time, now bool)
 
 // versionedEndorsements reads everything the flags name, with the versions of the bundles among it,
 // for whoever has a memory of its own.
-func (a *app) versionedEndorsements(f endorsementFlags) (endorse.Set, []endorse.Version, error) {
+func (a *app) versionedEndorsements(f endorsementFlags) (endorse.Set, []lineage.Version, error) {
 	set, bundles, err := a.trustedEndorsements(f, a.now())
-	var versions []endorse.Version
+	var versions []lineage.Version
 	for _, b := range bundles {
 		versions = append(versions, b.versions...)
 	}

@@ -5,21 +5,21 @@ import (
 	"io/fs"
 	"strings"
 
-	"strongroom.dev/endorse"
+	"strongroom.dev/lineage"
 )
 
 // seenEndorsements is where the newest version of each endorsement is remembered, a file each.
 const seenEndorsements = "endorsements/seen"
 
 // SeenEndorsements gives the newest version of each endorsement that was used here.
-func (h *Home) SeenEndorsements() (endorse.Seen, error) {
+func (h *Home) SeenEndorsements() (lineage.Seen, error) {
 	names, err := h.files(seenEndorsements)
 	if err != nil {
 		return nil, err
 	}
-	seen := make(endorse.Seen, len(names))
+	seen := make(lineage.Seen, len(names))
 	for _, name := range names {
-		v, err := h.seenEndorsement(endorse.Line(strings.TrimSuffix(name, ".json")))
+		v, err := h.seenEndorsement(lineage.Line(strings.TrimSuffix(name, ".json")))
 		if err != nil {
 			return nil, err
 		}
@@ -28,12 +28,12 @@ func (h *Home) SeenEndorsements() (endorse.Seen, error) {
 	return seen, nil
 }
 
-func (h *Home) seenEndorsement(of endorse.Line) (endorse.Version, error) {
+func (h *Home) seenEndorsement(of lineage.Line) (lineage.Version, error) {
 	data, err := h.read(seenEndorsements, string(of)+".json")
 	if err != nil {
-		return endorse.Version{}, err
+		return lineage.Version{}, err
 	}
-	v, err := endorse.ParseVersion(data, of)
+	v, err := lineage.Parse(data, of)
 	if err != nil {
 		return v, damaged(h.Path(seenEndorsements, string(of)+".json"), "the newest version of an endorsement", err)
 	}
@@ -42,7 +42,7 @@ func (h *Home) seenEndorsement(of endorse.Line) (endorse.Version, error) {
 
 // SawEndorsements remembers verified versions that were used. If one is a step back, nothing is
 // remembered and the error says so, so that of two programs at once the older can't win.
-func (h *Home) SawEndorsements(used []endorse.Version) error {
+func (h *Home) SawEndorsements(used []lineage.Version) error {
 	if newer, err := h.newerEndorsements(used); err != nil || len(newer) == 0 {
 		return err // most calls meet what is known, and write nothing
 	}
@@ -68,8 +68,8 @@ func (h *Home) SawEndorsements(used []endorse.Version) error {
 }
 
 // newerEndorsements gives those that are newer than what is remembered of them.
-func (h *Home) newerEndorsements(used []endorse.Version) (newer []endorse.Version, err error) {
-	for _, v := range endorse.Newest(used) {
+func (h *Home) newerEndorsements(used []lineage.Version) (newer []lineage.Version, err error) {
+	for _, v := range lineage.Newest(used) {
 		seen, err := h.seenEndorsement(v.Of)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -9,11 +9,12 @@ import (
 
 	"strongroom.dev/endorse"
 	"strongroom.dev/internal/home"
+	"strongroom.dev/lineage"
 	"strongroom.dev/verdict"
 )
 
 // crl is a version of one issuer's list, of a day.
-func crl(issuer string, day int) endorse.Version {
+func crl(issuer string, day int) lineage.Version {
 	return endorse.NewVersion(endorse.X509CRL, "the CRL of "+issuer, endorse.Dates{Issued: time.Date(2026, 11, day, 0, 0, 0, 0, time.UTC)}, nil, []byte(issuer))
 }
 
@@ -46,17 +47,17 @@ func TestEndorsementsNeverGoBack(t *testing.T) {
 		t.Fatal(all, err)
 	}
 	for i, c := range []struct {
-		used []endorse.Version
+		used []lineage.Version
 		ok   bool
 		a, b int // remembered
 	}{
 		{nil, true, 0, 0},
-		{[]endorse.Version{crl("a", 5)}, true, 5, 0},
-		{[]endorse.Version{crl("a", 5), crl("b", 3)}, true, 5, 3},
-		{[]endorse.Version{crl("a", 4)}, false, 5, 3},
-		{[]endorse.Version{crl("b", 9), crl("a", 4)}, false, 5, 3}, // all or nothing
-		{[]endorse.Version{crl("a", 4), crl("a", 6)}, true, 6, 3},  // the newest of what was used
-		{[]endorse.Version{crl("b", 4), crl("a", 6)}, true, 6, 4},
+		{[]lineage.Version{crl("a", 5)}, true, 5, 0},
+		{[]lineage.Version{crl("a", 5), crl("b", 3)}, true, 5, 3},
+		{[]lineage.Version{crl("a", 4)}, false, 5, 3},
+		{[]lineage.Version{crl("b", 9), crl("a", 4)}, false, 5, 3}, // all or nothing
+		{[]lineage.Version{crl("a", 4), crl("a", 6)}, true, 6, 3},  // the newest of what was used
+		{[]lineage.Version{crl("b", 4), crl("a", 6)}, true, 6, 4},
 	} {
 		err := h.SawEndorsements(c.used)
 		if (err == nil) != c.ok || err != nil && verdict.As(err).Check != "endorsements.rollback" {
@@ -74,7 +75,7 @@ func TestEndorsementsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for day := 1; day <= 20; day++ {
 		all.Go(func() {
-			if err := h.SawEndorsements([]endorse.Version{crl("a", day)}); err != nil && verdict.As(err).Check != "endorsements.rollback" {
+			if err := h.SawEndorsements([]lineage.Version{crl("a", day)}); err != nil && verdict.As(err).Check != "endorsements.rollback" {
 				t.Error(err)
 			}
 		})
@@ -89,7 +90,7 @@ func TestEndorsementsAtOnce(t *testing.T) {
 // so, and what was remembered of others meanwhile stays true.
 func TestEndorsementsFail(t *testing.T) {
 	h := newHome(t)
-	if err := h.SawEndorsements([]endorse.Version{crl("a", 5)}); err != nil {
+	if err := h.SawEndorsements([]lineage.Version{crl("a", 5)}); err != nil {
 		t.Fatal(err)
 	}
 	file := h.Path("endorsements", "seen", string(crl("a", 5).Of)+".json")
@@ -104,7 +105,7 @@ func TestEndorsementsFail(t *testing.T) {
 		if all, err := h.SeenEndorsements(); err == nil || verdict.As(err).Check != "home.file" {
 			t.Errorf("%q reads as %v, %v", damaged, all, err)
 		}
-		if err := h.SawEndorsements([]endorse.Version{crl("a", 6)}); err == nil || verdict.As(err).Check != "home.file" {
+		if err := h.SawEndorsements([]lineage.Version{crl("a", 6)}); err == nil || verdict.As(err).Check != "home.file" {
 			t.Errorf("%q is written over: %v", damaged, err)
 		}
 	}
@@ -115,13 +116,13 @@ func TestEndorsementsFail(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(h.Path("endorsements", "seen", string(crl("b", 5).Of)+".json"), "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.SawEndorsements([]endorse.Version{crl("b", 5), crl("c", 5)}); err == nil {
+	if err := h.SawEndorsements([]lineage.Version{crl("b", 5), crl("c", 5)}); err == nil {
 		t.Error("nothing was said")
 	}
 	if seen(t, h, "a") != 5 {
 		t.Error("what was remembered is lost")
 	}
-	if err := h.SawEndorsements([]endorse.Version{crl("c", 5)}); err != nil || seen(t, h, "c") != 5 {
+	if err := h.SawEndorsements([]lineage.Version{crl("c", 5)}); err != nil || seen(t, h, "c") != 5 {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"strongroom.dev/ear"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
+	"strongroom.dev/lineage"
 	"strongroom.dev/store/postgres"
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
@@ -201,8 +202,8 @@ func instances(t *testing.T, address string) {
 
 // neverBack: a bundle that one has used keeps older ones from the others, and from one that starts anew.
 func neverBack(t *testing.T, a, b, anew *verifier.Service) {
-	bundle := func(day int) []endorse.Version {
-		return []endorse.Version{endorse.Bundle{Created: wire.At(time.Date(2026, 11, day, 0, 0, 0, 0, time.UTC))}.Version(wire.HashOf([]byte("packer")))}
+	bundle := func(day int) []lineage.Version {
+		return []lineage.Version{endorse.Bundle{Created: wire.At(time.Date(2026, 11, day, 0, 0, 0, 0, time.UTC))}.Version(wire.HashOf([]byte("packer")))}
 	}
 	for i, c := range []struct {
 		s   *verifier.Service
