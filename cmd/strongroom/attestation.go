@@ -344,7 +344,10 @@ func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifie
 			stop()
 		}()
 	}
-	go func() { ended <- a.upkeep(ctx, f, s) }()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody learns that there is somebody to signal
+	defer signal.Stop(hup)
+	go func() { ended <- a.upkeep(ctx, f, s, hup) }()
 	var all error
 	for range len(parts) + 1 {
 		all = errors.Join(all, <-ended)
@@ -373,10 +376,7 @@ func (a *app) attestationReady(s *verifier.Service, f attestationFlags, l listen
 }
 
 // upkeep renews keys, endorsements and reference values. What fails is said, and tried again.
-func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Service) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (a *app) upkeep(ctx context.Context, f attestationFlags, s *verifier.Service, hup <-chan os.Signal) error {
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	renewed := a.now()

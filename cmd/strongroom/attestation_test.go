@@ -100,6 +100,8 @@ func (p *attestationProcess) stop(t *testing.T) {
 func failing(t *testing.T, code int, args ...string) *verdict.Error {
 	t.Helper()
 	cmd := attestationCall(args...)
+	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }) // one that serves never ends
+	defer timer.Stop()
 	out, _ := cmd.Output()
 	var doc struct{ Error *verdict.Error }
 	if err := json.Unmarshal(out, &doc); err != nil || doc.Error == nil || cmd.ProcessState.ExitCode() != code {
