@@ -334,6 +334,9 @@ func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifie
 	if l.watch != nil {
 		parts[l.watch] = api.Watch()
 	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody learns that there is somebody to signal
+	defer signal.Stop(hup)
 	if err := a.attestationReady(s, f, l, socket); err != nil {
 		return err
 	}
@@ -344,9 +347,6 @@ func (a *app) runAttestation(ctx context.Context, f attestationFlags, s *verifie
 			stop()
 		}()
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // before anybody learns that there is somebody to signal
-	defer signal.Stop(hup)
 	go func() { ended <- a.upkeep(ctx, f, s, hup) }()
 	var all error
 	for range len(parts) + 1 {
