@@ -95,13 +95,15 @@ func (t *TDReport) Debug() bool { return t.Attributes[0] != 0 }
 func (t *TDReport) flags() uint64 { return binary.LittleEndian.Uint64(t.Attributes[:]) }
 
 // Measurements gives what was measured, by the names of [Result]'s claims, in lower-case hex.
+// MRSEAM and MRSIGNERSEAM are left out: they are of Intel's module, which the machine's owner
+// updates, and which is judged by Intel's TCB information, as the rest of the TCB is.
 // Fields that are zero are left out: nothing was measured into them. All fields are in every
 // quote, but for MRSERVICETD, which is of TD 1.5, and zero without service TDs; so a field that
 // is left out is known to be zero.
 func (t *TDReport) Measurements() map[string]string {
 	m := make(map[string]string)
 	for name, value := range map[string][48]byte{
-		"mrtd": t.MRTD, "mrseam": t.MRSEAM, "mrsignerseam": t.MRSIGNERSEAM, "mrconfigid": t.MRCONFIGID, "mrowner": t.MROWNER, "mrownerconfig": t.MROWNERCONFIG,
+		"mrtd": t.MRTD, "mrconfigid": t.MRCONFIGID, "mrowner": t.MROWNER, "mrownerconfig": t.MROWNERCONFIG,
 		"rtmr0": t.RTMR[0], "rtmr1": t.RTMR[1], "rtmr2": t.RTMR[2], "rtmr3": t.RTMR[3], "mrservicetd": t.MRSERVICETD,
 	} {
 		if value != [48]byte{} {

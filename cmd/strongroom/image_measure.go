@@ -169,9 +169,6 @@ func (p prediction) text(w io.Writer) {
 	for _, name := range byNumber(p.measurements) {
 		fmt.Fprintf(w, "          %s: %q\n", name, p.measurements[name])
 	}
-	if p.Platform == string(tdx.Name) {
-		fmt.Fprint(w, "          mrseam: <of the TDX module on the host, which evidence shows and Intel signs>\n")
-	}
 }
 
 // byNumber gives the names in order, pcr2 before pcr11.

@@ -20,7 +20,7 @@ func TestReferenceOfTrustDomain(t *testing.T) {
 	}
 	g := d.Groups[0]
 	zero := strings.Repeat("0", 96)
-	if len(g.Measurements) != 5 || g.Measurements["rtmr3"] != "" || len(g.Claims) != 3 || g.Claims["rtmr3"] != zero || g.Claims["mrowner"] != zero || g.Claims["mrownerconfig"] != zero {
+	if len(g.Measurements) != 4 || g.Measurements["rtmr3"] != "" || len(g.Claims) != 3 || g.Claims["rtmr3"] != zero || g.Claims["mrowner"] != zero || g.Claims["mrownerconfig"] != zero {
 		t.Errorf("%+v", g)
 	}
 }
