@@ -40,6 +40,9 @@ type Facts struct {
 	// Generation names the make of the hardware, as its vendor does: a product name (SNP), an
 	// FMSPC (TDX, SGX), an architecture (NVIDIA); "" if there is none.
 	Generation string
+	// TCB are numbers that say how new the firmware below is, by name, for owners who demand a
+	// least one (R5): see [TCBNames]. nil where the platform has none.
+	TCB map[string]int64
 	// ReportData is 64 bytes, or 32 where the platform has no more room (R10).
 	ReportData []byte
 	// InitData is 32 or 48 bytes (R10).

@@ -60,7 +60,7 @@ func (c Claims) Facts() Facts { return c.get().facts.clone() }
 
 func (f Facts) clone() Facts {
 	f.ReportData, f.InitData = slices.Clone(f.ReportData), slices.Clone(f.InitData)
-	f.Measurements = maps.Clone(f.Measurements)
+	f.Measurements, f.TCB = maps.Clone(f.Measurements), maps.Clone(f.TCB)
 	f.Excludes, f.Trusts = slices.Clone(f.Excludes), slices.Clone(f.Trusts)
 	f.Checks = slices.Clone(f.Checks)
 	return f

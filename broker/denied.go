@@ -45,8 +45,8 @@ func (a DenialAct) check() error {
 
 func denialKey(d policy.Denial) string { return string(d.What) + "/" + d.Value }
 
-// Deny keeps keys from rooms of an image, machine, root or generation, whatever was agreed
-// (R5): from the moment this returns nothing is released to one, and those that run are told
+// Deny keeps keys from rooms of an image, machine, root or generation, or on old firmware,
+// whatever was agreed (R5): from the moment this returns nothing is released to one, and those that run are told
 // to stop when they next ask whether they may go on.
 func (b *Broker) Deny(ctx context.Context, act DenialAct) (Event, error) {
 	return b.denial(ctx, "deny", act, act.String()+" is denied: no keys for it, and rooms with it stop", act.String()+" was denied before",

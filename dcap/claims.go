@@ -114,12 +114,17 @@ func (t *TDReport) claims(c map[string]any) {
 func (x *examination) tcbClaims(t tcb, qe EnclaveLevel, id *Identity) {
 	c := x.r.Claims
 	c["tcb_status"] = string(x.r.Status)
+	x.r.TCB = map[string]int64{"evaluation": int64(t.info.Evaluation), "up-to-date": 0}
+	if x.r.Status.Good() {
+		x.r.TCB["up-to-date"] = 1
+	}
 	c["tcb_platform_status"] = string(t.platform())
 	c["tcb_evaluation_data_number"] = t.info.Evaluation
 	c["tcb_info_issued"], c["tcb_info_next_update"] = stamp(t.info.Issued), stamp(t.info.NextUpdate)
 	advisories := []string{}
 	if t.level != nil {
 		c["tcb_date"] = stamp(t.level.Date)
+		x.r.TCB["date"] = dayNumber(t.level.Date)
 		advisories = append(advisories, t.level.Advisories...)
 	}
 	if x.quote.TD != nil && t.moduleStatus != "" {
@@ -127,6 +132,7 @@ func (x *examination) tcbClaims(t tcb, qe EnclaveLevel, id *Identity) {
 	}
 	if t.module != nil {
 		c["tcb_module_date"] = stamp(t.module.Date)
+		x.r.TCB["module-date"] = dayNumber(t.module.Date)
 		advisories = append(advisories, t.module.Advisories...)
 	}
 	if id != nil {
@@ -142,6 +148,12 @@ func (x *examination) tcbClaims(t tcb, qe EnclaveLevel, id *Identity) {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// dayNumber gives a day as YYYYMMDD, so that days compare as numbers.
+func dayNumber(t time.Time) int64 {
+	year, month, day := t.UTC().Date()
+	return int64(year)*10000 + int64(month)*100 + int64(day)
+}
 
 func numbers(b []byte) []int {
 	out := make([]int, len(b))

@@ -25,6 +25,11 @@ type Result struct {
 	// Status is Intel's judgement of platform, module and quoting enclave together; "" if
 	// collateral for it is missing.
 	Status Status
+	// TCB is what the collateral makes of the TCB, for whoever demands more than a status:
+	// "date" and "module-date", the dates of the platform's and the TDX module's level as
+	// YYYYMMDD; "evaluation", the TCB information's tcbEvaluationDataNumber; "up-to-date", 1 if
+	// Status is UpToDate, else 0. What is not known is left out.
+	TCB map[string]int64
 	// Checks are all that were made, in order; ids start with "tdx." or "sgx.".
 	Checks []verdict.Check
 	// Warnings are ids of passed checks of a status that needs software or configuration to

@@ -178,8 +178,9 @@ func (d *decision) checkNoClaims() {
 	if err == nil {
 		err = verdict.NotGenuine(id, "evidence that proves where the room runs", "none", "send the evidence")
 	}
-	// Platforms name their checks after themselves, where not after evidence as such.
-	for _, prefix := range append(kinds(d.Agreement.Agreement), "evidence") {
+	// Platforms name their checks after themselves or the hardware below, where not after evidence
+	// or endorsements as such.
+	for _, prefix := range append(kinds(d.Agreement.Agreement), "evidence", "endorsements", "snp", "tdx") {
 		if own := verdict.As(err).Check; strings.HasPrefix(own, prefix+".") {
 			id = own
 		}

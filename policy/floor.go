@@ -43,6 +43,11 @@ const (
 	// DenyGeneration is a make of hardware: its platform, a slash and the vendor's name for it, in
 	// whatever case.
 	DenyGeneration What = "generation"
+	// DenyBelow is firmware older than the owner demands: platform, slash, generation and another
+	// slash where only that is meant, a name of [attest.TCBNames], an equals sign and the least
+	// number that is not denied: snp/Milan/microcode=211. A room whose number is not known is
+	// denied too.
+	DenyBelow What = "below"
 )
 
 // maxDenied is the longest value of a denial, in bytes: the longest name of a machine is an
@@ -51,7 +56,7 @@ const maxDenied = 256
 
 // Check looks at a denial's form: one that nothing could ever match protects nobody.
 func (d Denial) Check() error {
-	expected, ok := "image, machine, root or generation", false
+	expected, ok := "image, machine, root, generation or below", false
 	switch d.What {
 	case DenyImage:
 		expected = "32 to 128 digits of lower-case hex"
@@ -66,6 +71,14 @@ func (d Denial) Check() error {
 		platform, name, found := strings.Cut(d.Value, "/")
 		expected = "a platform, a slash and a generation, such as snp/Milan"
 		ok = found && wire.ID(platform).Valid() && name != "" && len(d.Value) <= maxDenied && plainWord(d.Value)
+	case DenyBelow:
+		expected = "a platform, its generation if only that is meant, a number's name and the least of it, such as snp/Milan/microcode=211"
+		l, err := parseLeast(d.Value)
+		if err == nil && !slices.Contains(attest.TCBNames(l.platform), l.name) {
+			expected = least{platform: l.platform}.choice()
+			err = fmt.Errorf("name %q", l.name)
+		}
+		ok = err == nil && len(d.Value) <= maxDenied && plainWord(d.Value)
 	}
 	if !ok {
 		return verdict.Misuse("broker.denial", expected, verdict.Short(string(d.What)+" "+d.Value), "copy it from `strongroom broker why`, `strongroom inspect` or `strongroom image measure`")
@@ -88,11 +101,13 @@ type Where struct {
 	Machine      string            `json:"machine"`
 	Root         wire.Hash         `json:"root"`
 	Measurements map[string]string `json:"measurements"`
+	TCB          map[string]int64  `json:"tcb,omitempty"`
 }
 
 // WhereOf takes it from claims; nothing is known by the zero Claims.
 func WhereOf(c attest.Claims) Where {
-	return Where{Class: c.Class(), Platform: c.Platform(), Generation: c.Facts().Generation, Machine: c.Machine(), Root: c.Root(), Measurements: c.Measurements()}
+	f := c.Facts()
+	return Where{Class: f.Class, Platform: f.Platform, Generation: f.Generation, Machine: f.Machine, Root: f.Root, Measurements: f.Measurements, TCB: f.TCB}
 }
 
 // denied says what of a room is denied; "" if nothing is. Of a room that nothing is known
@@ -120,6 +135,14 @@ func (f Floor) denied(w Where) string {
 		case DenyGeneration:
 			if w.Generation != "" && strings.EqualFold(string(w.Platform)+"/"+w.Generation, d.Value) {
 				return "generation " + d.Value + " is denied"
+			}
+		case DenyBelow:
+			l, err := parseLeast(d.Value)
+			if err != nil {
+				return "a denial of " + cut(d.Value) + ", which this version does not understand"
+			}
+			if got := l.missed(w); got != "" {
+				return got
 			}
 		default: // written by another version: it denied something
 			return "a denial of " + cut(string(d.What)) + ", which this version does not know"

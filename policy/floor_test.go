@@ -22,6 +22,11 @@ func TestDenialForm(t *testing.T) {
 		{policy.DenyMachine, "chip-1", true}, {policy.DenyMachine, "", false}, {policy.DenyMachine, " chip-1", false}, {policy.DenyMachine, "a\nb", false}, {policy.DenyMachine, strings.Repeat("a", 257), false},
 		{policy.DenyRoot, "sha256:" + hex64, true}, {policy.DenyRoot, hex64, false}, {policy.DenyRoot, "", false},
 		{policy.DenyGeneration, "snp/Milan", true}, {policy.DenyGeneration, "snp", false}, {policy.DenyGeneration, "snp/", false}, {policy.DenyGeneration, "/Milan", false}, {policy.DenyGeneration, "SNP/Milan", false},
+		{policy.DenyBelow, "snp/microcode=211", true}, {policy.DenyBelow, "snp/Milan/microcode=211", true}, {policy.DenyBelow, "tdx/date=20250513", true}, {policy.DenyBelow, "azure/up-to-date=1", true},
+		{policy.DenyBelow, "", false}, {policy.DenyBelow, "snp/microcode", false}, {policy.DenyBelow, "snp/microcode=", false}, {policy.DenyBelow, "snp/microcode=0", false},
+		{policy.DenyBelow, "snp/microcode=-1", false}, {policy.DenyBelow, "snp/microcode=0211", false}, {policy.DenyBelow, "snp/microcode=0xd3", false}, {policy.DenyBelow, "snp/microcode=9007199254740992", false},
+		{policy.DenyBelow, "microcode=211", false}, {policy.DenyBelow, "snp//microcode=211", false}, {policy.DenyBelow, "snp/Milan/B0/microcode=211", false}, {policy.DenyBelow, "snp/ucode=211", false},
+		{policy.DenyBelow, "tdx/microcode=211", false}, {policy.DenyBelow, "tpm/date=20250513", false}, {policy.DenyBelow, "tdx/date=2025-05-13", false}, {policy.DenyBelow, "snp/Milan\n/microcode=211", false},
 	} {
 		if err := (policy.Denial{What: c.what, Value: c.value}).Check(); (err == nil) != c.ok {
 			t.Errorf("%s %q: %v", c.what, c.value, err)
@@ -31,7 +36,11 @@ func TestDenialForm(t *testing.T) {
 
 func TestFloor(t *testing.T) {
 	hex64, root := strings.Repeat("a1", 32), wire.HashOf([]byte("root"))
-	where := policy.Where{Platform: "snp", Generation: "Milan", Machine: "chip-1", Root: root, Measurements: map[string]string{"measurement": hex64, "agent": strings.Repeat("b2", 32)}}
+	where := policy.Where{Platform: "snp", Generation: "Milan", Machine: "chip-1", Root: root, Measurements: map[string]string{"measurement": hex64, "agent": strings.Repeat("b2", 32)},
+		TCB: map[string]int64{"microcode": 211, "snp": 22}}
+	below := func(value string) policy.Denial { return policy.Denial{What: policy.DenyBelow, Value: value} }
+	unknown := where
+	unknown.TCB = nil
 	for name, c := range map[string]struct {
 		denied policy.Denial
 		where  policy.Where
@@ -48,6 +57,14 @@ func TestFloor(t *testing.T) {
 		"generation":         {policy.Denial{What: policy.DenyGeneration, Value: "snp/Milan"}, where, false},
 		"another generation": {policy.Denial{What: policy.DenyGeneration, Value: "snp/Genoa"}, where, true},
 		"another platform":   {policy.Denial{What: policy.DenyGeneration, Value: "tdx/Milan"}, where, true},
+		"old firmware":       {below("snp/microcode=212"), where, false},
+		"new enough":         {below("snp/microcode=211"), where, true},
+		"old, of this make":  {below("snp/milan/snp=23"), where, false},
+		"of another make":    {below("snp/Genoa/microcode=999"), where, true},
+		"another's firmware": {below("azure/microcode=999"), where, true},
+		"a number it lacks":  {below("snp/fmc=1"), where, false},
+		"no numbers":         {below("snp/microcode=1"), unknown, false},
+		"not understood":     {below("snp/microcode"), where, false},
 		"of another version": {policy.Denial{What: "firmware", Value: "7"}, where, false},
 		"nothing known":      {policy.Denial{What: policy.DenyMachine, Value: "chip-2"}, policy.Where{}, false},
 	} {

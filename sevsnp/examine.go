@@ -104,6 +104,10 @@ type Result struct {
 	// Chip is the chip's id as the report states it and its certificate confirms it; nil under
 	// a VLEK, which is the same in all machines of a cloud, or if the host masks the id.
 	Chip []byte
+	// TCB are the version numbers of the firmware by component ("bootloader", "tee", "snp",
+	// "microcode", on Turin also "fmc"): of those reported and those at the guest's launch, the
+	// lesser, since what ran under older firmware stays in doubt after an update.
+	TCB map[string]int64
 	// Cloud is whom a VLEK was loaded for, "" under a VCEK.
 	Cloud string
 	// Checks are all that were made, in order; ids start with "snp.".

@@ -118,6 +118,7 @@ func (x *examination) claims() {
 	if r.Version >= 5 {
 		c["launch_mitigation_vector"], c["current_mitigation_vector"] = fmt.Sprintf("%#x", r.LaunchMitigations), fmt.Sprintf("%#x", r.CurrentMitigations)
 	}
+	x.r.TCB = p.least(r.ReportedTCB, r.LaunchTCB)
 	c["product"], c["vek_product_name"] = string(p), x.link.name
 	c["vek_not_before"], c["vek_not_after"] = date(x.link.cert.NotBefore), date(x.link.cert.NotAfter)
 	c["root"] = x.link.root.pin.String()

@@ -115,6 +115,15 @@ func (p Product) behind(a, b TCB) string {
 	return strings.Join(parts, ", ")
 }
 
+// least gives the components by name, of two TCBs the lesser of each.
+func (p Product) least(a, b TCB) map[string]int64 {
+	m := make(map[string]int64, 5)
+	for _, c := range p.components() {
+		m[c.name] = int64(min(a[c.at], b[c.at]))
+	}
+	return m
+}
+
 // reserved reports whether bytes of the TCB that mean nothing for this product are zero.
 func (p Product) reserved(t TCB) bool {
 	for _, c := range p.components() {

@@ -95,6 +95,7 @@ func (x *examination) secureVM() error {
 	}
 	x.claims, x.used = maps.Clone(r.Claims), r.Endorsements
 	x.facts.Root, x.facts.Machine, x.facts.Generation, x.facts.Debug = r.Root, hex.EncodeToString(r.Chip), string(r.Product), r.Report.Policy.Debug()
+	x.facts.TCB = r.TCB
 	x.facts.Measurements = map[string]string{"measurement": hex.EncodeToString(r.Report.Measurement[:])}
 	x.facts.Trusts = []string{"AMD: CPU, security processor and firmware"}
 	if r.Cloud != "" {
@@ -129,6 +130,7 @@ func (x *examination) trustDomain() error {
 	x.checks, x.warnings = append(x.checks, r.Checks...), append(x.warnings, r.Warnings...)
 	x.claims, x.used = maps.Clone(r.Claims), r.Endorsements
 	x.facts.Root, x.facts.Machine, x.facts.Generation, x.facts.Debug = r.Root, hex.EncodeToString(r.PCK.PPID[:]), hex.EncodeToString(r.PCK.FMSPC[:]), td.Debug()
+	x.facts.TCB = r.TCB
 	x.facts.Measurements = td.Measurements()
 	x.facts.Trusts = []string{"Intel: CPU, microcode, TDX module and quoting enclave"}
 	return nil

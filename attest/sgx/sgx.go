@@ -61,6 +61,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 			Root:       r.Root,
 			Machine:    hex.EncodeToString(r.PCK.PPID[:]),
 			Generation: hex.EncodeToString(r.PCK.FMSPC[:]),
+			TCB:        r.TCB,
 			ReportData: e.ReportData[:],
 			InitData:   initData(e.ConfigID),
 			Measurements: map[string]string{

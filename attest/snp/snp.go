@@ -36,6 +36,9 @@ func New(set endorse.Set) Verifier {
 	})}
 }
 
+// With makes a verifier of one of package sevsnp, which knows whom to trust and what for.
+func With(v *sevsnp.Verifier) Verifier { return Verifier{v} }
+
 // Detect reports whether data looks like a SEV-SNP report, in any form that Examine takes.
 func Detect(data []byte) bool { return sevsnp.Detect(data) }
 
@@ -66,6 +69,7 @@ func finding(r *sevsnp.Result) attest.Finding {
 		Root:         r.Root,
 		Machine:      hex.EncodeToString(r.Chip),
 		Generation:   string(r.Product),
+		TCB:          r.TCB,
 		ReportData:   r.Report.ReportData[:],
 		InitData:     r.Report.HostData[:],
 		Measurements: map[string]string{"measurement": hex.EncodeToString(r.Report.Measurement[:])},

@@ -35,6 +35,10 @@ func NewWithFloor(set endorse.Set, floor int) Verifier {
 	return Verifier{dcap.New(c)}
 }
 
+// With makes a verifier of one of package dcap, which knows whom to trust and what for. Platforms
+// of Intel's can share one.
+func With(v *dcap.Verifier) Verifier { return Verifier{v} }
+
 // Detect reports whether data looks like a TDX quote, in any form that Examine takes.
 func Detect(data []byte) bool {
 	tee, ok := dcap.Detect(data)
@@ -63,6 +67,7 @@ func (v Verifier) Examine(evidence []byte, now time.Time) (attest.Finding, error
 			Root:         r.Root,
 			Machine:      hex.EncodeToString(r.PCK.PPID[:]),
 			Generation:   hex.EncodeToString(r.PCK.FMSPC[:]),
+			TCB:          r.TCB,
 			ReportData:   td.ReportData[:],
 			InitData:     td.MRCONFIGID[:],
 			Measurements: measurements,

@@ -17,8 +17,8 @@ import (
 
 // denialFlags name one thing to deny, and why.
 type denialFlags struct {
-	image, machine, root, generation string
-	reason                           string
+	image, machine, root, generation, below string
+	reason                                  string
 }
 
 func (f *denialFlags) add(cmd *cobra.Command) {
@@ -27,6 +27,7 @@ func (f *denialFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.machine, "machine", "", "one machine, by the `ID` that its platform prints")
 	flags.StringVar(&f.root, "root", "", "a root of evidence, by `FINGERPRINT`")
 	flags.StringVar(&f.generation, "generation", "", "a make of hardware, as `PLATFORM/NAME`, such as snp/Milan")
+	flags.StringVar(&f.below, "below", "", "firmware older than this, as `PLATFORM/[GENERATION/]NAME=LEAST`, such as snp/Milan/microcode=211 or tdx/date=20250513")
 	flags.StringVar(&f.reason, "reason", "", "`WHY`, in a line, for the record")
 }
 
@@ -35,13 +36,13 @@ func (f *denialFlags) act() (broker.DenialAct, error) {
 	image := strings.TrimPrefix(strings.TrimPrefix(f.image, "sha384:"), "sha256:")
 	var named []policy.Denial
 	for _, d := range []policy.Denial{{What: policy.DenyImage, Value: image}, {What: policy.DenyMachine, Value: f.machine},
-		{What: policy.DenyRoot, Value: f.root}, {What: policy.DenyGeneration, Value: f.generation}} {
+		{What: policy.DenyRoot, Value: f.root}, {What: policy.DenyGeneration, Value: f.generation}, {What: policy.DenyBelow, Value: f.below}} {
 		if d.Value != "" {
 			named = append(named, d)
 		}
 	}
 	if len(named) != 1 {
-		return broker.DenialAct{}, verdict.Misuse("broker.denial", "one of --image, --machine, --root and --generation", fmt.Sprintf("%d of them", len(named)), "name one thing at a time")
+		return broker.DenialAct{}, verdict.Misuse("broker.denial", "one of --image, --machine, --root, --generation and --below", fmt.Sprintf("%d of them", len(named)), "name one thing at a time")
 	}
 	return broker.DenialAct{Denial: named[0], Reason: f.reason}, named[0].Check()
 }
@@ -50,12 +51,19 @@ func (a *app) brokerDeny() *cobra.Command {
 	var flags denialFlags
 	var list bool
 	cmd := &cobra.Command{
-		Use:   "deny --image HEX|--machine ID|--root FINGERPRINT|--generation PLATFORM/NAME",
+		Use:   "deny --image HEX|--machine ID|--root FINGERPRINT|--generation PLATFORM/NAME|--below PLATFORM/NAME=LEAST",
 		Short: "Keep your keys from an image or a machine, at once, whatever was agreed",
 		Long: `What you deny gets no keys of yours any more, and rooms with it stop when they next ask
 whether they may go on, within their lease. You do this alone: nobody else has to agree.
-It is recorded in your broker's log, and stands until you lift it.`,
+It is recorded in your broker's log, and stands until you lift it.
+
+--below demands firmware beyond what its maker still lets pass. On snp NAME is a component of
+the TCB: bootloader, tee, snp, microcode, fmc. On tdx it is date or module-date (of the
+TCB level, YYYYMMDD), evaluation (Intel's tcbEvaluationDataNumber) or up-to-date (1 refuses
+what needs software or configuration to make up for something). On azure it is any of these. A
+room of whose firmware that is not known is refused.`,
 		Example: `  strongroom broker deny --generation snp/Milan --reason 'advisory of last night'
+  strongroom broker deny --below snp/Milan/microcode=211
   strongroom broker deny --list`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,7 +81,7 @@ It is recorded in your broker's log, and stands until you lift it.`,
 func (a *app) brokerLift() *cobra.Command {
 	var flags denialFlags
 	cmd := &cobra.Command{
-		Use:     "lift --image HEX|--machine ID|--root FINGERPRINT|--generation PLATFORM/NAME",
+		Use:     "lift --image HEX|--machine ID|--root FINGERPRINT|--generation PLATFORM/NAME|--below PLATFORM/NAME=LEAST",
 		Short:   "End a denial: what the agreements say counts again",
 		Example: "  strongroom broker lift --generation snp/Milan --reason 'new firmware everywhere'",
 		Args:    cobra.NoArgs,
