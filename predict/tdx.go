@@ -126,16 +126,24 @@ func (t TDX) Registers() (Values, error) {
 		return Values{}, err
 	}
 	v := Values{Values: map[string]string{"mrtd": hex.EncodeToString(f.mrtd(sections))}}
-	measures, err := f.measuresBoot()
+	measures, err := f.hasDriver(tdxDriver)
 	switch {
 	case err != nil:
 		return Values{}, err
 	case !measures:
-		v.note("this firmware measures nothing into RTMRs (it has no TdTcg2Dxe): they have no value, and the kernel, its command line and its initrd are proven by nothing; take OVMF built for TDX (OVMF.inteltdx.fd)")
+		v.note("this firmware measures nothing into RTMRs (it has no TdTcg2Dxe): they have no value, and the kernel, its command line and its initrd are proven by nothing; take firmware that measures, as room images have it")
 		return v, nil
 	}
 	if err := t.bootRegisters(&v); err != nil {
 		return Values{}, err
+	}
+	secure, err := f.hasDriver(secureBootDriver)
+	switch {
+	case err != nil:
+		return Values{}, err
+	case secure:
+		v.note("rtmr0 has no value: this firmware has Secure Boot, on whose keys it depends; if it comes with keys, it starts no image that nobody signed, as room images are")
+		return v, nil
 	}
 	return v, t.platformRegister(&v, f, sections)
 }
@@ -150,16 +158,22 @@ func (t TDX) MeasuresBoot() (bool, error) {
 	if _, err := f.tdx(); err != nil {
 		return false, err
 	}
-	return f.measuresBoot()
+	return f.hasDriver(tdxDriver)
 }
 
-// measuresBoot looks for the driver that does it.
-func (f firmware) measuresBoot() (bool, error) {
+// hasDriver looks for a driver in all of the image's compressed volumes: OVMF's general build has
+// drivers in the second, its IntelTdx build in both.
+func (f firmware) hasDriver(name string) (bool, error) {
 	unpacked, err := volumes(f.data)
 	if err != nil {
 		return false, err
 	}
-	return hasFile(unpacked[len(unpacked)-1], tdxDriver)
+	for _, volume := range unpacked {
+		if found, err := hasFile(volume, name); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
 }
 
 // bootRegisters adds RTMR 1 and 2: what boots.

@@ -5,8 +5,10 @@ import (
 	"crypto/sha512"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,6 +180,85 @@ func TestRegistersWithout(t *testing.T) {
 		if got := strings.Join(names, " "); got != c.want || !strings.Contains(strings.Join(v.Notes, "\n"), c.note) || len(v.Values) != len(names) {
 			t.Errorf("%s: got %s, expected %s; notes %q", c.name, got, c.want, v.Notes)
 		}
+	}
+}
+
+// TestBuilds: OVMF's builds have their drivers in different volumes, and some have Secure Boot, on
+// whose keys RTMR 0 depends.
+func TestBuilds(t *testing.T) {
+	predict.KnowStub(t, stubImage())
+	const secureBoot, other = "f0e6a44f-7195-41c3-ac64-54f202cd0a21", "462caa21-7614-4503-836e-8ab6f4662331"
+	of := func(name string) []byte { return file(t, name, 7, []byte("driver")) }
+	for _, c := range []struct {
+		name, want, note string
+		volumes          [][]byte
+	}{
+		{"general", "mrtd rtmr0 rtmr1 rtmr2", "2022.11 to 2025.02", [][]byte{volume(t, 512), volume(t, 1024, of(other), of(tdxDriver))}},
+		{"IntelTdx", "mrtd rtmr0 rtmr1 rtmr2", "2022.11 to 2025.02", [][]byte{volume(t, 1024, of(tdxDriver)), volume(t, 512, of(other))}},
+		{"IntelTdx with Secure Boot", "mrtd rtmr1 rtmr2", "Secure Boot", [][]byte{volume(t, 1024, of(secureBoot), of(tdxDriver)), volume(t, 512, of(other))}},
+		{"general with Secure Boot", "mrtd rtmr1 rtmr2", "Secure Boot", [][]byte{volume(t, 512), volume(t, 1024, of(tdxDriver), of(secureBoot))}},
+		{"one that measures nothing", "mrtd", "TdTcg2Dxe", [][]byte{volume(t, 512), volume(t, 1024, of(other))}},
+	} {
+		x := predict.TDX{Firmware: tdxFirmwareOf(t, compactVolume(t, c.volumes...), nil), Boot: &predict.DirectBoot{Kernel: roomImage()}, Memory: 1 << 30,
+			ACPI: &predict.ACPI{Loader: []byte("l"), RSDP: []byte("r"), Tables: []byte("t")}}
+		v, err := x.Registers()
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(v.Values)), " "); got != c.want || !strings.Contains(strings.Join(v.Notes, "\n"), c.note) {
+			t.Errorf("%s: got %s, expected %s; notes %q", c.name, got, c.want, v.Notes)
+		}
+		if measures, err := x.MeasuresBoot(); err != nil || measures != strings.Contains(c.want, "rtmr1") {
+			t.Errorf("%s: measures what boots: %v, %v", c.name, measures, err)
+		}
+	}
+}
+
+// TestDebian13 holds the rules against what the firmware of room images logged when it booted
+// one: Debian 13's, QEMU 7.2, 1 GiB, a software TPM. Its two drivers that measure, for a TPM and for
+// trust domains, measure the same in the same order; there is one more ACPI table, the TPM's own log
+// of 64 KiB of zeros, which a machine without a TPM has not.
+func TestDebian13(t *testing.T) {
+	data, err := os.ReadFile("testdata/ovmf-2025.02-8+deb13u1.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := measure.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var platform, boots [][]byte // what trust domains measure into RTMR 0 and 1
+	for _, e := range l.Events {
+		switch digest := e.Digest(measure.SHA384); {
+		case !e.Extends():
+		case e.Register == 7, e.Register == 1:
+			platform = append(platform, digest)
+		case e.Register == 4, e.Register == 5:
+			boots = append(boots, digest)
+		}
+	}
+	separator := sum(make([]byte, 4))
+	var want [][]byte
+	for _, v := range predict.Variables() {
+		want = append(want, sum(v))
+	}
+	want = append(want, separator)
+	if len(platform) != len(want)+7 {
+		t.Fatalf("%d events", len(platform))
+	}
+	want = append(want, platform[6], platform[7], sum(make([]byte, 64<<10)), platform[9]) // loader, RSDP, TPM's log, tables
+	want = append(want, sum([]byte{0, 0}), sum(predict.Menu()), separator)
+	if diff := cmp.Diff(want, platform); diff != "" {
+		t.Errorf("RTMR 0: %s", diff)
+	}
+	if len(boots) != 7 {
+		t.Fatalf("%d events", len(boots))
+	}
+	want = [][]byte{boots[0], sum([]byte("Calling EFI Application from Boot Option")), separator, separator, // one of PCR 4 and one of PCR 5
+		boots[4], sum([]byte("Exit Boot Services Invocation")), sum([]byte("Exit Boot Services Returned with Success"))}
+	if diff := cmp.Diff(want, boots); diff != "" {
+		t.Errorf("RTMR 1: %s", diff)
 	}
 }
 

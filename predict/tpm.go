@@ -48,6 +48,8 @@ const (
 	driversBase = measure.OVMFEarlyBase + earlySize
 	tcg2Driver  = "fdff263d-5f68-4591-87ba-b768f445a9af" // Tcg2Dxe
 	tdxDriver   = "f062221e-c607-44c2-b0b4-c3886331d351" // TdTcg2Dxe
+
+	secureBootDriver = "f0e6a44f-7195-41c3-ac64-54f202cd0a21" // SecureBootConfigDxe, in builds with Secure Boot
 )
 
 // PCRs gives what facts about such a machine hold, under the names of spec/tpm.md: PCRs of the

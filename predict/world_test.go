@@ -196,10 +196,14 @@ type tdxSection struct {
 
 const tdxDriver = "f062221e-c607-44c2-b0b4-c3886331d351"
 
-// tdxFirmware makes an image for TDX: variables, code, and a page with table and metadata.
+// tdxFirmware makes an image for TDX as OVMF's general build is, with one driver.
 func tdxFirmware(t testing.TB, driver string, change func([]tdxSection) []tdxSection) []byte {
+	return tdxFirmwareOf(t, compactVolume(t, volume(t, 512), volume(t, 1024, file(t, driver, 7, []byte("driver")))), change)
+}
+
+// tdxFirmwareOf makes an image for TDX: variables, code, and a page with table and metadata.
+func tdxFirmwareOf(t testing.TB, code []byte, change func([]tdxSection) []tdxSection) []byte {
 	variables := bytes.Repeat([]byte{7}, 4096)
-	code := compactVolume(t, volume(t, 512), volume(t, 1024, file(t, driver, 7, []byte("driver"))))
 	code = append(code, make([]byte, aligned(len(code), 4096)-len(code))...)
 	end := tableEnd(t, []entry{{"e47a6535-984a-4798-865e-4685a7bf8ec2", []byte{0, 0x0c, 0, 0}}})
 	image := append(append(variables, code...), end...)
