@@ -67,7 +67,7 @@ func TestBuildTwice(t *testing.T) {
 		}
 		return out
 	}
-	want := []string{"OVMF.fd", "OVMF_CODE.fd", "OVMF_VARS.fd", "cmdline", "image.json", "initrd", "room.efi", "sbom.spdx.json", "strongroom-sql.disk", "vmlinuz"}
+	want := []string{"OVMF_CODE.fd", "OVMF_SNP.fd", "OVMF_TDX.fd", "OVMF_VARS.fd", "cmdline", "image.json", "initrd", "room.efi", "sbom.spdx.json", "strongroom-sql.disk", "vmlinuz"}
 	if !cmp.Equal(names(one), want) || !cmp.Equal(names(two), want) {
 		t.Fatalf("%v, %v", names(one), names(two))
 	}
@@ -142,6 +142,39 @@ func TestBuildParts(t *testing.T) {
 	}
 }
 
+// TestFirmware: each platform's comes from its own package, two of which have one name; that for
+// SEV-SNP only where the lock has it.
+func TestFirmware(t *testing.T) {
+	with, c := built(t), testConfig(t)
+	c.Lock.Packages = c.Lock.Packages[:len(c.Lock.Packages)-1]
+	without := build(t, c)
+	for _, want := range []struct{ name, data, origin string }{
+		{image.FileCode, "code", "ovmf 1.0-1: usr/share/OVMF/OVMF_CODE_4M.fd"}, {image.FileVars, "vars", "ovmf 1.0-1: usr/share/OVMF/OVMF_VARS_4M.fd"},
+		{image.FileTDX, "for tdx", "ovmf 2.0-1: usr/share/ovmf/OVMF.fd"}, {image.FileSNP, "for snp", "ovmf-amdsev 1.0-1: usr/share/ovmf/OVMF.amdsev.fd"},
+	} {
+		for _, img := range []*image.Image{with, without} {
+			f, there := img.Manifest.File(want.name)
+			if img == without && want.name == image.FileSNP {
+				if there || img.Files[want.name] != nil || strings.Contains(string(img.Files[image.FileSBOM]), "amdsev") {
+					t.Errorf("%s is in an image whose lock has none", want.name)
+				}
+				continue
+			}
+			if string(img.Files[want.name]) != want.data || f.Origin.String() != want.origin || !strings.Contains(string(img.Files[image.FileManifest]), want.origin[:strings.Index(want.origin, ":")]) {
+				t.Errorf("%s: %q of %s", want.name, img.Files[want.name], f.Origin)
+			}
+		}
+	}
+	for _, file := range []string{"ovmf_1.0-1_amd64.deb", "ovmf_2.0-1_amd64.deb", "ovmf-amdsev_1.0-1_amd64.deb"} {
+		if !strings.Contains(string(with.Files[image.FileSBOM]), file) {
+			t.Errorf("%s is not in the bill of materials", file)
+		}
+	}
+	if !bytes.Equal(with.Files[image.FileUKI], without.Files[image.FileUKI]) {
+		t.Error("firmware changes the room")
+	}
+}
+
 func TestBuildRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(c *image.Config)
@@ -155,6 +188,10 @@ func TestBuildRefuses(t *testing.T) {
 		"quoting version": {func(c *image.Config) { c.Version = "v1\"\nID=other" }, verdict.Usage, "image.build"},
 		"no lock":         {func(c *image.Config) { c.Lock = image.Lock{} }, verdict.Usage, "image.lock"},
 		"another package": {func(c *image.Config) { c.Lock.Packages[1].SHA256[0] ^= 1 }, verdict.Invalid, "image.package"},
+		"no kernel":       {func(c *image.Config) { empty(t, c, 0) }, verdict.Broken, "image.package"},
+		"no variables":    {func(c *image.Config) { empty(t, c, 2) }, verdict.Broken, "image.package"},
+		"nothing for tdx": {func(c *image.Config) { empty(t, c, 3) }, verdict.Broken, "image.package"},
+		"nothing for snp": {func(c *image.Config) { empty(t, c, 4) }, verdict.Broken, "image.package"},
 		"no program":      {func(c *image.Config) { c.Agent.Data = []byte("#!/bin/sh\n") }, verdict.Refused, "image.program"},
 		"arm":             {func(c *image.Config) { c.Agent.Data = program(t, "arm") }, verdict.Refused, "image.program"},
 		"cgo agent":       {func(c *image.Config) { c.Agent.Data = program(t, "cgo") }, verdict.Refused, "image.program"},
@@ -174,6 +211,22 @@ func TestBuildRefuses(t *testing.T) {
 		if _, err := image.Build(cfg); err == nil || verdict.As(err).Kind != c.kind || verdict.As(err).Check != c.check {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// empty puts another package in the place of one, in the lock too: one with nothing in it that
+// images need.
+func empty(t testing.TB, c *image.Config, i int) {
+	t.Helper()
+	deb := debOf(t, map[string][]byte{"usr/share/doc/readme": []byte("nothing")})
+	rest, p := c.Packages, c.Lock.Packages[i]
+	spoilt := packageFor(p.Use, p.Name, deb)
+	c.Lock.Packages[i] = spoilt
+	c.Packages = func(p image.Package) ([]byte, error) {
+		if p == spoilt {
+			return deb, nil
+		}
+		return rest(p)
 	}
 }
 
@@ -241,7 +294,7 @@ func TestSBOM(t *testing.T) {
 	if len(reached) != len(ids) {
 		t.Errorf("%d of %d elements are related to the image", len(reached), len(ids))
 	}
-	for _, want := range []string{"linux-image-test", "systemd-boot-efi", "ovmf", "strongroom-agent", "strongroom-sql", "std", "runtime", "example.test/agent", "example.test/agent/in.ner", "example.test/agent/in/ner", "example.test/agent/in-ner"} {
+	for _, want := range []string{"linux-image-test", "systemd-boot-efi", "ovmf", "ovmf-amdsev", "strongroom-agent", "strongroom-sql", "std", "runtime", "example.test/agent", "example.test/agent/in.ner", "example.test/agent/in/ner", "example.test/agent/in-ner"} {
 		if !named[want] {
 			t.Errorf("%s is not in %v", want, slices.Sorted(maps.Keys(named)))
 		}

@@ -72,7 +72,7 @@ type Image struct {
 type parts struct {
 	lock                 Lock
 	vmlinuz, stub        debFile
-	code, vars, firmware debFile
+	code, vars, tdx, snp debFile // snp is empty where the lock has none
 	vmlinuzPath          string
 	release              string
 	modules              []module
@@ -84,7 +84,8 @@ const (
 	stubPath     = "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 	codePath     = "usr/share/OVMF/OVMF_CODE_4M.fd"
 	varsPath     = "usr/share/OVMF/OVMF_VARS_4M.fd"
-	firmwarePath = "usr/share/ovmf/OVMF.fd"
+	tdxPath      = "usr/share/ovmf/OVMF.fd"
+	snpPath      = "usr/share/ovmf/OVMF.amdsev.fd"
 	kernelPrefix = "boot/vmlinuz-"
 	modulePrefix = "lib/modules/"
 )
@@ -139,10 +140,15 @@ func readPackages(c Config) (p parts, err error) {
 		}
 	}
 	p.stub = files[UseStub][stubPath]
-	p.code, p.vars, p.firmware = files[UseFirmware][codePath], files[UseFirmware][varsPath], files[UseFirmware][firmwarePath]
-	for name, f := range map[string]debFile{kernelPrefix + "*": p.vmlinuz, stubPath: p.stub, codePath: p.code, varsPath: p.vars, firmwarePath: p.firmware} {
+	p.code, p.vars = files[UseFirmware][codePath], files[UseFirmware][varsPath]
+	p.tdx, p.snp = files[UseTDX][tdxPath], files[UseSNP][snpPath]
+	needed := map[string]debFile{kernelPrefix + "*": p.vmlinuz, stubPath: p.stub, codePath: p.code, varsPath: p.vars, tdxPath: p.tdx}
+	if c.Lock.Has(UseSNP) {
+		needed[snpPath] = p.snp
+	}
+	for name, f := range needed {
 		if len(f.data) == 0 {
-			return p, missing("the file "+name+" in its package", "none")
+			return p, &verdict.Error{Kind: verdict.Broken, Check: "image.package", Expected: "the file " + name + " in its package", Got: "none", Fix: "take the packages that the lock of this version names"}
 		}
 		if f.time.After(p.newest) {
 			p.newest = f.time
@@ -161,7 +167,8 @@ func wantedOf(use string) func(string) bool {
 	case UseStub:
 		return func(name string) bool { return name == stubPath }
 	}
-	return func(name string) bool { return name == codePath || name == varsPath || name == firmwarePath }
+	wanted := map[string][]string{UseFirmware: {codePath, varsPath}, UseTDX: {tdxPath}, UseSNP: {snpPath}}[use]
+	return func(name string) bool { return slices.Contains(wanted, name) }
 }
 
 // How parts came to be that are neither of a package nor programs.
@@ -196,13 +203,16 @@ func (b builder) build() error {
 	if err := b.uki(initrd); err != nil {
 		return err
 	}
-	kernel, firmware := b.lock.Of(UseKernel).Name, b.lock.Of(UseFirmware).Name
+	kernel, firmware := b.lock.Of(UseKernel).String(), b.lock.Of(UseFirmware).String()
 	b.add(FileKernel, b.vmlinuz.data, Origin{Package: kernel, Path: b.vmlinuzPath})
 	b.add(FileInitrd, initrd, Origin{Made: madeInitrd})
 	b.add(FileCmdline, []byte(Cmdline), Origin{Made: madeFixed})
 	b.add(FileCode, b.code.data, Origin{Package: firmware, Path: codePath})
 	b.add(FileVars, b.vars.data, Origin{Package: firmware, Path: varsPath})
-	b.add(FileFirmware, b.firmware.data, Origin{Package: firmware, Path: firmwarePath})
+	b.add(FileTDX, b.tdx.data, Origin{Package: b.lock.Of(UseTDX).String(), Path: tdxPath})
+	if b.lock.Has(UseSNP) {
+		b.add(FileSNP, b.snp.data, Origin{Package: b.lock.Of(UseSNP).String(), Path: snpPath})
+	}
 	b.add(FileSBOM, makeSBOM(*m, b.newest, b.programs), Origin{Made: "made: packages, and what the programs say of themselves"})
 	slices.SortFunc(m.Files, func(x, y File) int { return strings.Compare(x.Name, y.Name) })
 	b.image.Files[FileManifest] = m.Text()
@@ -249,7 +259,7 @@ func (b builder) engine(i int, p Program) error {
 
 // initrd makes the room's first file system.
 func (b builder) initrd() ([]byte, error) {
-	kernel := b.lock.Of(UseKernel).Name
+	kernel := b.lock.Of(UseKernel).String()
 	config := machine.Config{Format: machine.Format, Modules: []string{}, Engines: b.image.Manifest.Engines}
 	var entries []entry
 	origins := map[string]Origin{"init": {Program: string(b.Agent.Name)}, "machine.json": {Made: "made: modules in their order, roots of engines' disks"}}
@@ -291,7 +301,7 @@ func compress(data []byte) ([]byte, error) {
 
 // uki makes the unified kernel image.
 func (b builder) uki(initrd []byte) error {
-	kernel := b.lock.Of(UseKernel).Name
+	kernel := b.lock.Of(UseKernel).String()
 	release := []byte("ID=strongroom\nNAME=\"Strongroom room\"\nVERSION_ID=\"" + b.Version + "\"\nPRETTY_NAME=\"Strongroom room " + b.Version + "\"\n")
 	add := []section{
 		{".osrel", release},
@@ -311,7 +321,7 @@ func (b builder) uki(initrd []byte) error {
 	for i, s := range add {
 		b.image.Manifest.Sections = append(b.image.Manifest.Sections, fileOf(s.name, s.data, origins[i]))
 	}
-	b.add(FileUKI, bytes.Clone(uki), Origin{Made: "made: " + stubPath + " of " + b.lock.Of(UseStub).Name + ", with sections behind it"})
+	b.add(FileUKI, bytes.Clone(uki), Origin{Made: "made: " + stubPath + " of " + b.lock.Of(UseStub).String() + ", with sections behind it"})
 	return nil
 }
 

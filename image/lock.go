@@ -23,7 +23,7 @@ const MaxLock = 64 << 10
 type Lock struct {
 	// Format is [LockFormat].
 	Format string `json:"format"`
-	// Packages are one for each use, in the order of [Uses].
+	// Packages are one for each use, in the order of [Uses]; that for SEV-SNP may be left out.
 	Packages []Package `json:"packages"`
 }
 
@@ -50,11 +50,16 @@ type Package struct {
 const (
 	UseKernel   = "kernel"   // vmlinuz and modules
 	UseStub     = "stub"     // systemd's EFI stub
-	UseFirmware = "firmware" // OVMF
+	UseFirmware = "firmware" // OVMF, for machines with a TPM
+
+	// OVMF for machines that measure it at launch. They need newer builds than machines with a
+	// TPM, whose rules of measurement belong to the older one.
+	UseTDX = "firmware-tdx"
+	UseSNP = "firmware-snp" // may be left out: no stable release of Debian has it yet
 )
 
 // Uses lists them all, in the order of a lock.
-func Uses() []string { return []string{UseKernel, UseStub, UseFirmware} }
+func Uses() []string { return []string{UseKernel, UseStub, UseFirmware, UseTDX, UseSNP} }
 
 //go:embed image.lock
 var builtinLock []byte // constant: the lock this version was built with
@@ -64,6 +69,27 @@ func BuiltinLock() (Lock, error) { return ParseLock(builtinLock) }
 
 // ParseLock reads a lock. Errors are of kind Usage.
 func ParseLock(data []byte) (Lock, error) {
+	l, err := readLock(data)
+	if err != nil {
+		return Lock{}, err
+	}
+	return l, l.check()
+}
+
+// ParseOldLock reads a lock that is to be updated: it may also be one from before images had
+// firmware of their own for each platform, which nothing is built of. Errors are of kind Usage.
+func ParseOldLock(data []byte) (Lock, error) {
+	l, err := readLock(data)
+	if err != nil {
+		return Lock{}, err
+	}
+	if first := []string{UseKernel, UseStub, UseFirmware}; slices.Equal(l.uses(), first) {
+		return l, l.checkPackages()
+	}
+	return l, l.check()
+}
+
+func readLock(data []byte) (Lock, error) {
 	if len(data) > MaxLock {
 		return Lock{}, badLock(fmt.Sprintf("at most %d bytes", MaxLock), "more")
 	}
@@ -75,7 +101,7 @@ func ParseLock(data []byte) (Lock, error) {
 	if err := wire.UnmarshalCanonical(canonical, &l); err != nil {
 		return Lock{}, badLock("the format "+LockFormat, verdict.Short(err.Error()))
 	}
-	return l, l.check()
+	return l, nil
 }
 
 // Text gives the lock as it is kept in a file.
@@ -87,7 +113,7 @@ func (l Lock) Text() []byte {
 	return append(data, '\n')
 }
 
-// Of gives the package for a use; a checked lock has one for each.
+// Of gives the package for a use, the zero one if there is none. See [Lock.Has].
 func (l Lock) Of(use string) Package {
 	for _, p := range l.Packages {
 		if p.Use == use {
@@ -97,19 +123,35 @@ func (l Lock) Of(use string) Package {
 	return Package{}
 }
 
+// Has reports whether a checked lock has a package for a use.
+func (l Lock) Has(use string) bool { return l.Of(use).Name != "" }
+
 func (l Lock) check() error {
-	if l.Format != LockFormat {
-		return badLock("the format "+LockFormat, strconv.Quote(verdict.Short(l.Format)))
+	if err := l.checkPackages(); err != nil {
+		return err
 	}
+	if all, uses := Uses(), l.uses(); !slices.Equal(uses, all) && !slices.Equal(uses, all[:len(all)-1]) {
+		return badLock("packages for "+strings.Join(all, ", ")+" in this order, the last or not", verdict.Short(strings.Join(uses, ", ")))
+	}
+	return nil
+}
+
+func (l Lock) uses() []string {
 	uses := make([]string, len(l.Packages))
 	for i, p := range l.Packages {
 		uses[i] = p.Use
+	}
+	return uses
+}
+
+func (l Lock) checkPackages() error {
+	if l.Format != LockFormat {
+		return badLock("the format "+LockFormat, strconv.Quote(verdict.Short(l.Format)))
+	}
+	for _, p := range l.Packages {
 		if err := p.check(); err != nil {
 			return err
 		}
-	}
-	if !slices.Equal(uses, Uses()) {
-		return badLock("packages for "+strings.Join(Uses(), ", ")+", in this order", verdict.Short(strings.Join(uses, ", ")))
 	}
 	return nil
 }

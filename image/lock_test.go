@@ -34,6 +34,8 @@ func TestParseLockRefuses(t *testing.T) {
 		"format":          func(l *image.Lock) { l.Format = "strongroom/image-lock/v2" },
 		"no package":      func(l *image.Lock) { l.Packages = []image.Package{} },
 		"one missing":     func(l *image.Lock) { l.Packages = l.Packages[1:] },
+		"none for tdx":    func(l *image.Lock) { l.Packages = l.Packages[:3] },
+		"snp's for tdx":   func(l *image.Lock) { l.Packages[3].Use = image.UseSNP },
 		"one twice":       func(l *image.Lock) { l.Packages = append(l.Packages, l.Packages[0]) },
 		"other order":     func(l *image.Lock) { l.Packages[0], l.Packages[1] = l.Packages[1], l.Packages[0] },
 		"other use":       func(l *image.Lock) { l.Packages[0].Use = "init" },
@@ -65,10 +67,48 @@ func TestParseLockRefuses(t *testing.T) {
 	}
 }
 
+// TestParseOldLock: locks from before the firmware of their own that some platforms have can be
+// updated, and nothing can be built of them.
+func TestParseOldLock(t *testing.T) {
+	good, err := image.BuiltinLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := image.ParseOldLock(good.Text()); err != nil || !cmp.Equal(got, good) {
+		t.Errorf("%v, %v", got, err)
+	}
+	old := good
+	old.Packages = good.Packages[:3]
+	if got, err := image.ParseOldLock(old.Text()); err != nil || !cmp.Equal(got, old) || got.Has(image.UseTDX) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for name, spoil := range map[string]func(l *image.Lock){
+		"format":      func(l *image.Lock) { l.Format = "strongroom/image-lock/v2" },
+		"no package":  func(l *image.Lock) { l.Packages = []image.Package{} },
+		"one missing": func(l *image.Lock) { l.Packages = l.Packages[1:] },
+		"no digest":   func(l *image.Lock) { l.Packages[0].SHA256 = wire.Hash{} },
+	} {
+		lock := old
+		lock.Packages = append([]image.Package{}, old.Packages...)
+		spoil(&lock)
+		if _, err := image.ParseOldLock(lock.Text()); err == nil || verdict.As(err).Kind != verdict.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := image.ParseOldLock([]byte("{")); err == nil {
+		t.Error("nonsense")
+	}
+}
+
 func FuzzParseLock(f *testing.F) {
 	lock, _ := image.BuiltinLock()
 	f.Add(lock.Text())
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if old, err := image.ParseOldLock(data); err == nil {
+			if again, err := image.ParseOldLock(old.Text()); err != nil || !cmp.Equal(again, old) {
+				t.Errorf("to be updated: %v, %v", again, err)
+			}
+		}
 		lock, err := image.ParseLock(data)
 		if err != nil {
 			return

@@ -23,7 +23,8 @@ const (
 	FileCmdline      = "cmdline"        // the kernel's command line in it, text
 	FileCode         = "OVMF_CODE.fd"   // firmware, read-only part
 	FileVars         = "OVMF_VARS.fd"   // firmware, empty variable store; each boot needs a copy
-	FileFirmware     = "OVMF.fd"        // firmware in one piece, for platforms that measure it at launch
+	FileTDX          = "OVMF_TDX.fd"    // firmware in one piece, for trust domains of Intel's TDX
+	FileSNP          = "OVMF_SNP.fd"    // firmware in one piece, for AMD's SEV-SNP; where the lock has it
 	FileManifest     = "image.json"     // the manifest
 	FileSBOM         = "sbom.spdx.json" // software bill of materials, SPDX 2.3
 	engineDiskEnding = ".disk"
@@ -67,7 +68,7 @@ type File struct {
 
 // Origin says where a file came from: a file of a package, a program of ours, or made here.
 type Origin struct {
-	// Package is the name of one of the manifest's packages, Path the file in it.
+	// Package is name and version of one of the manifest's packages, Path the file in it.
 	Package string `json:"package,omitempty"`
 	Path    string `json:"path,omitempty"`
 	// Program is the name of one of the manifest's programs.

@@ -13,6 +13,7 @@ import (
 
 	"strongroom.dev/image"
 	"strongroom.dev/machine"
+	"strongroom.dev/predict"
 	"strongroom.dev/wire"
 )
 
@@ -20,7 +21,7 @@ import (
 // in two directories: bit for bit the same, and what rooms need is in it.
 func TestRealImage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("fetches 42 MB once")
+		t.Skip("fetches 48 MB once")
 	}
 	lock, err := image.BuiltinLock()
 	if err != nil {
@@ -30,7 +31,7 @@ func TestRealImage(t *testing.T) {
 	var images []*image.Image
 	for _, dir := range []string{filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "another", "place")} {
 		c := testConfig(t)
-		c.Lock, c.Packages = lock, func(p image.Package) ([]byte, error) { return debs[p.Name], nil }
+		c.Lock, c.Packages = lock, func(p image.Package) ([]byte, error) { return debs[p.File()], nil }
 		c.Agent.Data = fromSource(t, dir, "strongroom-agent")
 		if os.Getenv("STRONGROOM_LONG") != "" { // linking the SQL engine takes half a minute
 			c.Engines[0].Data = fromSource(t, dir, "strongroom-sql")
@@ -55,7 +56,7 @@ func realPackages(t *testing.T, lock image.Lock) map[string][]byte {
 	f := image.Fetcher{Client: &http.Client{Timeout: 5 * time.Minute}, Mirrors: image.Mirrors(os.DirFS("/etc/apt")), Cache: filepath.Join(cache, "strongroom", "packages")}
 	debs := map[string][]byte{}
 	for _, p := range lock.Packages {
-		if debs[p.Name], err = f.Get(t.Context(), p); err != nil {
+		if debs[p.File()], err = f.Get(t.Context(), p); err != nil {
 			if os.Getenv("CI") == "true" {
 				t.Fatal(err)
 			}
@@ -133,6 +134,9 @@ func checkReal(t *testing.T, img *image.Image) {
 	}
 	if uki := img.Files[image.FileUKI]; len(uki) > image.MaxUKI {
 		t.Errorf("%d bytes", len(uki))
+	}
+	if measures, err := (predict.TDX{Firmware: img.Files[image.FileTDX]}).MeasuresBoot(); err != nil || !measures {
+		t.Errorf("firmware for TDX measures what boots: %v, %v", measures, err)
 	}
 	files := initrdOf(t, img)
 	config, err := machine.Parse([]byte(files["machine.json"]))

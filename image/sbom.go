@@ -139,11 +139,14 @@ func (s *sbom) relate(from, kind, to string) {
 
 func (s *sbom) debian(p Package) string {
 	arch := strings.TrimSuffix(p.File()[strings.LastIndexByte(p.File(), '_')+1:], ".deb")
-	licence, purpose := map[string]string{UseKernel: "GPL-2.0-only WITH Linux-syscall-note", UseStub: "LGPL-2.1-or-later", UseFirmware: "BSD-2-Clause-Patent"}[p.Use], "OPERATING-SYSTEM"
-	if p.Use == UseFirmware {
-		purpose = "FIRMWARE"
+	licence, purpose := "BSD-2-Clause-Patent", "FIRMWARE"
+	switch p.Use {
+	case UseKernel:
+		licence, purpose = "GPL-2.0-only WITH Linux-syscall-note", "OPERATING-SYSTEM"
+	case UseStub:
+		licence, purpose = "LGPL-2.1-or-later", "OPERATING-SYSTEM"
 	}
-	return s.add("deb-"+p.Name, spdxPackage{
+	return s.add("deb-"+p.Name+"-"+p.Version, spdxPackage{ // two of a name may be there
 		Name: p.Name, Version: p.Version, FileName: p.File(), Supplier: "Organization: Debian", Checksums: sha256Of(p.SHA256),
 		SourceInfo: "the archive " + p.Archive + ", suite " + p.Suite + ": " + p.Path, LicenseDeclared: licence, Purpose: purpose,
 		References: purl("pkg:deb/debian/" + url.PathEscape(p.Name) + "@" + url.PathEscape(p.Version) + "?arch=" + arch),

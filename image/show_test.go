@@ -97,7 +97,7 @@ func TestOpenFindsLies(t *testing.T) {
 			swap(img, "strongroom-sql.disk", disk)
 		},
 		"no kernel image": func(img *image.Image) { swap(img, image.FileUKI, []byte("MZ")) },
-		"a file outside":  func(img *image.Image) { img.Manifest.Files[0].Name = "../OVMF.fd" },
+		"a file outside":  func(img *image.Image) { img.Manifest.Files[0].Name = "../OVMF_TDX.fd" },
 		"a file twice":    func(img *image.Image) { img.Manifest.Files = append(img.Manifest.Files, img.Manifest.Files[0]) },
 		"another program": func(img *image.Image) { img.Manifest.Engines[0].Digest[0] ^= 1 },
 	} {
@@ -136,11 +136,12 @@ func TestCheckEngines(t *testing.T) {
 func TestOpenStaysInside(t *testing.T) {
 	img := built(t)
 	dir := filepath.Join(t.TempDir(), "room")
-	img.Manifest.Files[0].Name = "../" + img.Manifest.Files[0].Name
-	if err := os.WriteFile(filepath.Join(filepath.Dir(dir), image.FileFirmware), img.Files[image.FileFirmware], 0o644); err != nil {
+	first := img.Manifest.Files[0].Name
+	img.Manifest.Files[0].Name = "../" + first
+	if err := os.WriteFile(filepath.Join(filepath.Dir(dir), first), img.Files[first], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	delete(img.Files, image.FileFirmware)
+	delete(img.Files, first)
 	img.Files[image.FileManifest] = img.Manifest.Text()
 	if err := img.Write(dir); err != nil {
 		t.Fatal(err)
@@ -175,7 +176,7 @@ func FuzzParseManifest(f *testing.F) {
 }
 
 func TestOriginText(t *testing.T) {
-	for want, o := range map[string]image.Origin{"ovmf: a/b": {Package: "ovmf", Path: "a/b"}, "strongroom-sql": {Program: "strongroom-sql"}, "made: so": {Made: "made: so"}} {
+	for want, o := range map[string]image.Origin{"ovmf 1.0-1: a/b": {Package: "ovmf 1.0-1", Path: "a/b"}, "strongroom-sql": {Program: "strongroom-sql"}, "made: so": {Made: "made: so"}} {
 		if got := o.String(); got != want || strings.Contains(got, "  ") {
 			t.Errorf("%q", got)
 		}

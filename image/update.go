@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +27,12 @@ type Updater struct {
 	Verify func(ctx context.Context, inRelease []byte) ([]byte, error)
 	// Now is compared with the end of an index's validity, where it has one.
 	Now time.Time
+	// SNP asks for firmware for SEV-SNP too, which is in the release that Debian prepares and in
+	// no stable one: packages there are replaced often, and no security team sees to them.
+	SNP bool
 }
 
-// Limits of a suite's indexes, in bytes: bookworm's have 150 kB, and 9 MB packed.
+// Limits of a suite's indexes, in bytes: they have some 200 kB, and 10 MB packed.
 const (
 	maxRelease = 4 << 20
 	maxIndex   = 64 << 20
@@ -41,35 +45,47 @@ type wish struct {
 	source string // of the source package, whose name tells a signed kernel from an unsigned one
 	// version is how it must start: rules of measurement belong to a series of versions.
 	version string
+	suites  []suite
 }
 
-func wishes() []wish {
-	return []wish{
-		{UseKernel, regexp.MustCompile(`^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$`), "linux-signed-6.12-amd64", "6.12."},
-		{UseStub, regexp.MustCompile(`^systemd-boot-efi$`), "systemd", "252."},
-		{UseFirmware, regexp.MustCompile(`^ovmf$`), "edk2", "2022.11-"},
+// wishes are in the order of a lock. A launch digest follows from any firmware's bytes, so that
+// for SEV-SNP is of any version.
+func (u Updater) wishes() []wish {
+	old := []suite{{"debian", "bookworm"}, {"debian-security", "bookworm-security"}}
+	stable := []suite{{"debian", "trixie"}, {"debian-security", "trixie-security"}}
+	all := []wish{
+		{UseKernel, regexp.MustCompile(`^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$`), "linux-signed-6.12-amd64", "6.12.", old},
+		{UseStub, regexp.MustCompile(`^systemd-boot-efi$`), "systemd", "252.", old},
+		{UseFirmware, regexp.MustCompile(`^ovmf$`), "edk2", "2022.11-", old},
+		{UseTDX, regexp.MustCompile(`^ovmf$`), "edk2", "2025.02-", stable},
 	}
+	if u.SNP {
+		all = append(all, wish{UseSNP, regexp.MustCompile(`^ovmf-amdsev$`), "edk2", "", []suite{{"debian", "forky"}}})
+	}
+	return all
 }
 
 // suite is one index of an archive.
 type suite struct{ archive, name string }
 
-func suites() []suite {
-	return []suite{{"debian", "bookworm"}, {"debian-security", "bookworm-security"}}
-}
-
 // Newest gives a lock of the newest packages. It never goes back behind the versions of old:
 // a mirror that only has older ones is refused, since it may be kept from updating by
 // somebody who likes the old ones.
 func (u Updater) Newest(ctx context.Context, old Lock) (Lock, error) {
-	best := map[string]Package{}
-	for _, s := range suites() {
-		if err := u.search(ctx, s, best); err != nil {
-			return Lock{}, err
+	best, searched := map[string]Package{}, map[suite]bool{}
+	for _, w := range u.wishes() {
+		for _, s := range w.suites {
+			if searched[s] {
+				continue
+			}
+			if err := u.search(ctx, s, best); err != nil {
+				return Lock{}, err
+			}
+			searched[s] = true
 		}
 	}
 	lock := Lock{Format: LockFormat}
-	for _, w := range wishes() {
+	for _, w := range u.wishes() {
 		p, found := best[w.use]
 		if !found {
 			return Lock{}, behind("a package for "+w.use+" in Debian's indexes: "+w.name.String()+", version "+w.version+"…", "none")
@@ -116,7 +132,13 @@ func (u Updater) search(ctx context.Context, s suite, best map[string]Package) e
 	if err != nil {
 		return err
 	}
-	return readIndex(r, func(fields map[string]string) error { return offer(fields, s, best) })
+	var wishes []wish
+	for _, w := range u.wishes() {
+		if slices.Contains(w.suites, s) {
+			wishes = append(wishes, w)
+		}
+	}
+	return readIndex(r, func(fields map[string]string) error { return offer(fields, s, wishes, best) })
 }
 
 func (u Updater) get(ctx context.Context, url string, most int64) ([]byte, error) {
@@ -205,8 +227,8 @@ func readIndex(r io.Reader, each func(map[string]string) error) error {
 }
 
 // offer takes a package of an index if it is wished for and newer than the best so far.
-func offer(fields map[string]string, s suite, best map[string]Package) error {
-	for _, w := range wishes() {
+func offer(fields map[string]string, s suite, wishes []wish, best map[string]Package) error {
+	for _, w := range wishes {
 		source, _, _ := strings.Cut(fields["source"], " ")
 		if source == "" {
 			source = fields["package"]

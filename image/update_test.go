@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 
 var day = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// archive is two suites as mirrors serve them; "signed" documents say so in their first line.
+// archive is suites as mirrors serve them; "signed" documents say so in their first line.
 type archive map[string][]byte
 
 func (a archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -54,9 +55,14 @@ func goodArchive(t testing.TB, change func(security, main *string)) archive {
 		change(&security, &main)
 	}
 	a := archive{}
-	for suite, text := range map[string]string{"bookworm-security": security, "bookworm": main} {
+	for suite, text := range map[string]string{
+		"bookworm-security": security, "bookworm": main,
+		"trixie":          stanza("ovmf", "2025.02-8+deb13u1", "edk2") + stanza(stubs, "252.99-1", "systemd"), // of another release: not wanted
+		"trixie-security": stanza("ovmf", "2025.02-8+deb13u2", "edk2") + stanza("ovmf", "2025.05-1", "edk2"),
+		"forky":           stanza("ovmf-amdsev", "2026.08+ds-2", "edk2") + stanza("ovmf", "2025.02-9", "edk2"),
+	} {
 		dists := "/debian/dists/" + suite + "/"
-		if suite == "bookworm-security" {
+		if strings.HasSuffix(suite, "-security") {
 			dists = "/debian-security/dists/" + suite + "/"
 		}
 		packed := packXZ(t, []byte(text))
@@ -88,7 +94,7 @@ func TestNewest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for use, want := range map[string]string{
-		image.UseKernel: "linux-image-6.12.117+deb12-cloud-amd64 6.12.117-1~deb12u1", image.UseStub: stubs + " 252.39-1~deb12u2", image.UseFirmware: "ovmf 2022.11-6+deb12u2",
+		image.UseKernel: "linux-image-6.12.117+deb12-cloud-amd64 6.12.117-1~deb12u1", image.UseStub: stubs + " 252.39-1~deb12u2", image.UseFirmware: "ovmf 2022.11-6+deb12u2", image.UseTDX: "ovmf 2025.02-8+deb13u2",
 	} {
 		if got := lock.Of(use); got.String() != want || got.Size != 1000 || got.SHA256 != wire.HashOf([]byte(got.Name+got.Version)) {
 			t.Errorf("%s: %+v", use, got)
@@ -149,6 +155,54 @@ func TestNewestRefuses(t *testing.T) {
 		if lock, err := updater(t, a).Newest(t.Context(), image.Lock{}); err == nil || verdict.As(err).Kind != c.kind {
 			t.Errorf("%s: %v, %v", name, lock, err)
 		}
+	}
+}
+
+// TestNewestForSNP: firmware for SEV-SNP comes where it is asked for, under the same rules.
+func TestNewestForSNP(t *testing.T) {
+	const release, index = "/debian/dists/forky/InRelease", "/debian/dists/forky/main/binary-amd64/Packages.xz"
+	a := goodArchive(t, nil)
+	u := updater(t, a)
+	plain, err := u.Newest(t.Context(), image.Lock{})
+	if err != nil || plain.Has(image.UseSNP) {
+		t.Fatalf("not asked for: %v, %v", plain.Of(image.UseSNP), err)
+	}
+	u.SNP = true
+	lock, err := u.Newest(t.Context(), plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := lock.Of(image.UseSNP); p.String() != "ovmf-amdsev 2026.08+ds-2" || p.Suite != "forky" || lock.Of(image.UseTDX) != plain.Of(image.UseTDX) {
+		t.Errorf("%+v, %+v", p, lock.Of(image.UseTDX))
+	}
+	if again, err := image.ParseLock(lock.Text()); err != nil || again.Of(image.UseSNP) != lock.Of(image.UseSNP) {
+		t.Errorf("read again: %v", err)
+	}
+	for name, c := range map[string]struct {
+		spoil func()
+		kind  verdict.Kind
+	}{
+		"no longer valid": {func() { a[release] = bytes.Replace(a[release], []byte("30 Nov"), []byte("06 Nov"), 1) }, verdict.Invalid},
+		"unsigned":        {func() { a[release] = bytes.TrimPrefix(a[release], []byte("signed\n")) }, verdict.Invalid},
+		"another index":   {func() { a[index] = bytes.Clone(a[index]); a[index][20] ^= 1 }, verdict.Invalid},
+		"not there":       {func() { delete(a, release) }, verdict.Broken},
+	} {
+		was := [][]byte{a[release], a[index]}
+		c.spoil()
+		if _, err := u.Newest(t.Context(), lock); err == nil || verdict.As(err).Kind != c.kind {
+			t.Errorf("%s: %v", name, err)
+		}
+		u.SNP = false // whoever does without it is not kept from newer kernels
+		if _, err := u.Newest(t.Context(), lock); err != nil {
+			t.Errorf("%s: without it: %v", name, err)
+		}
+		u.SNP, a[release], a[index] = true, was[0], was[1]
+	}
+	old := lock
+	old.Packages = slices.Clone(lock.Packages)
+	old.Packages[4].Version = "2026.11+ds-1"
+	if _, err := u.Newest(t.Context(), old); err == nil || verdict.As(err).Kind != verdict.Refused {
+		t.Errorf("goes back: %v", err)
 	}
 }
 

@@ -160,7 +160,7 @@ func kernelFiles(t testing.TB) map[string][]byte {
 	return files
 }
 
-// testPackages gives packages and their lock.
+// testPackages gives packages by their files' names, and their lock.
 func testPackages(t testing.TB) (image.Lock, map[string][]byte) {
 	t.Helper()
 	lock := image.Lock{Format: image.LockFormat}
@@ -171,17 +171,24 @@ func testPackages(t testing.TB) (image.Lock, map[string][]byte) {
 	}{
 		{image.UseKernel, "linux-image-test", kernelFiles(t)},
 		{image.UseStub, "systemd-boot-efi", map[string][]byte{"usr/lib/systemd/boot/efi/linuxx64.efi.stub": peOf()}},
-		{image.UseFirmware, "ovmf", map[string][]byte{"usr/share/OVMF/OVMF_CODE_4M.fd": []byte("code"), "usr/share/OVMF/OVMF_VARS_4M.fd": []byte("vars"), "usr/share/ovmf/OVMF.fd": []byte("both")}},
+		{image.UseFirmware, "ovmf", map[string][]byte{"usr/share/OVMF/OVMF_CODE_4M.fd": []byte("code"), "usr/share/OVMF/OVMF_VARS_4M.fd": []byte("vars"), "usr/share/ovmf/OVMF.fd": []byte("old")}},
+		{image.UseTDX, "ovmf", map[string][]byte{"usr/share/OVMF/OVMF_CODE_4M.fd": []byte("newer code"), "usr/share/ovmf/OVMF.fd": []byte("for tdx")}},
+		{image.UseSNP, "ovmf-amdsev", map[string][]byte{"usr/share/ovmf/OVMF.amdsev.fd": []byte("for snp")}},
 	} {
-		debs[p.name] = debOf(t, p.files)
-		lock.Packages = append(lock.Packages, packageFor(p.use, p.name, debs[p.name]))
+		pkg := packageFor(p.use, p.name, debOf(t, p.files))
+		debs[pkg.File()] = debOf(t, p.files)
+		lock.Packages = append(lock.Packages, pkg)
 	}
 	return lock, debs
 }
 
 func packageFor(use, name string, deb []byte) image.Package {
-	return image.Package{Use: use, Name: name, Version: "1.0-1", Archive: "debian", Suite: "bookworm",
-		Path: "pool/main/t/test/" + name + "_1.0-1_amd64.deb", Size: int64(len(deb)), SHA256: wire.HashOf(deb)}
+	version := "1.0-1"
+	if use == image.UseTDX { // of the same name as another
+		version = "2.0-1"
+	}
+	return image.Package{Use: use, Name: name, Version: version, Archive: "debian", Suite: "bookworm",
+		Path: "pool/main/t/test/" + name + "_" + version + "_amd64.deb", Size: int64(len(deb)), SHA256: wire.HashOf(deb)}
 }
 
 // inner is a package whose path differs from others' only where an SPDX identifier can't.
@@ -231,7 +238,7 @@ func testConfig(t testing.TB) image.Config {
 	t.Helper()
 	lock, debs := testPackages(t)
 	return image.Config{
-		Lock: lock, Packages: func(p image.Package) ([]byte, error) { return debs[p.Name], nil },
+		Lock: lock, Packages: func(p image.Package) ([]byte, error) { return debs[p.File()], nil },
 		Agent:   image.Program{Name: "strongroom-agent", Data: program(t, "static")},
 		Engines: []image.Program{{Name: "strongroom-sql", Data: program(t, "static")}},
 		Version: "v1-test",

@@ -32,11 +32,13 @@ func (a *app) doctorHost() *cobra.Command {
 		Short: "Check what this machine lacks to host rooms as virtual machines",
 		Long: `Looks at processor, kernel, devices, firmware and programs, and names each thing that hosting
 rooms takes and that is missing, with what mends it. KVM counts once a machine has come through
-its firmware under it: --image names whose, otherwise the system's OVMF.
+its firmware under it: --image names whose, otherwise the system's OVMF. Firmware for snp and tdx
+is the image's too, unless --firmware names another.
 
 With --platform the exit code is 1 if something is missing; without it, only if rooms of no
 platform can be hosted.`,
 		Example: `  strongroom doctor host
+  strongroom doctor host --platform tdx --image room
   strongroom doctor host --platform snp --image room --firmware OVMF.amdsev.fd`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.diagnoseHost(cmd.Context(), f) },
@@ -44,7 +46,7 @@ platform can be hosted.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.platform, "platform", "", "tpm, snp or tdx (default: all)")
 	flags.StringVar(&f.image, "image", "", "`DIR` of the room image to be used")
-	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of firmware to be used on snp or tdx")
+	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of firmware to be used on snp or tdx (default: the image's)")
 	flags.StringVar(&f.quotes, "quote-service", defaultQuotes, "`SOCKET` of the quote generation service on tdx, or vsock:CID:PORT")
 	return cmd
 }
@@ -57,14 +59,14 @@ func (a *app) diagnoseHost(ctx context.Context, f doctorFlags) error {
 	if f.firmware != "" && (f.platform == "" || f.platform == string(qemu.TPM)) {
 		return verdict.Misuse("--platform", "snp or tdx, since firmware is named", strconv.Quote(verdict.Short(f.platform)), "name the platform that it is for")
 	}
-	firmware, err := absolute(f.firmware)
-	if err != nil {
-		return err
-	}
 	machine := ready.This(a.proof(f.image))
 	var all []prognosis
 	for _, p := range platforms {
-		checks, err := machine.Examine(ctx, ready.Asked{Platform: p, Firmware: firmware, QuoteSocket: f.quotes})
+		own, err := absolute(firmwareFor(f, p))
+		if err != nil {
+			return err
+		}
+		checks, err := machine.Examine(ctx, ready.Asked{Platform: p, Firmware: own, QuoteSocket: f.quotes})
 		if err != nil {
 			return err
 		}
@@ -79,6 +81,18 @@ func (a *app) diagnoseHost(ctx context.Context, f doctorFlags) error {
 		}
 	}
 	return verdict.FromCheck(verdict.Broken, *firstFailed(all[0].Checks), all[0].Checks)
+}
+
+// firmwareFor gives the firmware that rooms of a platform are started with: what was named, or the
+// image's own; "" without either.
+func firmwareFor(f doctorFlags, platform wire.ID) string {
+	switch {
+	case f.firmware != "" || f.image == "":
+		return f.firmware
+	case platform == qemu.SNP:
+		return filepath.Join(f.image, image.FileSNP)
+	}
+	return filepath.Join(f.image, image.FileTDX)
 }
 
 // absolute gives a path that is no matter of the working directory, "" for none.

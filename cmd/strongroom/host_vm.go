@@ -41,7 +41,7 @@ func (f *vmFlags) add(cmd *cobra.Command, platform, usage string) {
 	flags.StringVar(&f.image, "image", "", "`DIR` of the room image, for virtual machines")
 	flags.StringVar(&f.memory, "memory", "2G", "`SIZE` of a room's memory, such as 512M or 2G")
 	flags.IntVar(&f.cpus, "cpus", 2, "a room's processors")
-	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of firmware for snp or tdx, instead of the image's "+image.FileFirmware)
+	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of firmware for snp or tdx, instead of the image's "+image.FileSNP+" or "+image.FileTDX)
 	flags.StringVar(&f.cpuType, "vcpu-type", qemu.DefaultCPU, "`MODEL` of the processors on snp, as QEMU names it")
 	flags.StringVar(&f.quotes, "quote-service", defaultQuotes, "`SOCKET` of the quote generation service on tdx, or vsock:CID:PORT")
 }
@@ -111,7 +111,10 @@ func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool
 func (f *vmFlags) confidential(m *qemu.Config, dir, line string) error {
 	path := f.firmware
 	if path == "" {
-		path = filepath.Join(dir, image.FileFirmware)
+		var err error
+		if path, err = ownFirmware(dir, f.platform); err != nil {
+			return err
+		}
 	}
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
@@ -152,7 +155,7 @@ func (a *app) expected(f vmFlags) (map[string]string, error) {
 	}
 	p, err := a.measuredTDX(m, dir)
 	if err == nil && p.Values["rtmr1"] == "" {
-		err = verdict.Misuse("--firmware", "firmware that measures what boots", "none that does", "take OVMF's IntelTdx build (OVMF.inteltdx.fd)")
+		err = verdict.Misuse("--firmware", "firmware that measures what boots", "none that does", "leave it out to take the image's, or name OVMF's IntelTdx build")
 	}
 	return p.measurements, err
 }

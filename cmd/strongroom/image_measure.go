@@ -72,14 +72,15 @@ started, and no key is needed. An agreement lists these values; so do reference 
         the digests of its parts: the same for all sizes of memory and numbers of processors.
         With --boot disk, those that follow from the image under anybody's firmware.
   snp   the launch digest: firmware, processors, and with a kernel its hashes, for which the
-        firmware must have an area (OVMF's AmdSev build). --vcpus, --vcpu-type,
-        --guest-features and --vmm change it. The last 4 KiB of firmware do for comparing tools.
+        firmware must have an area (OVMF's AmdSev build, which images have if their lock does).
+        --vcpus, --vcpu-type, --guest-features and --vmm change it. The last 4 KiB of firmware do for
+        comparing tools.
   tdx   MRTD and the RTMRs. RTMR 0 depends on --memory, and on the ACPI tables that QEMU makes for
         the machine (--acpi); without them it has no value, and the text says so.
   dev   the digests of the programs beside this one, which the insecure dev platform runs.`,
 		Example: `  strongroom image measure --platform dev
   strongroom image measure room --platform tpm
-  strongroom image measure room --platform tdx --firmware OVMF.inteltdx.fd --memory 2G --acpi tables
+  strongroom image measure room --platform tdx --memory 2G --acpi tables
   strongroom image measure room --platform snp --firmware OVMF.amdsev.fd --vcpus 2 --vcpu-type EPYC-v4
   strongroom image measure --platform snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd --append 'console=ttyS0'
   strongroom image measure room --platform snp --sign release.key -o snp.set`,

@@ -11,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"strongroom.dev/host/qemu"
+	"strongroom.dev/image"
 	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/reference"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 func (r teller) measured(args ...string) prediction {
@@ -78,6 +82,16 @@ func TestMeasureWithoutByteCode(t *testing.T) {
 	got := r.measured("room", "--platform", "snp", "--firmware", firmware)
 	same := r.measured("--platform", "snp", "--firmware", firmware, "--kernel", "room/room.efi", "--append", snpConfig("", "quiet").Line)
 	own := r.measured("room", "--platform", "snp", "--firmware", firmware, "--append", "quiet")
+	data, err := os.ReadFile(firmware)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("room/OVMF_SNP.fd", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if own := r.measured("room", "--platform", "snp"); own.Values["launch_digest"] != got.Values["launch_digest"] {
+		t.Errorf("with the image's own firmware %v, named %v", own, got)
+	}
 	if got.Values["launch_digest"] != same.Values["launch_digest"] || got.Values["launch_digest"] == own.Values["launch_digest"] || got.Inputs["cmdline"] == "" {
 		t.Errorf("%v, named one by one %v, with its own line %v", got, same, own)
 	}
@@ -125,6 +139,48 @@ func TestMeasureSigns(t *testing.T) {
 	r.run(2, append(signed, "-o", "room.set")...) // the name is taken
 }
 
+// TestOwnFirmware: each platform's machines start with the image's firmware for it, or with what
+// was named, and an image without any for SEV-SNP says so before anything starts.
+func TestOwnFirmware(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{image.FileTDX, "named.fd"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("firmware"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := filepath.Join(dir, "named.fd")
+	for _, c := range []struct {
+		platform wire.ID
+		firmware string
+		want     string
+	}{
+		{qemu.TDX, "", filepath.Join(dir, image.FileTDX)}, {qemu.TDX, named, named}, {qemu.SNP, named, named},
+	} {
+		var m qemu.Config
+		f := vmFlags{platform: string(c.platform), firmware: c.firmware, image: dir, cpuType: qemu.DefaultCPU}
+		if err := f.confidential(&m, dir, "quiet"); err != nil || m.Firmware != c.want {
+			t.Errorf("%s, named %q: %q, %v", c.platform, c.firmware, m.Firmware, err)
+		}
+		if got := firmwareFor(doctorFlags{image: dir, firmware: c.firmware}, c.platform); got != c.want {
+			t.Errorf("doctor looks at %q", got)
+		}
+	}
+	f := vmFlags{platform: string(qemu.SNP), image: dir}
+	if e := verdict.As(f.confidential(&qemu.Config{}, dir, "quiet")); e.Check != "--firmware" || !strings.Contains(e.Got, image.FileSNP) {
+		t.Errorf("none for SEV-SNP: %v", e)
+	}
+	if err := os.WriteFile(filepath.Join(dir, image.FileSNP), []byte("firmware"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var m qemu.Config
+	if err := f.confidential(&m, dir, "quiet"); err != nil || m.Firmware != filepath.Join(dir, image.FileSNP) || m.SNP.Line != "quiet initcall_blacklist=acpi_init pci=lastbus=1" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if got := firmwareFor(doctorFlags{image: dir}, qemu.SNP); got != filepath.Join(dir, image.FileSNP) || firmwareFor(doctorFlags{}, qemu.TDX) != "" {
+		t.Errorf("doctor looks at %q", got)
+	}
+}
+
 // debian gives a file of a Debian package, by its path.
 func debian(t *testing.T, path string) string {
 	t.Helper()
@@ -137,7 +193,7 @@ func debian(t *testing.T, path string) string {
 	return path
 }
 
-// TestMeasureTDX takes Debian's firmware, which measures nothing of what boots, and says so.
+// TestMeasureTDX takes Debian 12's firmware, which measures nothing of what boots, and says so.
 func TestMeasureTDX(t *testing.T) {
 	firmware := debian(t, "/usr/share/ovmf/OVMF.fd")
 	t.Chdir(t.TempDir())
@@ -156,7 +212,7 @@ func TestMeasureTDX(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"room/OVMF.fd": data, "room/room.efi": []byte("kernel")} {
+	for name, content := range map[string][]byte{"room/OVMF_TDX.fd": data, "room/room.efi": []byte("kernel")} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)
 		}

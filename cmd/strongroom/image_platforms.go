@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"strings"
 
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/snp"
 	"strongroom.dev/image"
 	"strongroom.dev/machine"
 	"strongroom.dev/predict"
@@ -17,11 +20,30 @@ import (
 	"strongroom.dev/wire"
 )
 
+// ownFirmware gives the path of an image's own firmware for a platform that measures firmware at
+// launch. Not every image has one for SEV-SNP.
+func ownFirmware(dir, platform string) (string, error) {
+	if platform != string(snp.Name) {
+		return filepath.Join(dir, image.FileTDX), nil
+	}
+	path := filepath.Join(dir, image.FileSNP)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", verdict.Misuse("--firmware", "firmware for SEV-SNP that measures a kernel, OVMF's AmdSev build", "an image without: no "+image.FileSNP+" in it",
+			"name it, or build an image that has it: strongroom image lock --update --snp, and image build with that lock")
+	}
+	return path, nil
+}
+
 // bootFiles gives firmware and kernel. inDir is the firmware's name in an image directory.
 func (a *app) bootFiles(f measureFlags, args []string, inDir string) ([]byte, *predict.DirectBoot, error) {
 	dir, err := imageDir(args)
 	if err != nil {
 		return nil, nil, err
+	}
+	if dir != "" && f.firmware == "" && inDir == image.FileSNP {
+		if _, err := ownFirmware(dir, f.platform); err != nil {
+			return nil, nil, err
+		}
 	}
 	firmware, err := a.read(f, "firmware", f.firmware, dir, inDir)
 	if err == nil && firmware == nil {
@@ -84,7 +106,7 @@ func (p prediction) untouched() prediction {
 }
 
 func (a *app) measuredTDX(f measureFlags, args []string) (prediction, error) {
-	firmware, boot, err := a.bootFiles(f, args, image.FileFirmware)
+	firmware, boot, err := a.bootFiles(f, args, image.FileTDX)
 	if err != nil {
 		return prediction{}, err
 	}
@@ -145,7 +167,7 @@ func memorySize(text string) (uint64, error) {
 }
 
 func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
-	firmware, boot, err := a.bootFiles(f, args, image.FileFirmware)
+	firmware, boot, err := a.bootFiles(f, args, image.FileSNP)
 	if err != nil {
 		return prediction{}, err
 	}

@@ -40,9 +40,10 @@ a broker will see, computed from the image. --disk also writes the image in the 
 cloud takes: a virtual hard disk for azure, an archive for gcp, a raw disk for aws; each is a
 disk whose only program is the unified kernel image. The same image gives the same bytes.
 
---firmware names the firmware of the place, where the launch digest follows from it. Without
-an image the page is that of docs/cloud.`,
+--firmware names the firmware of the place, where the launch digest follows from it and is not
+the image's own. Without an image the page is that of docs/cloud.`,
 		Example: `  strongroom image recipe azure room --disk room.vhd
+  strongroom image recipe tdx room --memory 8G
   strongroom image recipe snp room --firmware OVMF.amdsev.fd --vcpus 4`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error { return a.recipe(f, args[0], args[1:]) },
@@ -98,10 +99,10 @@ func (a *app) recipeValues(f recipeFlags, target string, dir []string) ([]cloud.
 		p, err := a.measuredTDX(m, dir)
 		return groupOf(fmt.Sprintf("With %s of memory", f.memory), p), err
 	case cloud.SNP:
-		p, err := a.launchDigest(m, "QEMU", dir)
-		if err != nil && f.firmware == "" {
-			return []cloud.Group{{Title: "With the firmware of your host", Notes: []string{"Name it with --firmware: the image's own has no area for the kernel's hash, so no launch digest would cover the kernel."}}}, nil
+		if _, err := ownFirmware(dir[0], string(qemu.SNP)); err != nil && f.firmware == "" {
+			return []cloud.Group{{Title: "With the firmware of your host", Notes: []string{"Name it with --firmware: this image has none for SEV-SNP."}}}, nil
 		}
+		p, err := a.launchDigest(m, "QEMU", dir)
 		return groupOf(fmt.Sprintf("With %d processors of model %s", f.vcpus, f.vcpuType), p), err
 	}
 	disk := m
@@ -170,13 +171,13 @@ func (a *app) writeDisk(f recipeFlags, target, dir string) error {
 func launchLine(target string) string {
 	in := func(name string) string { return path.Join("/IMAGE", name) }
 	c := qemu.Config{
-		Platform: qemu.SNP, Accel: qemu.KVM, CPUs: 2, Memory: 4096, Firmware: "/usr/share/ovmf/OVMF.amdsev.fd", Kernel: in(image.FileUKI),
+		Platform: qemu.SNP, Accel: qemu.KVM, CPUs: 2, Memory: 4096, Firmware: in(image.FileSNP), Kernel: in(image.FileUKI),
 		Disks:   []qemu.Disk{{Serial: "engine-0", Path: in(image.EngineFile(sqlProgram))}, {Serial: "input-0", Path: "/DATA/INPUT.age"}},
 		Channel: qemu.Socket{Path: "/ROOM/channel"}, Console: "/ROOM/console.log", InitData: wire.Digest{1}, ShortInitData: wire.Hash{1},
 		SNP: snpConfig(qemu.DefaultCPU, image.Cmdline), TDX: qemu.TDXConfig{QuoteSocket: defaultQuotes},
 	}
 	if target == cloud.TDX {
-		c.Platform, c.Firmware = qemu.TDX, "/usr/share/edk2/ovmf/OVMF.inteltdx.fd"
+		c.Platform, c.Firmware = qemu.TDX, in(image.FileTDX)
 	}
 	args, err := c.Args()
 	if err != nil {

@@ -34,7 +34,7 @@ func showImage(w io.Writer, dir string, m image.Manifest) {
 	fmt.Fprintf(w, "command line: %s\n", m.Cmdline)
 	fmt.Fprintf(w, "\npackages\n")
 	for _, p := range m.Packages {
-		fmt.Fprintf(w, "  %-9s %s\n            %s, %s\n            %s\n", p.Use, p, p.Suite, p.Path, p.SHA256)
+		fmt.Fprintf(w, "  %-12s %s\n               %s, %s\n               %s\n", p.Use, p, p.Suite, p.Path, p.SHA256)
 	}
 	for _, part := range []struct {
 		title string

@@ -139,7 +139,7 @@ func (e *examination) snp(ctx context.Context) {
 		e.sevFirmware()
 	}
 	e.qemu(ctx, version{9, 1}, "sev-snp-guest")
-	e.firmware("snp.ovmf", "firmware for SEV-SNP with an area for the kernel's hashes (OVMF's AmdSev build)", "install it (OVMF.amdsev.fd of the package ovmf from Debian 13 on, edk2-ovmf on Fedora), and name it with --firmware",
+	e.firmware("snp.ovmf", "firmware for SEV-SNP with an area for the kernel's hashes (OVMF's AmdSev build)", "install it (ovmf-amdsev of the Debian after 13, edk2-ovmf on Fedora) and name it with --firmware, or build the image with it: strongroom image lock --update --snp",
 		"/usr/share/ovmf/OVMF.amdsev.fd", "/usr/share/edk2/ovmf/OVMF.amdsev.fd", "/usr/share/OVMF/OVMF.amdsev.fd")
 	e.kvm(ctx, true)
 }
@@ -180,7 +180,7 @@ func (e *examination) tdx(ctx context.Context) {
 	}
 	e.quotes()
 	e.qemu(ctx, version{10, 1}, "tdx-guest")
-	e.firmware("tdx.ovmf", "firmware that measures a kernel into RTMRs (OVMF's IntelTdx build)", "install it (OVMF.inteltdx.fd of a newer package ovmf, edk2-ovmf on Fedora), and name it with --firmware",
+	e.firmware("tdx.ovmf", "firmware that measures a kernel into RTMRs", "take a room image's own with --image, or install it (ovmf of Debian 13, edk2-ovmf on Fedora) and name it with --firmware",
 		"/usr/share/ovmf/OVMF.inteltdx.fd", "/usr/share/edk2/ovmf/OVMF.inteltdx.fd", "/usr/share/ovmf/OVMF.tdx.fd", "/usr/share/ovmf/OVMF.fd")
 	e.kvm(ctx, true)
 }

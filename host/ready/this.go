@@ -58,7 +58,7 @@ func judge(platform wire.ID, firmware []byte) error {
 	if platform == "tdx" {
 		measures, err := predict.TDX{Firmware: firmware}.MeasuresBoot()
 		if err == nil && !measures {
-			err = verdict.Misuse("measure.firmware", "firmware that measures what boots", "it measures no kernel", "take OVMF's IntelTdx build")
+			err = verdict.Misuse("measure.firmware", "firmware that measures what boots", "it measures no kernel", "take a room image's own")
 		}
 		return err
 	}

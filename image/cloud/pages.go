@@ -134,21 +134,27 @@ strongroom image measure --platform snp --vmm ec2 --firmware ovmf_img.fd --vcpus
 const snp = generated + `# Rooms on a host of yours with AMD SEV-SNP
 
 EPYC 7003 or newer with SEV-SNP turned on in its set-up, Linux 6.11 or newer, QEMU 9.1 or newer, and OVMF's AmdSev
-build, whose launch digest covers the kernel's hash (OVMF.amdsev.fd of Debian 13's and Fedora's packages).
+build, whose launch digest covers the kernel's hash.
 
 ## Prepare
 
+No stable release of Debian has that build: images are built without it unless their lock names it. The release that
+Debian prepares has it (the package ovmf-amdsev of forky):
+
 ` + "```" + `
-strongroom doctor host --platform snp --image @IMAGE@ --firmware /usr/share/ovmf/OVMF.amdsev.fd
+strongroom image lock --update --snp --lock snp.lock
+strongroom image build --lock snp.lock -o @IMAGE@
+strongroom doctor host --platform snp --image @IMAGE@
 ` + "```" + `
 
-names what is missing, each with its mend.
+The last names what is missing, each with its mend. With a build from elsewhere, such as Fedora's OVMF.amdsev.fd, leave the lock as it
+is, and give all commands ` + "`--firmware FILE`" + `.
 
 ## What a broker will see
 
 @VALUES@
 ` + "```" + `
-strongroom image measure @IMAGE@ --platform snp --firmware /usr/share/ovmf/OVMF.amdsev.fd --vcpus 2 --vcpu-type EPYC-v4
+strongroom image measure @IMAGE@ --platform snp --vcpus 2 --vcpu-type EPYC-v4
 ` + "```" + `
 
 prints it as an agreement lists it. It changes with the number of processors and with their model, not with
@@ -157,7 +163,7 @@ the size of memory. HOST_DATA is the agreement's short init data, set for each r
 ## Launch
 
 ` + "```" + `
-strongroom host serve --platform snp --image @IMAGE@ --firmware /usr/share/ovmf/OVMF.amdsev.fd \
+strongroom host serve --platform snp --image @IMAGE@ \
     --cpus 2 --memory 4G --data sealed --ledger ORIGIN=URL
 ` + "```" + `
 
@@ -171,14 +177,15 @@ For each room that starts, with sockets and the console's pipe instead of the pa
 const tdx = generated + `# Rooms on a host of yours with Intel TDX
 
 Xeon of the fifth generation or newer with TDX turned on in its set-up, Linux 6.16 or newer (or a
-distribution's with TDX in its KVM), QEMU 10.1 or newer, OVMF's IntelTdx build, which measures the kernel into RTMRs
-(OVMF.inteltdx.fd of Fedora's and newer distributions' packages), and Intel's quote generation service: the host must
-be registered with Intel (PCCS, mpa_registration_tool), or rooms start and get no quotes.
+distribution's with TDX in its KVM), QEMU 10.1 or newer, and Intel's quote generation service: the host must
+be registered with Intel (PCCS, mpa_registration_tool), or rooms start and get no quotes. The image has the firmware: OVMF
+of Debian 13, which measures the kernel into RTMRs. Another's is named with ` + "`--firmware`" + `; it must not come with keys of
+Secure Boot, as Debian's OVMF.inteltdx.ms.fd does, since room images are signed by nobody.
 
 ## Prepare
 
 ` + "```" + `
-strongroom doctor host --platform tdx --image @IMAGE@ --firmware /usr/share/edk2/ovmf/OVMF.inteltdx.fd
+strongroom doctor host --platform tdx --image @IMAGE@
 ` + "```" + `
 
 names what is missing, each with its mend.
@@ -187,7 +194,7 @@ names what is missing, each with its mend.
 
 @VALUES@
 ` + "```" + `
-strongroom image measure @IMAGE@ --platform tdx --firmware /usr/share/edk2/ovmf/OVMF.inteltdx.fd --memory 4G
+strongroom image measure @IMAGE@ --platform tdx --memory 4G
 ` + "```" + `
 
 prints them as an agreement lists them. RTMR 0 also depends on the size of memory and on the ACPI tables that QEMU
@@ -196,7 +203,7 @@ makes for the machine (` + "`--acpi`" + `). MRCONFIGID is the agreement's init d
 ## Launch
 
 ` + "```" + `
-strongroom host serve --platform tdx --image @IMAGE@ --firmware /usr/share/edk2/ovmf/OVMF.inteltdx.fd \
+strongroom host serve --platform tdx --image @IMAGE@ \
     --cpus 2 --memory 4G --data sealed --ledger ORIGIN=URL
 ` + "```" + `
 
