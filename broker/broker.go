@@ -94,6 +94,8 @@ type Config struct {
 	// Platforms is the table of platforms whose evidence can be verified.
 	Platforms []attest.Platform
 	Now       func() time.Time
+	// Endorsements says what Platforms rest on, for [Broker.Status]. Optional.
+	Endorsements func() Endorsements
 	// InsecureAllowSoftware lets this broker release to rooms of class software, which keep
 	// nobody out of their memory, for agreements that accept them too (R4). Optional.
 	InsecureAllowSoftware bool

@@ -30,6 +30,20 @@ type Status struct {
 	Witnesses  []string          `json:"witnesses"` // origins of the shared ledgers it was told of
 	Troubles   []string          `json:"troubles"`  // with witnesses, when they were last to sign
 	Seen       []release.SeenLog `json:"seen"`      // other owners' logs
+	// Endorsements are nil if the broker has none: then no hardware that needs them gets keys.
+	Endorsements *Endorsements `json:"endorsements,omitempty"`
+}
+
+// Endorsements are what vendors sign about their hardware, as a broker last read them.
+type Endorsements struct {
+	Items  int   `json:"items"`
+	ReadMS int64 `json:"read_ms"`
+	// FirstMS is when the first of those that are issued anew from time to time ends, or of the
+	// bundles that they are in, and First its name; 0 and "" if none ends.
+	FirstMS int64  `json:"first_ms"`
+	First   string `json:"first"`
+	// Trouble says why they could not be read since; "" if they could.
+	Trouble string `json:"trouble"`
 }
 
 // Public is what a broker tells anyone.
@@ -92,6 +106,10 @@ func (b *Broker) Status(context.Context) (Status, error) {
 	sort.Strings(s.Witnesses)
 	if list := b.troubles.Load(); list != nil {
 		s.Troubles = *list
+	}
+	if b.cfg.Endorsements != nil {
+		e := b.cfg.Endorsements()
+		s.Endorsements = &e
 	}
 	err := b.eachAgreement(func(r agreementRecord, digest string) {
 		s.Agreements = append(s.Agreements, AgreementStatus{r.ID, r.Version, digest, string(r.Standing), r.TimeMS})

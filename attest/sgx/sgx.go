@@ -35,6 +35,10 @@ func NewWithFloor(set endorse.Set, floor int) Verifier {
 	return Verifier{dcap.New(c)}
 }
 
+// With makes a verifier of one of package dcap, which knows whom to trust and what for. Platforms
+// of Intel's can share one.
+func With(v *dcap.Verifier) Verifier { return Verifier{v} }
+
 // Detect reports whether data looks like an SGX quote, in any form that Examine takes.
 func Detect(data []byte) bool {
 	tee, ok := dcap.Detect(data)

@@ -42,12 +42,12 @@ func NewWithActivators(set endorse.Set, activators ...keys.PublicKey) Verifier {
 // makers' that are known here.
 func (v Verifier) Platform() attest.Platform {
 	return attest.Platform{Name: Name, Verify: attest.Strict(v.Examine), Under: func(t attest.Trust) attest.Platform {
-		return attest.Platform{Name: Name, Verify: attest.Strict(v.under(t).Examine)}
+		return attest.Platform{Name: Name, Verify: attest.Strict(v.Under(t).Examine)}
 	}}
 }
 
-// under gives a verifier that also trusts whom an agreement does.
-func (v Verifier) under(t attest.Trust) Verifier {
+// Under gives a verifier that also trusts whom an agreement does; see [Verifier.Platform].
+func (v Verifier) Under(t attest.Trust) Verifier {
 	if v.store == nil {
 		v.store = newStore(nil)
 	}

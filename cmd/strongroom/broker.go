@@ -71,7 +71,7 @@ func (a *app) brokerStatus() *cobra.Command {
 				broker.Status
 				Running bool `json:"running"`
 			}{s, running}
-			return a.print(view, func(w io.Writer) { statusText(w, s, running) })
+			return a.print(view, func(w io.Writer) { statusText(w, s, running, a.now()) })
 		},
 	}
 }

@@ -150,7 +150,10 @@ func (a *app) openBroker(ctx context.Context, h *home.Home, cfg broker.Config) (
 	if b.state, b.log, err = openStores(h, store); err != nil {
 		return nil, err
 	}
-	cfg.Own, cfg.State, cfg.Log, cfg.Keys, cfg.Platforms, cfg.Now = own, b.state, b.log, store, platforms(), a.now
+	cfg.Own, cfg.State, cfg.Log, cfg.Keys, cfg.Now = own, b.state, b.log, store, a.now
+	if cfg.Platforms == nil { // nobody asks for keys
+		cfg.Platforms = platforms()
+	}
 	if b.Broker, err = broker.Open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}

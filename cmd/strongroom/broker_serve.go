@@ -25,6 +25,7 @@ type brokerFlags struct {
 	listen           string
 	insecureSoftware bool
 	others           brokerOthers
+	endorsements     endorsementFlags
 }
 
 func (a *app) brokerServe() *cobra.Command {
@@ -39,9 +40,15 @@ can be asked, it refuses everything until "strongroom broker confirm".
 Those it was told of are remembered in broker/others.json of the home, and asked at every
 later start and for officers' commands; take one out there if it is gone for good.
 
-What passes over the network is signed or sealed end to end, so plain HTTP is enough.`,
+What passes over the network is signed or sealed end to end, so plain HTTP is enough.
+
+Rooms on SEV-SNP, on TDX and on Azure's confidential machines get keys only with what their makers
+sign about them: --endorsements names it, as for "verify", where "endorsements fetch" or
+"endorsements pack" put it. It is read anew every minute, and on SIGHUP. Nothing goes back: a list
+or bundle that is older than one that was used is refused. "broker status" says until when it lasts.`,
 		Example: `  strongroom broker serve --listen 127.0.0.1:7443 \
-      --witness http://127.0.0.1:7500=ledger.example+1a2b3c4d+AQ...`,
+      --witness http://127.0.0.1:7500=ledger.example+1a2b3c4d+AQ...
+  strongroom broker serve --endorsements endorsements/`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -54,6 +61,7 @@ What passes over the network is signed or sealed end to end, so plain HTTP is en
 	f.BoolVar(&flags.insecureSoftware, "insecure-allow-software", false, "release keys to rooms of class software too: they keep nobody out of their memory")
 	f.StringArrayVar(&flags.others.Witnesses, "witness", nil, "where a shared ledger is, and its verifier key: `URL=KEY` (repeat)")
 	f.StringArrayVar(&flags.others.Peers, "peer", nil, "where the broker of a log is, if not at its descriptor's address: `ORIGIN=URL` (repeat)")
+	flags.endorsements.add(cmd)
 	return cmd
 }
 
@@ -70,6 +78,10 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
 	}
 	defer listener.Close()
+	endorsed, err := a.brokerEndorsements(h, flags.endorsements)
+	if err != nil {
+		return err
+	}
 	if err := keepSecrets(); err != nil {
 		return err
 	}
@@ -82,6 +94,10 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 		return err
 	}
 	cfg.InsecureAllowSoftware = flags.insecureSoftware
+	cfg.Platforms = endorsed.platforms()
+	if len(flags.endorsements.paths) > 0 {
+		cfg.Endorsements = func() broker.Endorsements { return *endorsed.status.Load() }
+	}
 	cfg.Tell = telling(slog.New(slog.NewTextHandler(a.err, nil)))
 	b, err := a.openBroker(ctx, h, cfg)
 	if err != nil {
@@ -93,9 +109,13 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 		return err
 	}
 	defer done()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // before anybody learns that there is somebody to signal
+	defer signal.Stop(hup)
 	if err := a.brokerReady(ctx, b, listener.Addr().String()); err != nil {
 		return err
 	}
+	go endorsed.renew(ctx, hup)
 	return a.serveBoth(ctx, b, listener, admin)
 }
 

@@ -13,9 +13,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/broker"
+	"strongroom.dev/internal/evidencetest"
 	"strongroom.dev/ledger"
 	"strongroom.dev/wire"
 )
@@ -132,6 +134,59 @@ func TestBrokerServes(t *testing.T) {
 	}
 	if code := answerOf(t, home, &status, "broker", "status"); code != 0 || status.Running {
 		t.Errorf("after the end: code %d, running %v", code, status.Running)
+	}
+}
+
+// TestBrokerServesEndorsed: a serving broker says what it judges hardware by, and reads it anew.
+func TestBrokerServesEndorsed(t *testing.T) {
+	collateral, err := filepath.Abs(filepath.Join(evidencetest.Dir(t), "tdx", "Phala-Network+dcap-qvl", "sample", "tdx_quote_collateral.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(collateral)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	home, endorsements := filepath.Join(dir, "home"), filepath.Join(dir, "endorsements")
+	var party map[string]any
+	answerOf(t, home, &party, "party", "init", "--name", "alpha", "--title", "Alpha")
+	var refusal struct {
+		Error struct{ Check string } `json:"error"`
+	}
+	if code := answerOf(t, home, &refusal, "broker", "serve", "--listen", "127.0.0.1:0", "--endorsements", endorsements); code != 2 || refusal.Error.Check != "file" {
+		t.Errorf("no endorsements there: code %d, %+v", code, refusal)
+	}
+	if err := os.Mkdir(endorsements, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := startBrokerProcess(t, home, "--endorsements", endorsements)
+	read := func() broker.Endorsements {
+		var s broker.Status
+		if code := answerOf(t, home, &s, "broker", "status"); code != 0 || s.Endorsements == nil {
+			t.Fatalf("code %d, %+v", code, s.Endorsements)
+		}
+		return *s.Endorsements
+	}
+	if e := read(); e.Items != 0 || e.FirstMS != 0 {
+		t.Errorf("an empty directory: %+v", e)
+	}
+	if err := os.WriteFile(filepath.Join(endorsements, "collateral.json"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); read().Items == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing was read anew")
+		}
+	}
+	if e := read(); e.FirstMS == 0 || !strings.Contains(e.First, "collateral.json") {
+		t.Errorf("%+v", e)
+	}
+	if said := b.stop(t); !strings.Contains(said, "endorsements read anew") {
+		t.Errorf("%s", said)
 	}
 }
 

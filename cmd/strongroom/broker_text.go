@@ -34,7 +34,7 @@ func whoRuns(w io.Writer, s broker.Status) {
 	}
 }
 
-func statusText(w io.Writer, s broker.Status, running bool) {
+func statusText(w io.Writer, s broker.Status, running bool, now time.Time) {
 	state := "not running"
 	switch {
 	case running && s.Serving:
@@ -45,6 +45,7 @@ func statusText(w io.Writer, s broker.Status, running bool) {
 	fmt.Fprintf(w, "Broker of %s: %s\n", s.Party, state)
 	whoRuns(w, s)
 	fmt.Fprintf(w, "  log         %s, %d entries\n", verdict.Printable(s.Log), s.Size)
+	endorsementsText(w, s.Endorsements, now)
 	deniedText(w, s.Denied)
 	if s.Queued > 0 {
 		fmt.Fprintf(w, "  waiting     %d records on their way into the log\n", s.Queued)

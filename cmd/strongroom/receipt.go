@@ -37,7 +37,11 @@ own statement and the ledgers' receipts.
 
 Roots, parties and ledgers come from your home directory (the address book and the agreements
 you signed) and from the flags, never from the proof. A stranger needs no home: --party names
-the file of every party's descriptor, --root a software root, --ledger a shared ledger.`,
+the file of every party's descriptor, --root a software root, --ledger a shared ledger.
+
+Evidence of SEV-SNP, TDX or Azure is judged by --endorsements as of when its broker did: keep
+what was in force at the time of the run ("endorsements fetch", "endorsements pack"); vendors don't
+serve it later.`,
 		Example: `  strongroom receipt verify means-3f2a.proof
   strongroom receipt verify means-3f2a.proof --file means-3f2a.age
   strongroom receipt verify means.proof --party alpha.json --party beta.json \

@@ -118,15 +118,16 @@ func (a *app) roomStop(at func() (client.Host, error)) *cobra.Command {
 }
 
 func (a *app) roomVerify(at func() (client.Host, error)) *cobra.Command {
-	return &cobra.Command{
+	var endorsements endorsementFlags
+	cmd := &cobra.Command{
 		Use: "verify ROOM|RUN", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
 in your own home directory: genuine machine, agreed image, this agreement, this run. It says
 that such a room existed once and held these keys. It can't say that the room is there now:
 the challenge comes from the host, so the evidence of a room that has ended passes too.
 Whether brokers gave it data is theirs to say, and what came out of it is for its results'
-proofs.`,
-		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600",
+proofs. Evidence of SEV-SNP, TDX or Azure needs what their makers sign: --endorsements.`,
+		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600 --endorsements endorsements/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := at()
 			if err != nil {
@@ -136,9 +137,11 @@ proofs.`,
 			if err != nil {
 				return err
 			}
-			return a.verifyRoom(r)
+			return a.verifyRoom(r, endorsements)
 		},
 	}
+	endorsements.add(cmd)
+	return cmd
 }
 
 // shownTo is the evidence that one broker was shown, checked.
@@ -153,11 +156,16 @@ var unknownOfRoom = []string{
 	"whether the owners' brokers set that challenge and gave it keys: their logs say so",
 }
 
-func (a *app) verifyRoom(r host.Info) error {
+func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags) error {
 	h, err := a.openHome()
 	if err != nil {
 		return err
 	}
+	endorsed, err := a.endorsedNow(endorsements, h)
+	if err != nil {
+		return err
+	}
+	table := endorsed.platforms()
 	ag, err := h.Agreement(r.Agreement)
 	if err != nil {
 		return err
@@ -167,7 +175,7 @@ func (a *app) verifyRoom(r host.Info) error {
 	}
 	brokers := []shownTo{}
 	for _, s := range r.Shown {
-		checks, err := a.verifyShown(h, ag, s)
+		checks, err := a.verifyShown(h, table, ag, s)
 		if err != nil {
 			return fmt.Errorf("evidence for the broker of %s: %w", s.Broker, err)
 		}
@@ -199,8 +207,8 @@ func brokerOf(h *home.Home, ag *agreement.SignedAgreement, name wire.ID) *agreem
 }
 
 // verifyShown checks one piece of evidence as the broker it was made for would.
-func (a *app) verifyShown(h *home.Home, ag *agreement.SignedAgreement, s room.Shown) ([]verdict.Check, error) {
-	claims, err := attest.Verify(s.Evidence, platforms(), attest.Expectation{
+func (a *app) verifyShown(h *home.Home, table []attest.Platform, ag *agreement.SignedAgreement, s room.Shown) ([]verdict.Check, error) {
+	claims, err := attest.Verify(s.Evidence, table, attest.Expectation{
 		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(s.Challenge), Signing: s.Room.Signing, HPKE: s.Room.HPKE,
 			Agreement: ag.Digest(), Run: s.Run},
 		AgreementBody: ag.Canonical(), Now: a.now(), Trust: attest.TrustOf(ag.Agreement, brokerOf(h, ag, s.Broker))})

@@ -15,6 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
+	"strongroom.dev/attest/azure"
+	"strongroom.dev/attest/snp"
+	"strongroom.dev/attest/tdx"
 	"strongroom.dev/host"
 	"strongroom.dev/host/qemu"
 	"strongroom.dev/internal/home"
@@ -37,6 +40,8 @@ type running struct {
 	requestOut string
 	expires    time.Duration
 	dryRun     bool
+
+	endorsements endorsementFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -77,6 +82,7 @@ its result. A room on this machine ends with it.`,
 	f.StringVar(&r.requestIn, "request", "", "use this signed request `FILE` instead of signing one")
 	f.StringVar(&r.requestOut, "save-request", "", "also write the signed request to `FILE`")
 	f.BoolVar(&r.dryRun, "dry-run", false, "show the request; sign and start nothing")
+	r.endorsements.add(cmd)
 	return cmd
 }
 
@@ -134,13 +140,31 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := placeFor(r.out, names); err != nil {
 		return err
 	}
+	if err := a.canProve(ag.Agreement, r.endorsements); err != nil {
+		return err
+	}
 	if err := site.ready(ctx); err != nil {
 		return err
 	}
 	if err := a.keepRequest(h, r, run); err != nil {
 		return err
 	}
-	return a.runIn(ctx, site, r.out, names, job, run)
+	return a.runIn(ctx, site, r, names, job, run)
+}
+
+// canProve reads endorsements before a run is paid for, and warns if the results of one could not
+// be proven without.
+func (a *app) canProve(ag agreement.Agreement, f endorsementFlags) error {
+	if _, err := a.endorsedThen(f); err != nil {
+		return err
+	}
+	confidential := func(p agreement.Platform) bool {
+		return p.Kind == snp.Name || p.Kind == tdx.Name || p.Kind == azure.Name
+	}
+	if len(f.paths) == 0 && slices.ContainsFunc(ag.Platforms, confidential) {
+		a.say("WARNING: without --endorsements no result of a room on SEV-SNP, TDX or Azure is proven: its makers' lists and statements judge its evidence (strongroom endorsements fetch)")
+	}
+	return nil
 }
 
 // keepRequest keeps the signed request where it is found again, before anything starts.
@@ -158,8 +182,8 @@ func (a *app) keepRequest(h *home.Home, r *running, run *agreement.SignedRun) er
 }
 
 // runIn starts the room and stays with it to the end.
-func (a *app) runIn(ctx context.Context, site site, out string, names []string, job host.Job, run *agreement.SignedRun) error {
-	later := a.fetchLater(site.url(), run.RunID, out)
+func (a *app) runIn(ctx context.Context, site site, r *running, names []string, job host.Job, run *agreement.SignedRun) error {
+	later := a.fetchLater(site.url(), run.RunID, r.out)
 	room, err := site.start(ctx, job, run)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -172,7 +196,7 @@ func (a *app) runIn(ctx context.Context, site site, out string, names []string, 
 		return err
 	}
 	digest := run.Digest()
-	return a.collect(ctx, out, names, room, wanted{run.RunID, &digest}, later)
+	return a.collect(ctx, r.out, names, room, wanted{run.RunID, &digest, r.endorsements}, later)
 }
 
 // requestFor makes and signs the run request, or reads one that was signed before.

@@ -78,10 +78,12 @@ func canPut(dir string) error {
 	}
 }
 
-// wanted is the run whose results are collected: its id, and its request where that is known.
+// wanted is the run whose results are collected: its id, its request where that is known, and what
+// hardware's evidence in their proofs is judged by.
 type wanted struct {
-	id      string
-	request *wire.Digest
+	id           string
+	request      *wire.Digest
+	endorsements endorsementFlags
 }
 
 // collected is a result that was fetched and checked.
@@ -162,7 +164,7 @@ func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoo
 	if err := fetchFile(ctx, room, proofPath, wire.MaxDocument); err != nil {
 		return nil, err
 	}
-	proven, err := a.proven(proofPath, new(trustFlags))
+	proven, err := a.proven(proofPath, &trustFlags{endorsements: run.endorsements})
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,7 @@ func unseen(ctx context.Context, err error, room, later string) error {
 
 func (a *app) roomFetch(at func() (client.Host, error)) *cobra.Command {
 	var out string
+	var endorsements endorsementFlags
 	cmd := &cobra.Command{
 		Use: "fetch RUN", Short: "Fetch the proven result of a run from a host, now or when it is done", Args: cobra.ExactArgs(1),
 		Long: `Fetches what a run's room let out, with its proof, which it checks before it says so: after
@@ -61,14 +62,15 @@ that is not done. RUN is the run's id, or the room's; the agreement is the one y
 			if err != nil {
 				return err
 			}
-			return a.fetchRun(ctx, at, args[0], out)
+			return a.fetchRun(ctx, at, args[0], out, endorsements)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", ".", "`DIR` to put results into")
+	endorsements.add(cmd)
 	return cmd
 }
 
-func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string) error {
+func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, endorsements endorsementFlags) error {
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -89,7 +91,7 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string) er
 	if err != nil {
 		return err
 	}
-	want := wanted{id: info.RunID}
+	want := wanted{id: info.RunID, endorsements: endorsements}
 	request, err := h.Run(info.RunID)
 	if err != nil {
 		return err
@@ -99,6 +101,9 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string) er
 		want.request = &digest
 	}
 	if err := placeFor(out, names); err != nil {
+		return err
+	}
+	if err := a.canProve(ag.Agreement, endorsements); err != nil {
 		return err
 	}
 	later := a.fetchLater(at.URL, info.RunID, out)

@@ -15,6 +15,8 @@ type trustFlags struct {
 	parties []string // files of descriptors compared with their parties
 	roots   []string // fingerprints of software roots
 	ledgers []string // verifier keys of shared ledgers
+	// endorsements are what hardware's evidence is judged by, as of when its broker did.
+	endorsements endorsementFlags
 }
 
 func (f *trustFlags) add(cmd *cobra.Command) {
@@ -22,12 +24,17 @@ func (f *trustFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.parties, "party", nil, "a party descriptor `FILE` you have compared with the party itself (repeat)")
 	flags.StringArrayVar(&f.roots, "root", nil, "`FINGERPRINT` of a software root you rely on, INSECURE (repeat)")
 	flags.StringArrayVar(&f.ledgers, "ledger", nil, "verifier `KEY` of a shared ledger you rely on (repeat)")
+	f.endorsements.add(cmd)
 }
 
 // trust is what this verifier relies on: the pinned parties and signed agreements of its
 // home, where there is one, and what the flags name. Nothing of it comes from a proof.
 func (a *app) trust(f *trustFlags, h *home.Home) (proof.Trust, error) {
-	t := proof.Trust{Parties: map[wire.Digest]string{}, Platforms: platforms()}
+	endorsed, err := a.endorsedThen(f.endorsements)
+	if err != nil {
+		return proof.Trust{}, err
+	}
+	t := proof.Trust{Parties: map[wire.Digest]string{}, Platforms: endorsed.platforms()}
 	if h != nil {
 		if err := trustHome(&t, h); err != nil {
 			return proof.Trust{}, err
