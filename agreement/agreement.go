@@ -65,7 +65,7 @@ type Platform struct {
 	// empty means any genuine machine of the kind.
 	Machines []string `json:"machines"`
 	Images   []Image  `json:"images"`
-	// Releases are release lines accepted besides Images (R5).
+	// Releases are release lines accepted besides Images, or instead of them (R5).
 	Releases []ReleaseLine `json:"releases"`
 	// MayLack names sandbox layers a room may go without where its kernel denies them:
 	// user-namespace, mount-namespace, pid-namespace, network-namespace, seccomp, landlock.
@@ -80,14 +80,17 @@ type Image struct {
 	Measurements map[string]string `json:"measurements"`
 }
 
-// ReleaseLine accepts any image that k of the release keys sign (format only in version 1
-// of the protocol: agreements that use it are refused until release lines are enforced).
+// ReleaseLine accepts any image that release keys sign: one listed by the newest set of the
+// product's reference values that the broker knows (R5; spec/reference-values.md).
 type ReleaseLine struct {
-	Product        wire.ID  `json:"product"`
-	Keys           []string `json:"keys"`
-	Threshold      int64    `json:"threshold"`
-	MinimumVersion int64    `json:"minimum_version"`
-	LogKey         string   `json:"log_key"`
+	Product wire.ID `json:"product"`
+	// Keys are public keys in their text form, of which Threshold must have signed the set.
+	Keys      []string `json:"keys"`
+	Threshold int64    `json:"threshold"`
+	// MinimumVersion, from 1, is the least security version of a set.
+	MinimumVersion int64 `json:"minimum_version"`
+	// LogKey is the verifier key of the log that must have recorded the set.
+	LogKey string `json:"log_key"`
 }
 
 // Input is data that comes in.

@@ -1,6 +1,7 @@
 package agreement_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,10 +75,16 @@ func agreementForms() []agreementCase {
 		}, "platforms[0].images[0].measurements"},
 		{"may-lack-unknown", "A layer that doesn't exist.", func(a *A) { a.Platforms[0].MayLack = []wire.ID{"everything"} }, "platforms[0].may_lack[0]"},
 		{"may-lack-hardware", "Only dev rooms may lack a layer.", func(a *A) { hardware(a, "snp"); a.Platforms[0].MayLack = []wire.ID{"seccomp"} }, "platforms[0].may_lack"},
-		{"release-line-malformed", "A release line without keys.", func(a *A) { a.Platforms[0].Releases = []agreement.ReleaseLine{{Product: "room", Keys: []string{}}} }, "platforms[0].releases[0].keys"},
-		{"release-line-bad-key", "A release key that is none.", func(a *A) {
-			a.Platforms[0].Releases = []agreement.ReleaseLine{{Product: "room", Keys: []string{"x"}, Threshold: 1, MinimumVersion: 1, LogKey: noteKey("l")}}
-		}, "platforms[0].releases[0].keys[0]"},
+		{"release-line-no-keys", "A release line without keys.", func(a *A) { line(a).Keys = []string{} }, "platforms[0].releases[0].keys"},
+		{"release-line-bad-key", "A release key that is none.", func(a *A) { line(a).Keys[0] = "x" }, "platforms[0].releases[0].keys[0]"},
+		{"release-line-key-twice", "A key that counts twice.", func(a *A) { r := line(a); r.Keys[1] = r.Keys[0] }, "platforms[0].releases[0].keys[1]"},
+		{"release-line-17-keys", "At most 16 keys.", func(a *A) { line(a).Keys = make([]string, 17) }, "platforms[0].releases[0].keys"},
+		{"release-line-threshold-0", "Signed by nobody.", func(a *A) { line(a).Threshold = 0 }, "platforms[0].releases[0].threshold"},
+		{"release-line-threshold-4", "More signatures than there are keys.", func(a *A) { line(a).Threshold = 4 }, "platforms[0].releases[0].threshold"},
+		{"release-line-minimum-0", "Security versions begin with 1.", func(a *A) { line(a).MinimumVersion = 0 }, "platforms[0].releases[0].minimum_version"},
+		{"release-line-no-log", "What no log has recorded may be made for one victim.", func(a *A) { line(a).LogKey = "" }, "platforms[0].releases[0].log_key"},
+		{"release-line-twice", "One product twice.", func(a *A) { line(a); p := &a.Platforms[0]; p.Releases = append(p.Releases, p.Releases[0]) }, "platforms[0].releases[1].product"},
+		{"release-lines-9", "At most 8 release lines.", func(a *A) { a.Platforms[0].Releases = slices.Repeat([]agreement.ReleaseLine{*line(a)}, 9) }, "platforms[0].releases"},
 		{"inputs-none", "Without data there is nothing to agree.", func(a *A) { a.Inputs = []agreement.Input{} }, "inputs"},
 		{"input-owner-unknown", "An owner that is no party.", func(a *A) { a.Inputs[1].Owner = "gamma" }, "inputs[1].owner"},
 		{"input-name-twice", "Two inputs with one name.", func(a *A) { a.Inputs[1].Name = a.Inputs[0].Name }, "inputs[1].name"},
@@ -194,12 +201,19 @@ func agreementRules() []rule {
 		{agreementCase{"class-integrity-snp", "Hardware of class confidential in an integrity-only agreement.", func(a *A) { hardware(a, "snp"); a.Protection = agreement.IntegrityOnly }, "platforms[0].kind"}, "agreement.protection"},
 		{agreementCase{"dev-root-not-pinned", "Anyone can make dev evidence: its root is pinned.", func(a *A) { a.Platforms[0].Root = nil }, "platforms[0].root"}, "agreement.protection"},
 		{agreementCase{"software-tpm-root-not-pinned", "Anyone can make a software TPM: its root is pinned.", func(a *A) { hardware(a, "tpm"); a.Protection = agreement.Software }, "platforms[0].root"}, "agreement.protection"},
-		{agreementCase{"release-line", "Release lines are not enforced yet, so none is accepted.", func(a *A) {
-			a.Platforms[0].Releases = []agreement.ReleaseLine{{Product: "room", Keys: []string{key("vendor").Public().String()}, Threshold: 1, MinimumVersion: 3, LogKey: noteKey("vendor.example/log")}}
-		}, "platforms[0].releases"}, "agreement.enforced"},
 		{agreementCase{"min-delta", "min_delta is not enforced yet.", func(a *A) { a.Inputs[0].MinDelta = 5 }, "inputs[0].min_delta"}, "agreement.enforced"},
 		{agreementCase{"time-bucket", "time_bucket_ms is not enforced yet.", func(a *A) { a.Outputs[0].TimeBucketMS = 1000 }, "outputs[0].time_bucket_ms"}, "agreement.enforced"},
 	}
+}
+
+// line gives the agreement a release line that two of three keys sign for.
+func line(a *agreement.Agreement) *agreement.ReleaseLine {
+	p := &a.Platforms[0]
+	p.Releases = []agreement.ReleaseLine{{Product: "room", Threshold: 2, MinimumVersion: 3, LogKey: noteKey("releases.example/log")}}
+	for _, holder := range []string{"release-1", "release-2", "beta"} {
+		p.Releases[0].Keys = append(p.Releases[0].Keys, key(holder).Public().String())
+	}
+	return &p.Releases[0]
 }
 
 func (w *world) vector(name, comment string, doc *keys.Document, parties ...*agreement.SignedParty) vector {
@@ -331,6 +345,12 @@ func shapeVectors(w *world) []vector {
 			machine.Kind, machine.Root, machine.MayLack = "tpm", &root, []wire.ID{}
 			machine.Images = []agreement.Image{{Name: "vm", Measurements: map[string]string{"firmware.version": strings.Repeat("ab", 32), "firmware.900000": strings.Repeat("cd", 32), "pcr11": strings.Repeat("ef", 32)}}}
 			a.Platforms = append(a.Platforms, machine)
+		}),
+		shape("release-line", "A release line beside an image.", func(a *agreement.Agreement) { line(a) }),
+		shape("release-line-alone", "A release line instead of images, with one key.", func(a *agreement.Agreement) {
+			r := line(a)
+			r.Keys, r.Threshold = r.Keys[:1], 1
+			a.Platforms[0].Images = []agreement.Image{}
 		}),
 		shape("pinned-statement", "An input pinned to one version.", func(a *agreement.Agreement) { d := digest("a1"); a.Inputs[0].Statement = &d }),
 		shape("no-witness", "No shared ledger.", func(a *agreement.Agreement) { a.Ledgers = agreement.Ledgers{Witnesses: []agreement.Witness{}} }),

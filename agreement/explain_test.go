@@ -100,6 +100,14 @@ func TestExplainSays(t *testing.T) {
 			second.Name = "again"
 			w.study.Work = append(w.study.Work, second)
 		}, labels, []string{"whatever follows from these answers taken together"}, nil},
+		{"release keys", func(w *world) { line(&w.study) }, labels, []string{
+			`ANY ROOM IMAGE OF "room"`, "of security version 3 or later: YOU TRUST THE HOLDERS OF ANY 2 OF THESE 3 RELEASE KEYS, as if they were parties",
+			key("release-1").Public().String() + ", whose holder this agreement does not name", key("beta").Public().String() + ", a signing key of Beta (Ann)",
+			"the log with the key " + noteKey("releases.example/log"), "WITH ENOUGH HOLDERS OF THE RELEASE KEYS BELOW ON THEIR SIDE: EVERYTHING",
+		}, []string{"ONE OF THESE KEYS"}},
+		{"one release key of several", func(w *world) { line(&w.study).Threshold = 1 }, labels, []string{"ANY 1 OF THESE 3 RELEASE KEYS", "ONE OF THESE KEYS ALONE IS ENOUGH"}, nil},
+		{"one release key", func(w *world) { r := line(&w.study); r.Keys, r.Threshold = r.Keys[:1], 1 }, labels, []string{"YOU TRUST THE HOLDERS OF THIS RELEASE KEY"}, nil},
+		{"no release keys", func(*world) {}, labels, nil, []string{"RELEASE KEY"}},
 		{"a pinned version", func(w *world) { d := digest("a1"); w.study.Inputs[0].Statement = &d }, labels, []string{"Only the one version " + digest("a1").Short()}, nil},
 		{"a later version", func(w *world) { d := digest("v1"); w.study.Version, w.study.Supersedes = 2, &d }, labels, []string{"It replaces version 1 (" + digest("v1").Short() + ")"}, nil},
 		{"free text can't forge lines", func(w *world) {

@@ -50,6 +50,7 @@ func (e *explainer) exposed(owner wire.ID) {
 	if e.a.Protection != Confidential {
 		e.more("WITH WHOEVER RUNS THE MACHINE ON THEIR SIDE: EVERYTHING, since class %q keeps nobody out.", e.a.Protection)
 	}
+	e.releasers()
 	e.more("If everybody else (%s) works together against %s, they can learn this about %s data, and no more than this as long as the machines and room images below are sound:", e.names(everyone, "and"), e.name(owner), e.does(owner, "its", "your"))
 	shown := 0
 	for _, w := range e.a.Work {
@@ -174,10 +175,7 @@ func (e *explainer) images(m Platform) {
 		}
 		e.more("Room image %q, by exact measurement (%s): you trust this code to keep the rules, since you or people you trust can rebuild and compare it.", i.Name, strings.Join(parts, ", "))
 	}
-	for _, r := range m.Releases {
-		e.more("Any image of product %q from version %d on that %s of %s sign: YOU TRUST THE HOLDERS OF THESE KEYS.", r.Product, r.MinimumVersion,
-			plural(r.Threshold, "key"), plural(int64(len(r.Keys)), "release key"))
-	}
+	e.releases(m)
 }
 
 // guarantees says in words what a kind of machine promises.

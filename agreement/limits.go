@@ -15,8 +15,9 @@ const (
 	MaxLine       = 256      // bytes of a title, a choice, an address: what fits a screen
 	MaxPlatforms  = 16       // twice the kinds of machine there are
 	MaxImages     = 64       // per platform
+	MaxReleases   = 8        // release lines per platform: products, not releases
 	MaxMachines   = 4096     // per platform; a list, not a fleet
-	MaxKeys       = 16       // signing keys of a party
+	MaxKeys       = 16       // signing keys of a party, or of a release line
 	MaxRecipients = 16       // age recipients of a party, for data and for results each
 	MaxWitnesses  = 16       // shared ledgers; each one is asked at the end of every run
 	MaxStanzas    = 512      // recipients of a sealed file; more do not fit a header of 64 KiB

@@ -70,6 +70,11 @@ func (b *Broker) Activate(ctx context.Context, act Activation) (Event, error) {
 		if err != nil {
 			return err
 		}
+		lacks, err := lacking(tx, a.Agreement)
+		if err != nil {
+			return err
+		}
+		ev.Notes = append(ev.Notes, lacks...)
 		if same {
 			ev.Number = -1
 			return nil

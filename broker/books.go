@@ -52,7 +52,7 @@ func (b *Broker) books(tx Tx, r *request, now time.Time) (p policy.Request, seen
 	var floorErr error
 	p.Floor, floorErr = b.floor(tx)
 	seen, err = b.readSeen(tx, r)
-	return p, seen, errors.Join(err, floorErr, b.readStanding(tx, r, &p.Books), b.readCatalogue(tx, r, now, &p.Books), readEarlier(tx, r, &p.Books))
+	return p, seen, errors.Join(err, floorErr, b.readStanding(tx, r, &p.Books), b.readReferences(tx, r, &p.Books), b.readCatalogue(tx, r, now, &p.Books), readEarlier(tx, r, &p.Books))
 }
 
 func (b *Broker) descriptors() (list []wire.Digest) {
@@ -86,6 +86,22 @@ func (b *Broker) readStanding(tx Tx, r *request, books *policy.Books) error {
 		return fmt.Errorf("agreement %s in the broker's state is %.40q", r.agreement.Digest().Short(), string(known.Standing))
 	}
 	return nil
+}
+
+// readReferences reads what is known of the agreement's release lines for the machine that the
+// evidence is of. Strangers' agreements, which have no authority here, have nothing read.
+func (b *Broker) readReferences(tx Tx, r *request, books *policy.Books) (err error) {
+	if books.Activation.State != policy.Active {
+		return nil
+	}
+	var lines []agreement.ReleaseLine
+	for _, p := range r.agreement.Platforms {
+		if p.Kind == r.Evidence.Platform {
+			lines = append(lines, p.Releases...)
+		}
+	}
+	books.References, err = b.newest(tx, lines)
+	return err
 }
 
 // readCatalogue reads the headers and datasets a request is about.

@@ -146,6 +146,7 @@ type Broker struct {
 	challenges bucket // of challenges
 	counters   counters
 	parsed     parsedCache
+	sets       setCache
 }
 
 // Open starts a broker: it compares its log with its own memory, then with what witnesses

@@ -291,6 +291,8 @@ func replay(tx Tx, e ledger.Entry, at placed, unknown bool) error {
 		return ifNew(insert(tx, tableRevoked, f.Descriptor.String(), e.TimeMS))
 	case "deny":
 		return replayDeny(tx, e)
+	case "accept":
+		return replayAccept(tx, e)
 	case "publish":
 		return replayPublish(tx, e, unknown)
 	}

@@ -2,15 +2,16 @@ package broker
 
 // Paths of the admin socket; what is open to anyone is named in package release.
 const (
-	PathActivate = "/admin/activate"
-	PathRetire   = "/admin/retire"
-	PathRevoke   = "/admin/revoke"
-	PathDeny     = "/admin/deny"
-	PathLift     = "/admin/lift"
-	PathPublish  = "/admin/publish"
-	PathConfirm  = "/admin/confirm"
-	PathWhy      = "/admin/why"
-	PathState    = "/admin/status" // GET: Status
+	PathActivate  = "/admin/activate"
+	PathRetire    = "/admin/retire"
+	PathRevoke    = "/admin/revoke"
+	PathDeny      = "/admin/deny"
+	PathLift      = "/admin/lift"
+	PathReference = "/admin/reference"
+	PathPublish   = "/admin/publish"
+	PathConfirm   = "/admin/confirm"
+	PathWhy       = "/admin/why"
+	PathState     = "/admin/status" // GET: Status
 )
 
 // Named is the one argument of an officer's act: a digest, or an id for why.

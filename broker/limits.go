@@ -36,6 +36,9 @@ const (
 	// few bad machines, or a generation of them. Reasons are bytes of one line.
 	maxDenials = 1024
 	maxReason  = 256
+	// maxSets is how many verified sets of reference values are kept in memory: the largest takes
+	// some megabytes.
+	maxSets = 16
 	// maxReading is how many release requests are read at the same time. The others wait: reading
 	// one takes some milliseconds, and until it is read it may take 20 times its size in memory.
 	maxReading = 4

@@ -18,7 +18,7 @@ import (
 // run is recorded, with a receipt in the answer, and any other is refused for good (R14).
 //
 // A no is final for the room, which wipes: the agreement was retired or revoked, the owner
-// denies the machine or its image, the lease has lapsed, or the run has its answer already.
+// denies the machine or its image, its makers withdrew the image, the lease has lapsed, or the run has its answer already.
 // Only a counter that is not above the last (live.counter) says nothing about the run: whoever
 // showed an old request again gets it, and a room whose requests overtook each other, which
 // asks anew.
@@ -85,6 +85,9 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 			return broken("to read the run's record", err)
 		}
 		if err := b.allowed(tx, run); err != nil {
+			return err
+		}
+		if err := b.stillListed(tx, run, known.agreement.Agreement); err != nil {
 			return err
 		}
 		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {

@@ -45,8 +45,10 @@ type runRecord struct {
 	// Room is the room's signing key; absent after a rollback, which no run survives.
 	Room *keys.PublicKey `json:"room,omitempty"`
 	// Where the room runs, for denials that come later; absent after a rollback.
-	Where   *policy.Where `json:"where,omitempty"`
-	LeaseMS int64         `json:"lease_ms"`
+	Where *policy.Where `json:"where,omitempty"`
+	// Listed is the set that accepted its image; absent if the agreement pins it.
+	Listed  *policy.Listed `json:"listed,omitempty"`
+	LeaseMS int64          `json:"lease_ms"`
 	// LeaseEndMS is zero until the keys have left.
 	LeaseEndMS int64 `json:"lease_end_ms"`
 	// LiveCounter is that of the last live request that was answered with yes. It is kept here,

@@ -146,6 +146,9 @@ func (b *Broker) answered(asked *release.SignedRequest) (answer []byte, err erro
 		if err := b.allowed(tx, run); err != nil {
 			return err
 		}
+		if err := b.stillListed(tx, run, known.agreement.Agreement); err != nil {
+			return err
+		}
 		return isValid(known.agreement.Valid, b.now())
 	})
 	if err != nil {
@@ -262,7 +265,7 @@ func spend(tx Tx, r *request, t policy.Terms, checks []verdict.Check, advances [
 	if err := insert(tx, tableReleases, t.ReleaseID, releaseRecord{t.Request, t.RunID, place}); err != nil {
 		return placed{}, spentAlready(err, "release.id", "a fresh release id")
 	}
-	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, LeaseMS: t.LeaseMS}
+	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, Listed: t.Listed, LeaseMS: t.LeaseMS}
 	if err := insert(tx, tableRuns, t.RunID, run); err != nil {
 		return placed{}, spentAlready(err, "run.once", "the first release for run "+t.RunID)
 	}
@@ -289,7 +292,7 @@ func spentAlready(err error, check, expected string) error {
 // recordGrant queues the grant's entry, which says publicly what the receipt will prove.
 func recordGrant(tx Tx, r *request, t policy.Terms, checks []verdict.Check, now time.Time) (placed, error) {
 	facts := release.GrantFacts{ReleaseID: t.ReleaseID, Request: t.Request, Evidence: t.Evidence, Room: t.Room.Signing.ID(),
-		Class: t.Class, LeaseMS: t.LeaseMS, Inputs: []release.GrantedInput{}}
+		Class: t.Class, LeaseMS: t.LeaseMS, Inputs: []release.GrantedInput{}, Reference: t.Listed}
 	for _, in := range t.Inputs {
 		facts.Inputs = append(facts.Inputs, release.GrantedInput{Input: in.Input, Dataset: in.Dataset, Statement: in.Statement, Header: in.Header})
 	}
@@ -365,6 +368,9 @@ func (b *Broker) keepAnswer(t policy.Terms, data []byte, leaseEndMS int64) (kept
 			return broken("to find the record of run "+t.RunID, err)
 		}
 		if err := b.allowed(tx, run); err != nil {
+			return err
+		}
+		if err := b.stillListed(tx, run, known.agreement.Agreement); err != nil {
 			return err
 		}
 		kept = data

@@ -22,6 +22,8 @@ const (
 	tableIDs        Table = "ids"        // agreement id -> idRecord
 	tableRevoked    Table = "revoked"    // descriptor digest -> time
 	tableDenied     Table = "denied"     // what / value -> deniedRecord
+	tableReferences Table = "references" // release line without its minimum -> referenceRecord
+	tableSets       Table = "sets"       // release line without its minimum -> the newest set, as a file
 	tableDatasets   Table = "datasets"   // dataset -> datasetRecord of the current version
 	tableHeaders    Table = "headers"    // header hash -> dataset it is catalogued under
 	tableSeen       Table = "seen"       // log verifier key -> seenRecord
@@ -32,7 +34,7 @@ const (
 // Tables lists every table, for stores that make them beforehand.
 func Tables() []Table {
 	return []Table{tableMeta, tableQueue, tableChallenges, tableReleases, tableGrants, tableRuns, tableCounts,
-		tableAgreements, tableIDs, tableRevoked, tableDenied, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects}
+		tableAgreements, tableIDs, tableRevoked, tableDenied, tableReferences, tableSets, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects}
 }
 
 // State is the broker's memory of what it has spent, recorded and promised.

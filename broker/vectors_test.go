@@ -44,6 +44,8 @@ type history struct {
 	headers    map[int64][]byte
 	rooms      map[string]*room
 	saved      string
+	makers     *makers
+	sets       map[string]broker.ReferenceAct
 }
 
 func play(t *testing.T, text string) {
@@ -98,6 +100,11 @@ func (h *history) step(words []string) string {
 		return event(h.broker.Deny(ctx, h.denialOf(args[0])))
 	case "lift":
 		return event(h.broker.Lift(ctx, h.denialOf(args[0])))
+	case "line":
+		h.makers = newMakers(h.world)
+		return "ok"
+	case "accept":
+		return event(h.broker.AddReference(ctx, h.set(args[0], args[1])))
 	case "hold":
 		data, _ := h.rooms[args[0]].liveRequest(nil)
 		h.rooms[args[0]].held = append(h.rooms[args[0]].held, data)
@@ -117,6 +124,23 @@ func (h *history) step(words []string) string {
 		return "ok"
 	}
 	return h.disaster(verb, args[0])
+}
+
+// set gives a version of the makers' set; each is made once.
+func (h *history) set(number, what string) broker.ReferenceAct {
+	n, err := strconv.ParseInt(number, 10, 64)
+	must(h.t, err)
+	v := h.makers.values(n)
+	if what == "other" {
+		v = h.makers.without(n)
+	}
+	if h.sets == nil {
+		h.sets = map[string]broker.ReferenceAct{}
+	}
+	if _, made := h.sets[number+what]; !made {
+		h.sets[number+what] = h.makers.publish(v)
+	}
+	return h.sets[number+what]
 }
 
 // denialOf gives a denial of the agent that every room runs, or of another one.

@@ -72,6 +72,8 @@ type decision struct {
 	judge
 	work  agreement.Work
 	retry bool
+	// listed is the set that lists the room's image, nil if the agreement pins it.
+	listed *Listed
 }
 
 func (d *decision) checkBroker() {
@@ -110,12 +112,6 @@ func (d *decision) checkAgreement() {
 	d.need(!d.Now.Before(a.Valid.From.Time()) && d.Now.Before(a.Valid.Until.Time()), "agreement.validity",
 		fmt.Sprintf("a time from %s and before %s", a.Valid.From, a.Valid.Until), now.String(), "sign and activate a new version of the agreement")
 	d.checkClass()
-
-	lines := 0
-	for _, p := range a.Platforms {
-		lines += len(p.Releases)
-	}
-	d.need(lines == 0, "agreement.releases", "room images by exact measurement", fmt.Sprintf("%d release lines", lines), "release lines are not enforced yet: list images instead")
 
 	revoked := "none revoked"
 	for _, p := range a.Parties {
@@ -265,7 +261,7 @@ func (d *decision) own(id wire.ID) bool {
 func (d *decision) terms() Terms {
 	t := Terms{
 		Broker: d.Broker.Name, ReleaseID: d.ReleaseID, Request: d.Digest, ChallengeID: d.Challenge.ID, Nonce: d.Challenge.Nonce,
-		Evidence: d.Claims.EvidenceDigest(), Class: d.Claims.Class(), Where: WhereOf(d.Claims), Agreement: d.Agreement.Digest(), Run: d.Run.Digest(), RunID: d.Run.RunID,
+		Evidence: d.Claims.EvidenceDigest(), Class: d.Claims.Class(), Where: WhereOf(d.Claims), Listed: d.listed, Agreement: d.Agreement.Digest(), Run: d.Run.Digest(), RunID: d.Run.RunID,
 		Room: d.Room, Retry: d.retry,
 		// A lease never outlives the agreement.
 		LeaseMS: min(d.Agreement.LeaseMS, max(1, d.Agreement.Valid.Until.Time().Sub(d.Now).Milliseconds())),

@@ -58,24 +58,21 @@ func TestDecideRefuses(t *testing.T) {
 		got    string // part of what was found
 		also   []string
 	}{
-		"locked":                   {request(func(r *policy.Request) { r.Books.Unlocked, r.Books.LockedWhy = false, "log is behind" }), "broker.unlocked", verdict.Refused, "log is behind", nil},
-		"locked without a reason":  {request(func(r *policy.Request) { r.Books.Unlocked = false }), "broker.unlocked", verdict.Refused, "locked", nil},
-		"signature missing":        {func(w *world) { w.signers = []wire.ID{"alpha", "study"} }, "agreement.signatures", verdict.Refused, "0", nil},
-		"descriptor missing":       {request(func(r *policy.Request) { r.Parties = slices.Delete(r.Parties, 1, 2) }), "agreement.signatures", verdict.Refused, "none", nil},
-		"no descriptors":           {request(func(r *policy.Request) { r.Parties = []*agreement.SignedParty{nil} }), "agreement.signatures", verdict.Refused, "", []string{"run.signature", "run.permitted"}},
-		"signature forged":         {request(func(r *policy.Request) { r.Agreement.Document.Signatures[1].Signature[0] ^= 1 }), "agreement.signatures", verdict.Invalid, "", nil},
-		"body exchanged in memory": {request(func(r *policy.Request) { r.Agreement.LeaseMS = 60_000 }), "agreement.signatures", verdict.Invalid, "", nil},
-		"never activated":          {request(func(r *policy.Request) { r.Books.Activation = policy.Activation{} }), "agreement.activated", verdict.Refused, "not activated", nil},
-		"superseded":               {request(func(r *policy.Request) { r.Books.Activation = policy.Activation{State: policy.Retired, By: 2} }), "agreement.activated", verdict.Refused, "retired by version 2", nil},
-		"activation of a new kind": {request(func(r *policy.Request) { r.Books.Activation = policy.Activation{State: "paused", Why: "x"} }), "agreement.activated", verdict.Refused, "x", nil},
-		"not yet in force":         {func(w *world) { w.agreement.Valid.From = wire.At(now.Add(time.Second)) }, "agreement.validity", verdict.Refused, "", nil},
-		"expired":                  {func(w *world) { w.agreement.Valid.Until = wire.At(now) }, "agreement.validity", verdict.Refused, "", nil},
-		"software not allowed":     {request(func(r *policy.Request) { r.Floor.InsecureAllowSoftware = false }), "agreement.class", verdict.Refused, "software", nil},
-		"confidential given dev":   {func(w *world) { w.agreement.Protection = agreement.Confidential }, "agreement.signatures", verdict.Refused, "", []string{"evidence.class"}},
-		"no class":                 {func(w *world) { w.agreement.Protection = "" }, "agreement.signatures", verdict.Refused, "", []string{"agreement.class", "evidence.class"}},
-		"release line": {func(w *world) {
-			w.agreement.Platforms[0].Releases = []agreement.ReleaseLine{{Product: "room", Keys: []string{}}}
-		}, "agreement.signatures", verdict.Refused, "", []string{"agreement.releases"}},
+		"locked":                    {request(func(r *policy.Request) { r.Books.Unlocked, r.Books.LockedWhy = false, "log is behind" }), "broker.unlocked", verdict.Refused, "log is behind", nil},
+		"locked without a reason":   {request(func(r *policy.Request) { r.Books.Unlocked = false }), "broker.unlocked", verdict.Refused, "locked", nil},
+		"signature missing":         {func(w *world) { w.signers = []wire.ID{"alpha", "study"} }, "agreement.signatures", verdict.Refused, "0", nil},
+		"descriptor missing":        {request(func(r *policy.Request) { r.Parties = slices.Delete(r.Parties, 1, 2) }), "agreement.signatures", verdict.Refused, "none", nil},
+		"no descriptors":            {request(func(r *policy.Request) { r.Parties = []*agreement.SignedParty{nil} }), "agreement.signatures", verdict.Refused, "", []string{"run.signature", "run.permitted"}},
+		"signature forged":          {request(func(r *policy.Request) { r.Agreement.Document.Signatures[1].Signature[0] ^= 1 }), "agreement.signatures", verdict.Invalid, "", nil},
+		"body exchanged in memory":  {request(func(r *policy.Request) { r.Agreement.LeaseMS = 60_000 }), "agreement.signatures", verdict.Invalid, "", nil},
+		"never activated":           {request(func(r *policy.Request) { r.Books.Activation = policy.Activation{} }), "agreement.activated", verdict.Refused, "not activated", nil},
+		"superseded":                {request(func(r *policy.Request) { r.Books.Activation = policy.Activation{State: policy.Retired, By: 2} }), "agreement.activated", verdict.Refused, "retired by version 2", nil},
+		"activation of a new kind":  {request(func(r *policy.Request) { r.Books.Activation = policy.Activation{State: "paused", Why: "x"} }), "agreement.activated", verdict.Refused, "x", nil},
+		"not yet in force":          {func(w *world) { w.agreement.Valid.From = wire.At(now.Add(time.Second)) }, "agreement.validity", verdict.Refused, "", nil},
+		"expired":                   {func(w *world) { w.agreement.Valid.Until = wire.At(now) }, "agreement.validity", verdict.Refused, "", nil},
+		"software not allowed":      {request(func(r *policy.Request) { r.Floor.InsecureAllowSoftware = false }), "agreement.class", verdict.Refused, "software", nil},
+		"confidential given dev":    {func(w *world) { w.agreement.Protection = agreement.Confidential }, "agreement.signatures", verdict.Refused, "", []string{"evidence.class"}},
+		"no class":                  {func(w *world) { w.agreement.Protection = "" }, "agreement.signatures", verdict.Refused, "", []string{"agreement.class", "evidence.class"}},
 		"party revoked":             {request(func(r *policy.Request) { r.Books.Revoked = []wire.Digest{r.Agreement.Parties[1].Descriptor} }), "parties.revoked", verdict.Refused, "beta", nil},
 		"run signed by another":     {func(w *world) { w.runSigner = w.party["beta"] }, "run.signature", verdict.Refused, "", nil},
 		"run unsigned":              {request(func(r *policy.Request) { r.Run.Document.Signatures = nil }), "run.signature", verdict.Refused, "", nil},
@@ -301,15 +298,16 @@ func TestGrantRedeemsOnce(t *testing.T) {
 }
 
 func TestAcceptedImage(t *testing.T) {
+	none := policy.References{}
 	w := newWorld(t)
 	r := w.build()
-	if c := policy.AcceptedImage(w.agreement, r.Claims); !c.OK || c.ID != "evidence.image" || c.Got != "room" {
+	if c, _ := policy.AcceptedImage(w.agreement, none, r.Claims); !c.OK || c.ID != "evidence.image" || c.Got != "room" {
 		t.Errorf("%+v", c)
 	}
-	if c := policy.AcceptedImage(w.agreement, attest.Claims{}); c.OK || c.ID != "evidence.platform" {
+	if c, _ := policy.AcceptedImage(w.agreement, none, attest.Claims{}); c.OK || c.ID != "evidence.platform" {
 		t.Errorf("zero claims: %+v", c)
 	}
-	if c := policy.AcceptedImage(agreement.Agreement{}, r.Claims); c.OK {
+	if c, _ := policy.AcceptedImage(agreement.Agreement{}, none, r.Claims); c.OK {
 		t.Errorf("zero agreement: %+v", c)
 	}
 	// Two entries of one kind: neither may lend the other its root or its image.
@@ -319,11 +317,11 @@ func TestAcceptedImage(t *testing.T) {
 	second.Root = &other
 	first.Images = []agreement.Image{{Name: "other", Measurements: map[string]string{"agent": "00"}}}
 	a.Platforms = []agreement.Platform{first, second}
-	if c := policy.AcceptedImage(a, r.Claims); c.OK {
+	if c, _ := policy.AcceptedImage(a, none, r.Claims); c.OK {
 		t.Errorf("image of one entry under the root of another: %+v", c)
 	}
 	a.Platforms = []agreement.Platform{first, second, w.agreement.Platforms[0]}
-	if c := policy.AcceptedImage(a, r.Claims); !c.OK {
+	if c, _ := policy.AcceptedImage(a, none, r.Claims); !c.OK {
 		t.Errorf("%+v", c)
 	}
 }

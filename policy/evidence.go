@@ -14,31 +14,33 @@ import (
 // Accepted gives every check of whether an agreement accepts the machine and the image that
 // claims are about: evidence.platform, evidence.class, evidence.root, evidence.image and
 // evidence.machine. One entry of the agreement's platforms must accept them all; the checks
-// tell about the entry that comes nearest. Zero claims fail every one.
-func Accepted(a agreement.Agreement, c attest.Claims) []verdict.Check {
-	best := judgePlatform(a, nil, c)
+// tell about the entry that comes nearest. Zero claims fail every one. Listed is the set that
+// lists the image, nil if the agreement pins it itself or does not accept it.
+func Accepted(a agreement.Agreement, r References, c attest.Claims) ([]verdict.Check, *Listed) {
+	best, listed := judgePlatform(a, r, nil, c)
 	for i := range a.Platforms {
 		if p := &a.Platforms[i]; p.Kind == c.Platform() {
-			if checks := judgePlatform(a, p, c); passed(checks) > passed(best) {
-				best = checks
+			if checks, by := judgePlatform(a, r, p, c); passed(checks) > passed(best) {
+				best, listed = checks, by
 			}
 		}
 	}
-	return best
+	return best, listed
 }
 
 // AcceptedImage is [Accepted] in one check: the first that failed, else that of the image.
-func AcceptedImage(a agreement.Agreement, c attest.Claims) verdict.Check {
+func AcceptedImage(a agreement.Agreement, r References, c attest.Claims) (verdict.Check, *Listed) {
 	var image verdict.Check
-	for _, check := range Accepted(a, c) {
+	checks, listed := Accepted(a, r, c)
+	for _, check := range checks {
 		if !check.OK {
-			return check
+			return check, nil
 		}
 		if check.ID == "evidence.image" {
 			image = check
 		}
 	}
-	return image
+	return image, listed
 }
 
 func passed(checks []verdict.Check) int {
@@ -52,14 +54,14 @@ func passed(checks []verdict.Check) int {
 }
 
 // judgePlatform looks at claims through one entry; nil is no entry of that kind.
-func judgePlatform(a agreement.Agreement, p *agreement.Platform, c attest.Claims) []verdict.Check {
+func judgePlatform(a agreement.Agreement, r References, p *agreement.Platform, c attest.Claims) ([]verdict.Check, *Listed) {
 	var j judge
 	j.need(c.Proven() && p != nil, "evidence.platform", "a machine of kind "+strings.Join(slices.Compact(kinds(a)), " or "), said(string(c.Platform())), "run it on a machine of a kind the agreement names")
 	j.need(c.Proven() && c.Class() == a.Protection, "evidence.class", "protection class "+string(a.Protection), said(string(c.Class())), "use a machine of this class, or sign an agreement for the other")
 	j.checkRoot(p, c)
-	j.checkImage(p, c)
+	listed := j.checkImage(p, r, c)
 	j.checkMachine(p, c)
-	return j.checks
+	return j.checks, listed
 }
 
 // kinds gives the kind of each of an agreement's platforms.
@@ -92,24 +94,39 @@ func (j *judge) checkRoot(p *agreement.Platform, c attest.Claims) {
 	}
 }
 
-func (j *judge) checkImage(p *agreement.Platform, c attest.Claims) {
+// checkImage looks for exactly these measurements among the images of an entry, then in the
+// sets of its release lines.
+func (j *judge) checkImage(p *agreement.Platform, r References, c attest.Claims) *Listed {
 	const id, fix = "evidence.image", "start the very programs the agreement names, or sign an agreement that names these"
-	if p == nil || !c.Proven() || len(p.Images) == 0 || len(c.Measurements()) == 0 {
-		j.need(false, id, "a room image of the agreement", "none", fix)
-		return
-	}
 	measured := c.Measurements()
+	if p == nil || !c.Proven() || len(p.Images)+len(p.Releases) == 0 || len(measured) == 0 {
+		j.need(false, id, "a room image of the agreement", "none", fix)
+		return nil
+	}
 	nearest, fewest := "", -1
 	for _, image := range p.Images {
 		if len(image.Measurements) > 0 && maps.Equal(image.Measurements, measured) {
 			j.need(true, id, "a room image of the agreement", string(image.Name), "")
-			return
+			return nil
 		}
 		if text, n := differences(image, measured); fewest < 0 || n < fewest {
 			nearest, fewest = text, n
 		}
 	}
-	j.need(false, id, "a room image of the agreement, every measurement equal", nearest, fix)
+	if len(p.Releases) == 0 {
+		j.need(false, id, "a room image of the agreement, every measurement equal", nearest, fix)
+		return nil
+	}
+	listed, why := r.listedBy(p, measured)
+	if listed == nil {
+		if nearest != "" {
+			why = nearest + "; " + why
+		}
+		j.need(false, id, "a room image that the agreement pins or that the newest set of one of its release lines lists, every measurement equal", why, staleFix)
+		return nil
+	}
+	j.need(true, id, "a room image that a release line of the agreement lists", fmt.Sprintf("%s, in version %d of %s (set %s)", listed.Group, listed.Version, listed.Product, listed.Digest.Short()), "")
+	return listed
 }
 
 // differences tells how measurements differ from an image's, and in how many places.
@@ -154,7 +171,8 @@ func (j *judge) checkMachine(p *agreement.Platform, c attest.Claims) {
 // checkEvidence holds the claims against the agreement, against this very request, and
 // against the owner's own floor.
 func (d *decision) checkEvidence() {
-	accepted := Accepted(d.Agreement.Agreement, d.Claims)
+	accepted, listed := Accepted(d.Agreement.Agreement, References{Now: d.Now, Newest: d.Books.References}, d.Claims)
+	d.listed = listed
 	if !d.Claims.Proven() {
 		d.checkNoClaims()
 	} else {

@@ -28,12 +28,14 @@ type Terms struct {
 	Evidence    wire.Digest
 	Class       agreement.Class // of the machine
 	Where       Where           // it runs
-	Agreement   wire.Digest
-	Run         wire.Digest
-	RunID       string
-	Room        Room
-	Inputs      []GrantedInput // in the order of the agreement
-	LeaseMS     int64
+	// Listed is the set that lists the room's image, nil if the agreement pins it.
+	Listed    *Listed
+	Agreement wire.Digest
+	Run       wire.Digest
+	RunID     string
+	Room      Room
+	Inputs    []GrantedInput // in the order of the agreement
+	LeaseMS   int64
 	// Retry is set if this very release was granted before: it spends nothing again.
 	Retry bool
 }
@@ -70,6 +72,10 @@ func (g Grant) Terms() Terms {
 func (t Terms) clone() Terms {
 	t.Inputs = slices.Clone(t.Inputs)
 	t.Where.Measurements = maps.Clone(t.Where.Measurements)
+	if t.Listed != nil {
+		listed := *t.Listed
+		t.Listed = &listed
+	}
 	return t
 }
 

@@ -31,6 +31,8 @@ type vectorTrust struct {
 	Parties []wire.Digest    `json:"parties"`
 	Roots   []wire.Hash      `json:"roots"`
 	Ledgers []ledger.Witness `json:"ledgers"`
+	// References are sets of reference values, as files.
+	References []json.RawMessage `json:"references,omitempty"`
 }
 
 const vectorDir = "../spec/vectors/proof"
@@ -38,6 +40,7 @@ const vectorDir = "../spec/vectors/proof"
 func TestVectors(t *testing.T) {
 	if *update {
 		writeVectors(t)
+		writeReferenceVectors(t)
 	}
 	files, err := filepath.Glob(filepath.Join(vectorDir, "*.json"))
 	if err != nil || len(files) < 8 {
@@ -64,6 +67,9 @@ func runVector(t *testing.T, file string) {
 		for _, p := range v.Trust.Parties {
 			trust.Parties[p] = "pinned"
 		}
+		for _, set := range v.Trust.References {
+			trust.References = append(trust.References, set)
+		}
 		_, err = proof.Verify(b, trust, v.Now.Time())
 	}
 	if err != nil {
@@ -80,30 +86,20 @@ func writeVectors(t *testing.T) {
 	for _, p := range w.agreement.Parties {
 		parties = append(parties, p.Descriptor)
 	}
-	good := vectorTrust{parties, []wire.Hash{w.root.Public().ID()}, []ledger.Witness{{Name: "witness", Key: w.witness.Verifier()}}}
+	good := vectorTrust{parties, []wire.Hash{w.root.Public().ID()}, []ledger.Witness{{Name: "witness", Key: w.witness.Verifier()}}, nil}
 	if err := os.MkdirAll(vectorDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write := func(name, expect string, trust vectorTrust, change func(b *proof.Bundle)) {
 		b := w.bundle()
 		change(b)
-		encoded, err := wire.Marshal(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := json.MarshalIndent(vector{name, expect, wire.At(w.now), trust, encoded}, "", " ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(vectorDir, name+".json"), append(data, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		writeVector(w, name, expect, trust, b)
 	}
 	same := func(*proof.Bundle) {}
 	write("proven", "proven", good, same)
-	write("party-not-pinned", "proof.parties", vectorTrust{parties[:2], good.Roots, good.Ledgers}, same)
-	write("root-not-relied-on", "proof.root", vectorTrust{parties, nil, good.Ledgers}, same)
-	write("ledger-not-relied-on", "proof.record", vectorTrust{parties, good.Roots, nil}, same)
+	write("party-not-pinned", "proof.parties", vectorTrust{parties[:2], good.Roots, good.Ledgers, nil}, same)
+	write("root-not-relied-on", "proof.root", vectorTrust{parties, nil, good.Ledgers, nil}, same)
+	write("ledger-not-relied-on", "proof.record", vectorTrust{parties, good.Roots, nil, nil}, same)
 	write("other-type", "proof.form", good, func(b *proof.Bundle) { b.Type = "strongroom/proof/v2" })
 	write("release-missing", "proof.releases", good, func(b *proof.Bundle) { b.Releases = b.Releases[:1] })
 	write("releases-swapped", "proof.releases", good, func(b *proof.Bundle) { b.Releases[0], b.Releases[1] = b.Releases[1], b.Releases[0] })
@@ -114,4 +110,13 @@ func writeVectors(t *testing.T) {
 	write("result-replaced", "proof.result", good, func(b *proof.Bundle) { b.Result = b.Lives[0] })
 	w.fork = func(log *ledger.Signer) { delete(w.logs, log.Verifier()) }
 	write("log-forked", "proof.consistency", good, same)
+}
+
+func writeVector(w *world, name, expect string, trust vectorTrust, b *proof.Bundle) {
+	w.t.Helper()
+	data, err := json.MarshalIndent(vector{name, expect, wire.At(w.now), trust, w.marshal(b)}, "", " ")
+	must(w.t, data, err)
+	if err := os.WriteFile(filepath.Join(vectorDir, name+".json"), append(data, '\n'), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
 }

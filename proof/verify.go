@@ -29,6 +29,10 @@ type Trust struct {
 	Roots []wire.Hash
 	// Ledgers are shared ledgers the verifier relies on.
 	Ledgers []ledger.Witness
+	// References are sets of reference values, as files: where the agreement names release lines,
+	// those by which the owners' brokers accepted the room. They prove themselves; nothing in
+	// them is believed because it is here.
+	References [][]byte
 }
 
 // Proven is what a bundle proved. Only [Verify] makes one; the zero Proven proves nothing.
@@ -42,6 +46,9 @@ type Proven struct {
 	Excludes, Trusts []string
 	Time             time.Time // the latest broker time in the bundle
 	Checks           []verdict.Check
+	// References are the sets of reference values by which the owners' brokers accepted the room,
+	// each once; none if the agreement pins its image.
+	References []policy.Listed
 	// Checkpoints are those in the bundle, verified: two of each owner's log, and one of each
 	// shared ledger that the verifier relies on.
 	Checkpoints []Checkpoint
@@ -250,6 +257,9 @@ func (v *verifier) checkReleases() error {
 		}
 	}
 	v.pass("proof.evidence", "evidence of the agreed image for each owner's challenge", fmt.Sprintf("%s, class %s", v.out.Platform, v.out.Class))
+	for _, l := range v.out.References {
+		v.pass("proof.reference", "the reference values that the record of a grant names, signed for the agreement's release line", fmt.Sprintf("version %d of %s, group %s", l.Version, l.Product, l.Group))
+	}
 	v.pass("proof.releases", "each owner's grant, signed and in its own log", fmt.Sprintf("%d grants", len(owners)))
 	return nil
 }
@@ -265,7 +275,8 @@ func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty, id wire
 	if err != nil {
 		return err
 	}
-	if err := v.checkClaims(claims); err != nil {
+	listed, err := v.checkClaims(claims, r)
+	if err != nil {
 		return err
 	}
 	var grant release.Granted
@@ -276,43 +287,53 @@ func (v *verifier) checkRelease(r Release, owner *agreement.SignedParty, id wire
 	if err := signedBy(doc, owner.Broker.ReleaseKey); err != nil {
 		return invalid("proof.releases", "a grant signed by the broker of "+string(owner.Name), err)
 	}
-	return v.checkGrant(grant, owner, id, r.Evidence.Digest())
+	return v.checkGrant(grant, owner, id, r.Evidence.Digest(), listed)
 }
 
 // decidedAt is when the owner's broker relied on the evidence, by the record of its grant: a
 // word about a TPM's key holds no longer than a run may take. It selects a moment and proves
 // nothing; checkGrant has yet to find the record in the broker's log.
 func (v *verifier) decidedAt(r Release) time.Time {
-	var grant release.Granted
-	if _, err := keys.ParseDocument(r.Grant, release.GrantType, &grant); err != nil {
-		return v.at
-	}
-	entry, err := ledger.ParseEntry(grant.Receipt.Entry)
+	entry, err := grantEntry(r)
 	if at := time.UnixMilli(entry.TimeMS).UTC(); err == nil && at.Before(v.at) {
 		return at
 	}
 	return v.at
 }
 
+// grantEntry reads the record in a grant, before anything about it is checked.
+func grantEntry(r Release) (ledger.Entry, error) {
+	var grant release.Granted
+	if _, err := keys.ParseDocument(r.Grant, release.GrantType, &grant); err != nil {
+		return ledger.Entry{}, err
+	}
+	return ledger.ParseEntry(grant.Receipt.Entry)
+}
+
 // checkClaims applies what the agreement says about machines, with the same code the
 // brokers use, and demands that a software root is one the verifier relies on.
-func (v *verifier) checkClaims(c attest.Claims) error {
-	if check := policy.AcceptedImage(v.out.Agreement.Agreement, c); !check.OK {
-		return verdict.FromCheck(verdict.Invalid, check, nil)
+func (v *verifier) checkClaims(c attest.Claims, r Release) (*policy.Listed, error) {
+	references, err := v.references(r)
+	if err != nil {
+		return nil, err
+	}
+	check, listed := policy.AcceptedImage(v.out.Agreement.Agreement, references, c)
+	if !check.OK {
+		return nil, verdict.FromCheck(verdict.Invalid, check, nil)
 	}
 	if c.Class() != v.out.Agreement.Protection {
-		return invalid("proof.class", string(v.out.Agreement.Protection), fmt.Errorf("%s", c.Class()))
+		return nil, invalid("proof.class", string(v.out.Agreement.Protection), fmt.Errorf("%s", c.Class()))
 	}
 	if c.Class() == agreement.Software && !v.own && !slices.Contains(v.trust.Roots, c.Root()) {
-		return verdict.Refuse("proof.root", "a software root you rely on", c.Root().String(),
+		return nil, verdict.Refuse("proof.root", "a software root you rely on", c.Root().String(),
 			"INSECURE platform: name the root with --root if you rely on whoever holds it")
 	}
 	facts := c.Facts()
 	v.out.Class, v.out.Platform, v.out.Excludes, v.out.Trusts = c.Class(), c.Platform(), facts.Excludes, facts.Trusts
-	return nil
+	return listed, nil
 }
 
-func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, id wire.ID, evidence wire.Digest) error {
+func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, id wire.ID, evidence wire.Digest, listed *policy.Listed) error {
 	entry, checkpoint, err := g.Receipt.Verify(owner.Broker.LogKey, v.witnesses(), v.quorum())
 	if err != nil {
 		return invalid("proof.releases", "a receipt of the grant in the log of "+string(owner.Name), err)
@@ -330,6 +351,12 @@ func (v *verifier) checkGrant(g release.Granted, owner *agreement.SignedParty, i
 	}
 	if err := v.checkGrantFacts(facts, id, evidence); err != nil {
 		return err
+	}
+	if err := sameSet(facts.Reference, listed); err != nil {
+		return err
+	}
+	if listed != nil && !slices.Contains(v.out.References, *listed) {
+		v.out.References = append(v.out.References, *listed)
 	}
 	v.granted = append(v.granted, granted{g.ReleaseID, checkpoint})
 	v.out.Checkpoints = append(v.out.Checkpoints, Checkpoint{owner.Broker.LogKey, g.Receipt.Checkpoint})

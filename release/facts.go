@@ -5,6 +5,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
+	"strongroom.dev/policy"
 	"strongroom.dev/wire"
 )
 
@@ -18,6 +19,9 @@ type GrantFacts struct {
 	Class     agreement.Class `json:"class"`
 	LeaseMS   int64           `json:"lease_ms"`
 	Inputs    []GrantedInput  `json:"inputs"`
+	// Reference is the set of reference values that lists the room's image; absent if the
+	// agreement pins the image itself.
+	Reference *policy.Listed `json:"reference,omitempty"`
 }
 
 // GrantedInput is one input whose key a grant releases.

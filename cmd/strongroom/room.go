@@ -215,7 +215,8 @@ func (a *app) verifyShown(h *home.Home, table []attest.Platform, ag *agreement.S
 	if err != nil {
 		return nil, err
 	}
-	checks := append(claims.Checks(), policy.Accepted(ag.Agreement, claims)...)
+	accepted, _ := policy.Accepted(ag.Agreement, policy.References{Now: a.now()}, claims)
+	checks := append(claims.Checks(), accepted...)
 	for _, c := range checks {
 		if !c.OK {
 			return nil, verdict.FromCheck(verdict.Invalid, c, checks)
