@@ -302,6 +302,8 @@ func TestLint(t *testing.T) {
 		"id: p\nversion: 1\nplatforms: {snp: {}}": 3,
 		head + "    measurements: {m: [aa]}\n    machines: {only: [a], never: [b]}\n    insecure_accept: [tdx.tcb]\nrules: [{id: x, require: 'true'}]": 7,
 		head + "    {}\nrules: [{id: x, expected: e, require: 'measurements.m == \"aa\" && machine == \"1\"'}]":                                        1,
+		head + "    measurements: {m: [" + strings.Repeat("0", 64) + "]}\n    machines: {only: [a]}":                                                   2,
+		head + "    {}\nrules: [{id: x, expected: e, require: '!(\"m\" in measurements) || measurements.m == \"aa\" || machine == \"1\"'}]":            2,
 	} {
 		if got := policy(t, text).Lint([]string{"snp", "tdx"}); len(got) != want {
 			t.Errorf("%q: %d, expected %d: %v", text, len(got), want, got)

@@ -112,6 +112,9 @@ func (p *Policy) Lint(known []string) []Advice {
 		}
 		for _, register := range slices.Sorted(maps.Keys(r.Measurements)) {
 			for _, v := range r.Measurements[register] {
+				if strings.Trim(v, "0") == "" {
+					add(at+".measurements."+register, "zero, which no evidence has as a measurement: nothing passes; ask for the register's claim, or for reference values whose groups are exact")
+				}
 				if !slices.Contains([]int{40, 64, 96, 128}, len(v)) {
 					add(at+".measurements."+register, "a value of %d digits: hashes have 40, 64, 96 or 128", len(v))
 				}
@@ -128,6 +131,9 @@ func (p *Policy) Lint(known []string) []Advice {
 		if strings.TrimSpace(r.Require) == "true" {
 			add(fmt.Sprintf("rules[%d]", i), "always holds")
 		}
+		if asksAbsent(r.Require) {
+			add(fmt.Sprintf("rules[%d]", i), "asks whether a register is among the measurements: one that nothing was measured into never is, and an attester may keep others out; name the values it may have")
+		}
 		if r.Expected == "" {
 			add(fmt.Sprintf("rules[%d]", i), "says no expected: refusals will show the bare expression")
 		}
@@ -136,6 +142,13 @@ func (p *Policy) Lint(known []string) []Advice {
 		add("tests", "none: record evidence that must pass and evidence that must not, and list both")
 	}
 	return advice
+}
+
+// asksAbsent reports whether an expression asks for the presence of a measurement, which can
+// make it hold for code that measured nothing.
+func asksAbsent(require string) bool {
+	text := strings.ReplaceAll(require, " ", "")
+	return strings.Contains(text, "inmeasurements") || strings.Contains(text, "has(measurements")
 }
 
 func (p *Policy) ruleMentions(platform, word string) bool {

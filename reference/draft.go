@@ -89,11 +89,14 @@ func (d Draft) YAML() string {
 	if d.Until != nil {
 		fmt.Fprintf(&b, "until: %s   # where the values are from says so\n", d.Until)
 	}
-	b.WriteString("# Evidence must match one group as a whole. Registers that are left out may hold anything.\ngroups:\n")
+	b.WriteString("# Evidence must match one group as a whole. Registers that are left out may hold anything,\n# unless the group is exact: then nothing else may be measured.\ngroups:\n")
 	for _, g := range d.Groups {
 		fmt.Fprintf(&b, "  - name: %s\n    platform: %s\n    measurements:\n", g.Name, g.Platform)
 		for _, register := range slices.Sorted(maps.Keys(g.Measurements)) {
 			fmt.Fprintf(&b, "      %s: %q\n", register, g.Measurements[register])
+		}
+		if g.Exact {
+			b.WriteString("    exact: true\n")
 		}
 		members(&b, "claims", g.Claims)
 		members(&b, "minimum", g.Minimum)

@@ -46,7 +46,7 @@ func TestDraftRefuses(t *testing.T) {
 		change("days: 90", "days: 0"):                 "expected 1 to 180",
 		change("version: 7", "version: 0"):            "d.yaml:2: reference.draft: expected a version from 1",
 		change("platform: snp", "platform: S"):        "a name",
-		change(`"`+hex48("a")+`"`, "<a value>"):       "d.yaml:11: reference.draft: expected 1 to 64 bytes in lower-case hex",
+		change(`"`+hex48("a")+`"`, "<a value>"):       "d.yaml:12: reference.draft: expected 1 to 64 bytes in lower-case hex",
 		change("name: eight-cpus", "name: four-cpus"): "a name of its own",
 		change("claims:", "claim:"):                   "one of the members",
 		good + "signed: true\n":                       "one of the members",

@@ -88,6 +88,13 @@ func (g *Group) compare(f Found, tell func(what, expected, got string, ok bool))
 		}
 		tell(register, value, got, found && got == value)
 	}
+	if g.Exact {
+		for register, value := range f.Measurements {
+			if _, named := g.Measurements[register]; !named {
+				tell(register, "nothing measured", value, false)
+			}
+		}
+	}
 	for _, register := range f.Registers {
 		if _, named := g.Measurements[register]; !named {
 			tell(register, "a value of the group's", "the group names none", false)

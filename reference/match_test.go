@@ -71,8 +71,19 @@ func TestMatch(t *testing.T) {
 	if m := set.Match(reference.Found{Platform: "snp", Measurements: map[string]string{"measurement": "00"}}); m.Groups != 2 || m.Of != 1 {
 		t.Errorf("%+v", m)
 	}
-	// The nearest group is told, not the first one.
+	// An exact group names everything that may be measured.
 	v := testValues()
+	v.Groups = append(v.Groups, reference.Group{Name: "exact", Platform: "tpm", Measurements: map[string]string{"pcr4": hex48("a")}, Exact: true})
+	set = must(reference.Verify([]byte(text(logged(signed(v, "one", "two"), testLog))), testLine(), reference.Name{}, now))
+	if m := set.Match(reference.Found{Platform: "tpm", Measurements: map[string]string{"pcr4": hex48("a")}}); !m.OK {
+		t.Errorf("%+v", m)
+	}
+	m := set.Match(reference.Found{Platform: "tpm", Measurements: map[string]string{"pcr4": hex48("a"), "pcr12": hex48("b")}})
+	if m.OK || m.Of != 2 || len(m.Differences) != 1 || m.Differences[0].What != "pcr12" {
+		t.Errorf("%+v", m)
+	}
+	// The nearest group is told, not the first one.
+	v = testValues()
 	for i, digits := range []string{"111", "a11", "ab1"} {
 		g := reference.Group{Name: wire.ID(fmt.Sprintf("g%d", i)), Platform: "tpm", Measurements: map[string]string{}}
 		for j, d := range strings.Split(digits, "") {
@@ -81,7 +92,7 @@ func TestMatch(t *testing.T) {
 		v.Groups = append(v.Groups, g)
 	}
 	set = must(reference.Verify([]byte(text(logged(signed(v, "one", "two"), testLog))), testLine(), reference.Name{}, now))
-	m := set.Match(reference.Found{Platform: "tpm", Measurements: map[string]string{"pcr0": strings.Repeat("a", 64), "pcr1": strings.Repeat("b", 64), "pcr2": strings.Repeat("c", 64)}})
+	m = set.Match(reference.Found{Platform: "tpm", Measurements: map[string]string{"pcr0": strings.Repeat("a", 64), "pcr1": strings.Repeat("b", 64), "pcr2": strings.Repeat("c", 64)}})
 	if m.Group != "g2" || len(m.Differences) != 1 || m.Groups != 3 || m.Of != 3 {
 		t.Errorf("%+v", m)
 	}

@@ -37,6 +37,9 @@ type Group struct {
 	Platform wire.ID `json:"platform"`
 	// Measurements by register, lower-case hex. All of them must be so.
 	Measurements map[string]string `json:"measurements"`
+	// Exact says that nothing else may be measured: a register that the group does not name must
+	// be one that nothing was measured into. Otherwise it may hold anything.
+	Exact bool `json:"exact,omitempty"`
 	// Claims gives the text that claims must have, by path, as appraisal policies write it.
 	Claims map[string]string `json:"claims,omitempty"`
 	// Minimum gives the least number for claims, by path.
@@ -117,7 +120,6 @@ func (g Group) check(at string) error {
 	case len(g.Claims)+len(g.Minimum) > MaxRegisters:
 		return malformed(at+".claims", fmt.Sprintf("at most %d claims, minimum included", MaxRegisters), fmt.Sprint(len(g.Claims)+len(g.Minimum)), "")
 	}
-	zero := true
 	for _, register := range slices.Sorted(maps.Keys(g.Measurements)) {
 		value := g.Measurements[register]
 		if !registerName(register) {
@@ -126,10 +128,9 @@ func (g Group) check(at string) error {
 		if !lowerHex(value) {
 			return malformed(at+".measurements."+register, fmt.Sprintf("1 to %d bytes in lower-case hex", MaxValue), quoted(value), "")
 		}
-		zero = zero && strings.Trim(value, "0") == ""
-	}
-	if zero {
-		return malformed(at+".measurements", "measurements of something", "nothing but zeros", "registers that nothing was measured into say nothing about code")
+		if strings.Trim(value, "0") == "" {
+			return malformed(at+".measurements."+register, "a measurement", "zeros, which no evidence has as a measurement", "leave the register out and say exact: true, so that nothing may be measured into it")
+		}
 	}
 	for path, text := range g.Claims {
 		if _, both := g.Minimum[path]; both || !line(path) || path == "" || !line(text) {

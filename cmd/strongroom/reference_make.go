@@ -123,7 +123,7 @@ func (a *app) measuredGroup(table []attest.Examiner, file string) (reference.Gro
 			a.say("%s: %s fails: the values are taken all the same", verdict.Printable(file), c.ID)
 		}
 	}
-	return reference.Group{Name: reference.NameOf(stem(file)), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements, Claims: emptyRegisters(finding)}, nil
+	return reference.Group{Name: reference.NameOf(stem(file)), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements, Exact: true}, nil
 }
 
 // unmeasured says why nothing in evidence is worth copying: for the most part, the vendor's
