@@ -205,17 +205,20 @@ func (c *Client) ask(ctx context.Context, name string, question, answer any) err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.broken != nil {
-		return c.broken
-	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if c.broken != nil {
+		return c.broken
 	}
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	status, data, err := c.exchange(name, message)
 	if err != nil {
 		c.broken = fmt.Errorf("evidence device: %w", err)
+		if cut := ctx.Err(); cut != nil { // the deadline is its consequence
+			return fmt.Errorf("evidence device: %w", cut)
+		}
 		return c.broken
 	}
 	if !bytes.Equal(status, []byte("ok")) {

@@ -95,6 +95,9 @@ type processor struct {
 // ccel is the firmware's log on TDX, where the kernel shows it (ACPI 6.5, CCEL).
 const ccel = "sys/firmware/acpi/tables/data/CCEL"
 
+// Processor gives the evidence device of SEV-SNP or TDX, by what the kernel shows below root ("/").
+func Processor(root string, found Found) (device.Device, error) { return newProcessor(root, found) }
+
 func newProcessor(root string, found Found) (processor, error) {
 	p := processor{found: found, report: newReport(root)}
 	if found.Platform != TDX {

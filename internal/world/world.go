@@ -45,13 +45,18 @@ type Owner struct {
 	UniqueUnit bool
 }
 
-// Config says what the world is about. Dir, Image, Owners, Schema and Work are required.
+// Config says what the world is about. Dir, Owners, Schema and Work are required, and so is Image
+// where nothing is agreed of hardware.
 type Config struct {
-	Dir    string
-	Image  dev.Measurement
-	Owners []Owner
-	Schema []agreement.Column // of every owner's data
-	Table  string             // what queries call all owners' rows; "" is "rows"
+	Dir   string
+	Image dev.Measurement
+	// Hardware is what of class confidential is agreed, and Platforms the table that its evidence
+	// is judged with. Without Hardware rooms of class software are agreed, on dev.
+	Hardware  []agreement.Platform
+	Platforms []attest.Platform
+	Owners    []Owner
+	Schema    []agreement.Column // of every owner's data
+	Table     string             // what queries call all owners' rows; "" is "rows"
 	// Work gets its table, its output and who may run it from the world.
 	Work     []agreement.Work
 	MinGroup int64
@@ -94,6 +99,9 @@ const researcher wire.ID = "researcher"
 func New(ctx context.Context, c Config) (*World, error) {
 	if c.Table == "" {
 		c.Table = "rows"
+	}
+	if c.Platforms == nil {
+		c.Platforms = []attest.Platform{dev.New()}
 	}
 	w := &World{Config: c, Brokers: map[wire.ID]*broker.Broker{}}
 	if err := w.build(ctx); err != nil {
@@ -276,6 +284,9 @@ func (w *World) agree() (err error) {
 		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{researcher}, Format: "csv", MinGroup: w.MinGroup, MaxRows: w.MaxRows, MaxBytes: w.MaxBytes}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{{Name: "shared", Key: w.ledger.Verifier()}}, Quorum: 1},
 		LeaseMS: w.LeaseMS}
+	if w.Hardware != nil {
+		a.Protection, a.Platforms = agreement.Confidential, w.Hardware
+	}
 	for i, o := range w.Owners {
 		name := o.ID + "-rows"
 		a.Inputs = append(a.Inputs, agreement.Input{Name: name, Owner: o.ID, Dataset: "rows", Format: o.Format, RunsPerDay: 1000, Schema: w.Schema})
@@ -312,8 +323,8 @@ func (w *World) serveBroker(ctx context.Context, p *person, ledgerURL string) er
 	if err != nil {
 		return err
 	}
-	b, err := broker.Open(ctx, broker.Config{Own: []*agreement.SignedParty{p.signed}, State: db, Log: log, Keys: store, Platforms: []attest.Platform{dev.New()}, Now: time.Now,
-		InsecureAllowSoftware: true, Witnesses: map[string]broker.Witness{w.ledger.Verifier(): &client.Ledger{URL: ledgerURL, Key: w.ledger.Verifier(), LogKey: store.LogKey().Verifier()}}})
+	b, err := broker.Open(ctx, broker.Config{Own: []*agreement.SignedParty{p.signed}, State: db, Log: log, Keys: store, Platforms: w.Platforms, Now: time.Now,
+		InsecureAllowSoftware: w.Hardware == nil, Witnesses: map[string]broker.Witness{w.ledger.Verifier(): &client.Ledger{URL: ledgerURL, Key: w.ledger.Verifier(), LogKey: store.LogKey().Verifier()}}})
 	if err != nil {
 		return err
 	}
@@ -464,7 +475,7 @@ func (w *World) trust() proof.Trust {
 	for _, p := range w.people {
 		parties[p.signed.Digest()] = string(p.id)
 	}
-	return proof.Trust{Parties: parties, Agreements: []wire.Digest{w.Agreement.Digest()}, Platforms: []attest.Platform{dev.New()}}
+	return proof.Trust{Parties: parties, Agreements: []wire.Digest{w.Agreement.Digest()}, Platforms: w.Platforms}
 }
 
 // Client is an HTTP client for the world's hosts to relay with.
