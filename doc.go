@@ -32,6 +32,7 @@
 //	tpm2              TPMs' quotes, keys and boots, byte by byte
 //	unwrap            evidence taken out of what tools wrap it in
 //	reference         what good code measures, as its makers sign it
+//	reference/draft   those values as people and tools write them
 //	attest            evidence in, claims out; one platform a package below it
 //	appraise          a finding judged by an appraisal policy: an attestation result
 //	policy            claims and a request in, a grant or a refusal out, clause by clause

@@ -26,7 +26,7 @@ var floors = [][]string{
 	1:  {"keys", "cose", "lineage", "measure", "oblivious", "plainyaml", "verity"},
 	2:  {"agreement", "corim", "endorse", "ledger", "predict", "seal"},
 	3:  {"attest", "unwrap", "reference", "agreement/draft", "arm", "dcap", "sevsnp", "tpm2"},
-	4:  {"attest/*"},
+	4:  {"attest/*", "reference/draft"},
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear"},
 	7:  {"broker", "device", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},

@@ -81,10 +81,12 @@ func (v Values) Check() error {
 	case life <= 0 || life > MaxLife:
 		return malformed("expires", fmt.Sprintf("a time after %s, by at most %d days", v.Created, MaxLife/(24*time.Hour)), v.Expires.String(), "")
 	}
-	return checkGroups(v.Groups)
+	return CheckGroups(v.Groups)
 }
 
-func checkGroups(groups []Group) error {
+// CheckGroups checks the form of groups, as [Values.Check] does. The error is a [verdict.Error] of
+// kind Usage.
+func CheckGroups(groups []Group) error {
 	if len(groups) == 0 || len(groups) > MaxGroups {
 		return malformed("groups", fmt.Sprintf("1 to %d groups", MaxGroups), fmt.Sprint(len(groups)), "")
 	}
@@ -122,7 +124,7 @@ func (g Group) check(at string) error {
 	}
 	for _, register := range slices.Sorted(maps.Keys(g.Measurements)) {
 		value := g.Measurements[register]
-		if !registerName(register) {
+		if !IsRegister(register) {
 			return malformed(at+".measurements", "registers named with 1 to 63 of a-z, 0-9, and - . _ /", quoted(register), "")
 		}
 		if !lowerHex(value) {
@@ -145,7 +147,8 @@ func (g Group) check(at string) error {
 	return nil
 }
 
-func registerName(s string) bool {
+// IsRegister reports whether a text is a register's name (spec/reference-values.md, section 1).
+func IsRegister(s string) bool {
 	return s != "" && len(s) <= 63 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-._/") == ""
 }
 

@@ -20,6 +20,7 @@ import (
 	"strongroom.dev/image"
 	"strongroom.dev/predict"
 	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -186,7 +187,7 @@ func (a *app) signPrediction(f measureFlags, p prediction) error {
 	if out == "" {
 		return verdict.Misuse("--out", "a file for the signed set", "none", "give -o FILE")
 	}
-	d := reference.Draft{Product: wire.ID(f.draft.product), Version: f.draft.version, SecurityVersion: f.draft.security, Days: f.draft.days}
+	d := draft.Draft{Product: wire.ID(f.draft.product), Version: f.draft.version, SecurityVersion: f.draft.security, Days: f.draft.days}
 	d.Groups = []reference.Group{{Name: p.group, Platform: wire.ID(p.Platform), Measurements: p.measurements, Exact: true}}
 	v, err := d.Values(a.now())
 	if err != nil {

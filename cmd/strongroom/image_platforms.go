@@ -15,7 +15,7 @@ import (
 	"strongroom.dev/image"
 	"strongroom.dev/machine"
 	"strongroom.dev/predict"
-	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -144,7 +144,7 @@ func (a *app) measuredTDX(f measureFlags, args []string) (prediction, error) {
 
 // predicted names the values as they are: facts about these platforms use the same names.
 func predicted(f measureFlags, v predict.Values, group string) prediction {
-	return prediction{Platform: f.platform, Values: v.Values, Inputs: f.inputs, Notes: v.Notes, measurements: v.Values, group: reference.NameOf(group)}
+	return prediction{Platform: f.platform, Values: v.Values, Inputs: f.inputs, Notes: v.Notes, measurements: v.Values, group: draft.NameOf(group)}
 }
 
 // memorySize reads a size as QEMU's -m has it; 0 if none was given.
@@ -190,7 +190,7 @@ func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
 	return prediction{
 		Platform: f.platform, Inputs: f.inputs, Values: map[string]string{"launch_digest": value},
 		measurements: map[string]string{"measurement": value},
-		group:        reference.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
+		group:        draft.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
 		unproven:     boot == nil,
 	}, nil
 }

@@ -8,7 +8,7 @@ import (
 	"strongroom.dev/appraise"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
-	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 	"strongroom.dev/verdict"
 )
 
@@ -63,7 +63,7 @@ func inspectPolicy(i *inspection, data []byte) error {
 }
 
 func inspectReferenceDraft(i *inspection, data []byte) error {
-	d, err := reference.ParseDraft(i.File, data)
+	d, err := draft.Parse(i.File, data)
 	if err != nil {
 		return unjudged(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"strongroom.dev/internal/evidencetest"
-	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 )
 
 // TestReferenceOfTrustDomain: a draft of a quote whose RTMR3 is zero asks for one that is.
@@ -13,7 +13,7 @@ func TestReferenceOfTrustDomain(t *testing.T) {
 	quote := evidencetest.Dir(t) + "/tdx/google+go-tdx-guest/testing/testdata/ccel/cos-113-tdx-quote.dat"
 	t.Chdir(t.TempDir())
 	r := teller{t, "home", time.Date(2025, 6, 20, 0, 0, 0, 0, time.UTC)}
-	d, err := reference.ParseDraft("draft", []byte(r.run(0, "reference", "init", quote, "--product", "room")))
+	d, err := draft.Parse("draft", []byte(r.run(0, "reference", "init", quote, "--product", "room")))
 	if err != nil {
 		t.Fatal(err)
 	}

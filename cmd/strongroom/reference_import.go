@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/corim"
-	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -62,12 +62,12 @@ func (a *app) importReference(f importFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	var d reference.Draft
+	var d draft.Draft
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		if len(f.keys)+len(f.roots)+len(f.registers)+len(f.claims) > 0 || f.platform+f.digest+f.together != "" {
 			return misfile(file, "a CoRIM, for which these flags are", "JSON", "leave out all but the draft's own flags")
 		}
-		if d.Groups, err = reference.ParseGroups(bytes.TrimSpace(data)); err != nil {
+		if d.Groups, err = draft.ParseGroups(bytes.TrimSpace(data)); err != nil {
 			return inFile(file, err)
 		}
 	} else if d, err = a.fromCoRIM(f, file, data); err != nil {
@@ -76,12 +76,12 @@ func (a *app) importReference(f importFlags, file string) error {
 	return a.saveDraft(f.draft, d)
 }
 
-func (a *app) fromCoRIM(f importFlags, file string, data []byte) (d reference.Draft, err error) {
+func (a *app) fromCoRIM(f importFlags, file string, data []byte) (d draft.Draft, err error) {
 	var trust corim.Trust
 	if trust, err = a.corimTrust(f); err != nil {
 		return d, err
 	}
-	mapping := reference.Mapping{Platform: wire.ID(f.platform), Algorithm: f.digest, Together: reference.Together(f.together)}
+	mapping := draft.Mapping{Platform: wire.ID(f.platform), Algorithm: f.digest, Together: draft.Together(f.together)}
 	if mapping.Registers, err = assignments("--register", f.registers); err != nil {
 		return d, err
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"strongroom.dev/internal/cbortest"
-	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 )
 
 // signedCoRIM is a CoRIM with one triple for each digest's fill.
@@ -55,18 +55,18 @@ func TestImportCoRIM(t *testing.T) {
 	with := func(file string, more ...string) []string {
 		return append([]string{"reference", "import", file, "--product", "room", "--platform", "snp", "--signer-key", "key.pem", "--register", "641=measurement", "--claim", "641=reported_tcb.snp"}, more...)
 	}
-	draft, err := reference.ParseDraft("d", []byte(r.run(0, with("one.corim")...)))
+	d, err := draft.Parse("d", []byte(r.run(0, with("one.corim")...)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := draft.Groups[0]
-	if len(draft.Groups) != 1 || g.Name != "room-firmware" || g.Measurements["measurement"] != strings.Repeat("aa", 48) || g.Minimum["reported_tcb.snp"] != 9 {
-		t.Errorf("%+v", draft)
+	g := d.Groups[0]
+	if len(d.Groups) != 1 || g.Name != "room-firmware" || g.Measurements["measurement"] != strings.Repeat("aa", 48) || g.Minimum["reported_tcb.snp"] != 9 {
+		t.Errorf("%+v", d)
 	}
 	r.run(2, with("two.corim")...) // whether parts or alternatives is for people to say
-	draft, err = reference.ParseDraft("d", []byte(r.run(0, with("two.corim", "--together", "triple")...)))
-	if err != nil || len(draft.Groups) != 2 {
-		t.Errorf("%+v, %v", draft, err)
+	d, err = draft.Parse("d", []byte(r.run(0, with("two.corim", "--together", "triple")...)))
+	if err != nil || len(d.Groups) != 2 {
+		t.Errorf("%+v, %v", d, err)
 	}
 	r.run(2, with("two.corim", "--together", "file")...)
 	r.run(4, with("changed.corim")...)

@@ -13,6 +13,7 @@ import (
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/ledger"
 	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 	"strongroom.dev/store/tilelog"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -38,7 +39,7 @@ func (f *draftFlags) add(cmd *cobra.Command) {
 }
 
 // save writes a draft, after reading it as sign will.
-func (a *app) saveDraft(f draftFlags, d reference.Draft) error {
+func (a *app) saveDraft(f draftFlags, d draft.Draft) error {
 	d.Product, d.Version, d.SecurityVersion, d.Days = wire.ID(f.product), f.version, f.security, f.days
 	if !d.Product.Valid() {
 		return verdict.Misuse("--product", "a name of 1 to 63 of a-z, 0-9 and -, starting with a letter", verdict.Short(f.product), "choose such a name")
@@ -53,7 +54,7 @@ func (a *app) saveDraft(f draftFlags, d reference.Draft) error {
     measurements:
       measurement: <hex>    # strongroom reference init EVIDENCE fills in what evidence shows
 `
-	} else if _, err := reference.ParseDraft("draft", []byte(text)); err != nil {
+	} else if _, err := draft.Parse("draft", []byte(text)); err != nil {
 		return err
 	}
 	out := or(f.out, "-")
@@ -81,7 +82,7 @@ was the good image is for you to know.`,
 			if err != nil {
 				return err
 			}
-			var d reference.Draft
+			var d draft.Draft
 			for _, file := range args {
 				g, err := a.measuredGroup(examiners(set), file)
 				if err != nil {
@@ -123,7 +124,7 @@ func (a *app) measuredGroup(table []attest.Examiner, file string) (reference.Gro
 			a.say("%s: %s fails: the values are taken all the same", verdict.Printable(file), c.ID)
 		}
 	}
-	return reference.Group{Name: reference.NameOf(stem(file)), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements, Exact: true}, nil
+	return reference.Group{Name: draft.NameOf(stem(file)), Platform: finding.Facts.Platform, Measurements: finding.Facts.Measurements, Exact: true}, nil
 }
 
 // unmeasured says why nothing in evidence is worth copying: for the most part, the vendor's
@@ -201,7 +202,7 @@ func (a *app) signReference(file, out string, keyFiles []string, force bool) err
 }
 
 func (a *app) fromDraft(file string, data []byte) (*reference.Published, error) {
-	d, err := reference.ParseDraft(file, data)
+	d, err := draft.Parse(file, data)
 	if err != nil {
 		return nil, err
 	}

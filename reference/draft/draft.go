@@ -1,13 +1,18 @@
-package reference
+// Package draft turns what people and tools write of a room image's measurements into
+// reference values that can be signed: YAML, JSON and CoRIM (spec/reference-values.md). It is
+// nobody's word until release keys give theirs.
+package draft
 
 import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"strongroom.dev/plainyaml"
+	"strongroom.dev/reference"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -20,16 +25,16 @@ type Draft struct {
 	// Days is how long the set may be used from its signing on, 1 to 180.
 	Days int64 `json:"days"`
 	// Until ends that earlier, as what the values were taken from says.
-	Until  *wire.Time `json:"until,omitempty"`
-	Groups []Group    `json:"groups"`
+	Until  *wire.Time        `json:"until,omitempty"`
+	Groups []reference.Group `json:"groups"`
 }
 
 func format() plainyaml.Format {
 	return plainyaml.Format{Check: "reference.draft", What: "a draft of reference values", Start: "`strongroom reference init` writes one to start from"}
 }
 
-// ParseDraft reads a draft from YAML. Errors are of kind Usage, with file and line.
-func ParseDraft(file string, data []byte) (Draft, error) {
+// Parse reads a draft from YAML. Errors are of kind Usage, with file and line.
+func Parse(file string, data []byte) (Draft, error) {
 	var d Draft
 	doc, err := format().Read(file, data, "", &d)
 	if err != nil {
@@ -45,13 +50,13 @@ func ParseDraft(file string, data []byte) (Draft, error) {
 }
 
 // Values gives what is signed at now.
-func (d Draft) Values(now time.Time) (Values, error) { return d.values(now, false) }
+func (d Draft) Values(now time.Time) (reference.Values, error) { return d.values(now, false) }
 
-func (d Draft) values(now time.Time, whenever bool) (Values, error) {
-	if most := int64(MaxLife / (24 * time.Hour)); d.Days < 1 || d.Days > most {
-		return Values{}, malformed("days", fmt.Sprintf("1 to %d", most), fmt.Sprint(d.Days), "")
+func (d Draft) values(now time.Time, whenever bool) (reference.Values, error) {
+	if most := int64(reference.MaxLife / (24 * time.Hour)); d.Days < 1 || d.Days > most {
+		return reference.Values{}, malformed("days", fmt.Sprintf("1 to %d", most), fmt.Sprint(d.Days), "")
 	}
-	v := Values{Product: d.Product, Version: d.Version, SecurityVersion: d.SecurityVersion, Created: wire.At(now), Groups: d.Groups}
+	v := reference.Values{Product: d.Product, Version: d.Version, SecurityVersion: d.SecurityVersion, Created: wire.At(now), Groups: d.Groups}
 	v.Expires = wire.At(now.Add(time.Duration(d.Days) * 24 * time.Hour))
 	if d.Until != nil && !whenever && d.Until.Time().Before(v.Expires.Time()) {
 		v.Expires = *d.Until
@@ -61,13 +66,13 @@ func (d Draft) values(now time.Time, whenever bool) (Values, error) {
 
 // groupList is groups as tools write them.
 type groupList struct {
-	Groups []Group `json:"groups"`
+	Groups []reference.Group `json:"groups"`
 }
 
-// ParseGroups reads groups from JSON, `{"groups":[...]}`, whose members are those of [Group].
+// ParseGroups reads groups from JSON, `{"groups":[...]}`, whose members are those of [reference.Group].
 // It is nobody's word: what it gives must be signed before it means anything. Errors are of
 // kind Usage.
-func ParseGroups(data []byte) ([]Group, error) {
+func ParseGroups(data []byte) ([]reference.Group, error) {
 	var l groupList
 	canonical, err := wire.Canonical(data)
 	if err == nil {
@@ -76,7 +81,7 @@ func ParseGroups(data []byte) ([]Group, error) {
 	if err != nil {
 		return nil, malformed("", `{"groups":[{"name","platform","measurements"}]}`, verdict.Short(err.Error()), "see spec/reference-values.md")
 	}
-	return l.Groups, checkGroups(l.Groups)
+	return l.Groups, reference.CheckGroups(l.Groups)
 }
 
 // YAML lays the draft out for people, with a comment above every member but the plainest.
@@ -117,4 +122,18 @@ func members[V any](b *strings.Builder, name string, m map[string]V) {
 			fmt.Fprintf(b, "      %q: %d\n", path, v)
 		}
 	}
+}
+
+func malformed(where, expected, got, fix string) error {
+	if fix == "" {
+		fix = "correct it"
+	}
+	return &verdict.Error{Kind: verdict.Usage, Check: "reference.form", Where: where, Expected: expected, Got: got, Fix: fix}
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return strconv.Quote(verdict.Short(s))
 }

@@ -1,4 +1,4 @@
-package reference
+package draft
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"strongroom.dev/corim"
+	"strongroom.dev/reference"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -45,11 +46,11 @@ type Mapping struct {
 // Groups gives the groups that a CoRIM's reference values are. They are a draft: the CoRIM's
 // signature is its makers' word, and release keys must give theirs. The error is a
 // [verdict.Error] of kind Usage.
-func (m Mapping) Groups(c *corim.Manifest) ([]Group, error) {
+func (m Mapping) Groups(c *corim.Manifest) ([]reference.Group, error) {
 	if !m.Platform.Valid() {
 		return nil, malformed("platform", "the name of a platform", quoted(string(m.Platform)), "name the platform whose evidence the values are compared with")
 	}
-	var groups []Group
+	var groups []reference.Group
 	at := make(map[string]int)
 	named := make(map[wire.ID]bool)
 	for i, t := range c.Triples {
@@ -60,7 +61,7 @@ func (m Mapping) Groups(c *corim.Manifest) ([]Group, error) {
 		n, found := at[key]
 		if !found {
 			n, at[key] = len(groups), len(groups)
-			groups = append(groups, Group{Name: unique(named, cmp.Or(t.Model, t.Tag)), Platform: m.Platform, Measurements: map[string]string{}, Claims: map[string]string{}, Minimum: map[string]int64{}})
+			groups = append(groups, reference.Group{Name: unique(named, cmp.Or(t.Model, t.Tag)), Platform: m.Platform, Measurements: map[string]string{}, Claims: map[string]string{}, Minimum: map[string]int64{}})
 		}
 		for _, x := range t.Measurements {
 			if err := m.add(groups[n], t, x); err != nil {
@@ -68,7 +69,7 @@ func (m Mapping) Groups(c *corim.Manifest) ([]Group, error) {
 			}
 		}
 	}
-	return groups, checkGroups(groups)
+	return groups, reference.CheckGroups(groups)
 }
 
 // joint gives what all triples of a group have in common.
@@ -117,7 +118,7 @@ func NameOf(text string) wire.ID {
 
 // add puts an element's values into a group. Two values for one register are a contradiction,
 // never a choice.
-func (m Mapping) add(g Group, t corim.Triple, x corim.Measurement) error {
+func (m Mapping) add(g reference.Group, t corim.Triple, x corim.Measurement) error {
 	what := cmp.Or(x.Key, x.Name, t.Model)
 	if len(x.Digests) > 0 {
 		value, err := m.digest(what, x.Digests)
@@ -148,10 +149,10 @@ func (m Mapping) add(g Group, t corim.Triple, x corim.Measurement) error {
 	return nil
 }
 
-func (m Mapping) register(g Group, what, value string) error {
+func (m Mapping) register(g reference.Group, what, value string) error {
 	register := cmp.Or(m.Registers[what], what)
 	// A number is a register's name by accident only.
-	if _, mapped := m.Registers[what]; !mapped && (!registerName(what) || strings.Trim(what, "0123456789.") == "") {
+	if _, mapped := m.Registers[what]; !mapped && (!reference.IsRegister(what) || strings.Trim(what, "0123456789.") == "") {
 		return malformed("registers", "the register that the element "+verdict.Short(what)+" is in evidence of "+string(m.Platform), "none named", fmt.Sprintf("name it, as in %s=measurement", verdict.Short(what)))
 	}
 	if was, twice := g.Measurements[register]; twice && was != value {
@@ -177,7 +178,7 @@ func (m Mapping) digest(what string, all []corim.Digest) (string, error) {
 	return "", malformed("algorithm", "a digest of "+verdict.Short(what)+" by "+m.Algorithm, strings.Join(names, ", "), "name another algorithm")
 }
 
-func (m Mapping) svn(g Group, what string, s corim.SVN) error {
+func (m Mapping) svn(g reference.Group, what string, s corim.SVN) error {
 	path, mapped := m.Claims[what]
 	if !mapped {
 		return malformed("claims", "the claim in evidence of "+string(m.Platform)+" that holds the security version of "+verdict.Short(what), "none named", fmt.Sprintf("name it, as in %s=reported_tcb.snp", verdict.Short(what)))

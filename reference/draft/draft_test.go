@@ -1,23 +1,23 @@
-package reference_test
+package draft_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"strongroom.dev/reference"
+	"strongroom.dev/reference/draft"
 	"strongroom.dev/verdict"
 )
 
-func testDraft() reference.Draft {
+func testDraft() draft.Draft {
 	until := moment("2027-01-01T00:00:00Z")
-	return reference.Draft{Product: "room", Version: 7, SecurityVersion: 3, Days: 90, Until: &until, Groups: testValues().Groups}
+	return draft.Draft{Product: "room", Version: 7, SecurityVersion: 3, Days: 90, Until: &until, Groups: testValues().Groups}
 }
 
 // TestDraftIsReadBack: what is written for people is what was meant.
 func TestDraftIsReadBack(t *testing.T) {
 	want := testDraft()
-	got, err := reference.ParseDraft("d.yaml", []byte(want.YAML()))
+	got, err := draft.Parse("d.yaml", []byte(want.YAML()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,20 +51,20 @@ func TestDraftRefuses(t *testing.T) {
 		change("claims:", "claim:"):                   "one of the members",
 		good + "signed: true\n":                       "one of the members",
 	} {
-		if _, err := reference.ParseDraft("d.yaml", []byte(text)); err == nil || verdict.As(err).Kind != verdict.Usage || !strings.Contains(err.Error(), want) {
+		if _, err := draft.Parse("d.yaml", []byte(text)); err == nil || verdict.As(err).Kind != verdict.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}
 	}
 }
 
 func TestParseGroups(t *testing.T) {
-	groups, err := reference.ParseGroups([]byte(`{"groups": [{"name": "a", "platform": "snp", "measurements": {"measurement": "aa"}, "minimum": {"vmpl": 0}}]}` + "\n"))
+	groups, err := draft.ParseGroups([]byte(`{"groups": [{"name": "a", "platform": "snp", "measurements": {"measurement": "aa"}, "minimum": {"vmpl": 0}}]}` + "\n"))
 	if err != nil || len(groups) != 1 || groups[0].Minimum["vmpl"] != 0 {
 		t.Fatal(groups, err)
 	}
 	for _, text := range []string{"", "{}", `{"groups":[]}`, `[{"name":"a"}]`, `{"groups":[{"name":"a","platform":"snp","measurements":{"m":"aa"},"signed":true}]}`,
 		`{"groups":[{"name":"a","platform":"snp","measurements":{"m":"aa","m":"bb"}}]}`, `{"groups":[{"name":"a","platform":"snp","measurements":{"m":"AA"}}]}`} {
-		if _, err := reference.ParseGroups([]byte(text)); err == nil || verdict.As(err).Kind != verdict.Usage {
+		if _, err := draft.ParseGroups([]byte(text)); err == nil || verdict.As(err).Kind != verdict.Usage {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -73,12 +73,12 @@ func TestParseGroups(t *testing.T) {
 func FuzzParseDraft(f *testing.F) {
 	f.Add([]byte("product: a\nversion: 1\nsecurity_version: 1\ndays: 9\ngroups: [{name: a, platform: snp, measurements: {m: aa}, claims: {c: x}, minimum: {d: 1}}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := reference.ParseDraft("f", data)
+		d, err := draft.Parse("f", data)
 		if err != nil {
 			return
 		}
 		d.Until = nil
-		again, err := reference.ParseDraft("f", []byte(d.YAML()))
+		again, err := draft.Parse("f", []byte(d.YAML()))
 		if err != nil {
 			t.Fatalf("%v:\n%s", err, d.YAML())
 		}
@@ -90,5 +90,5 @@ func FuzzParseDraft(f *testing.F) {
 
 func FuzzParseGroups(f *testing.F) {
 	f.Add([]byte(`{"groups":[{"name":"a","platform":"snp","measurements":{"measurement":"aa"}}]}`))
-	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = reference.ParseGroups(data) })
+	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = draft.ParseGroups(data) })
 }
