@@ -24,8 +24,10 @@ import (
 
 // Cmdline is the kernel's command line in every image. It is measured. The kernel keeps
 // secrets from whoever gains its own root (lockdown), loads modules only with Debian's
-// signature, stops the machine when it fails, and writes to the serial line only.
-const Cmdline = "console=ttyS0 quiet panic=-1 lockdown=confidentiality module.sig_enforce=1"
+// signature, stops the machine when it fails, and writes to the serial line only. It follows no
+// tables of the host's that say what to write where (ERST), or where errors stand (HEST, BERT),
+// and calls none of the firmware's services once it runs (spec/host-interface.md, section 3).
+const Cmdline = "console=ttyS0 quiet panic=-1 lockdown=confidentiality module.sig_enforce=1 erst_disable hest_disable bert_disable efi=noruntime"
 
 // Limits of what is built, in bytes: firmware under software emulation takes a second to
 // measure each 4 MB.

@@ -45,3 +45,6 @@ var (
 
 // Down ends the machine, and wipes it however long that takes.
 func Down() { down(&console{}, time.Hour) }
+
+// SilenceKernel takes the consoles of a tree from its kernel.
+func SilenceKernel(root string) error { return silenceKernel(root) }

@@ -120,11 +120,17 @@ func TestInspect(t *testing.T) {
 // TestNoByteCode: on SEV-SNP nothing measures ACPI's tables, so their byte code must not be in
 // the kernel; elsewhere it is measured, or the host is not kept out anyway.
 func TestNoByteCode(t *testing.T) {
-	with := tree(t, map[string]string{"sys/firmware/acpi/pm_profile": "0\n"})
+	const line = "quiet erst_disable efi=noruntime\n"
+	with := tree(t, map[string]string{"sys/firmware/acpi/pm_profile": "0\n", "proc/cmdline": line})
+	for _, short := range []string{"quiet erst_disable\n", "quiet efi=noruntime\n", "erst_disablement efi=noruntime\n"} {
+		if err := machine.ByteCode(tree(t, map[string]string{"proc/cmdline": short}), machine.Found{Platform: machine.SNP}); verdict.As(err).Check != "machine.acpi" {
+			t.Errorf("SEV-SNP with %q: %v", short, err)
+		}
+	}
 	if err := machine.ByteCode(with, machine.Found{Platform: machine.SNP}); verdict.As(err).Check != "machine.acpi" {
 		t.Errorf("SEV-SNP with byte code: %v", err)
 	}
-	if err := machine.ByteCode(t.TempDir(), machine.Found{Platform: machine.SNP}); err != nil {
+	if err := machine.ByteCode(tree(t, map[string]string{"proc/cmdline": line}), machine.Found{Platform: machine.SNP}); err != nil {
 		t.Errorf("SEV-SNP without: %v", err)
 	}
 	for _, p := range []wire.ID{machine.TDX, machine.TPM} {
@@ -245,4 +251,27 @@ func pair(t *testing.T) (a, b *os.File) {
 	}
 	t.Cleanup(func() { a.Close(); b.Close() })
 	return a, b
+}
+
+// TestSilenceKernel: consoles are taken away, and one that stays is an error.
+func TestSilenceKernel(t *testing.T) {
+	root := tree(t, map[string]string{"sys/class/tty/ttyS0/console": "Y\n", "sys/class/tty/ttyS1/console": "N\n"})
+	if err := machine.SilenceKernel(root); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ttyS0", "ttyS1"} {
+		if state, err := os.ReadFile(filepath.Join(root, "sys/class/tty", name, "console")); err != nil || strings.TrimSpace(string(state)) != "N" {
+			t.Errorf("%s: %q, %v", name, state, err)
+		}
+	}
+	stays := tree(t, map[string]string{"other": "Y\n", "sys/class/tty/ttyS1/console": "N\n"})
+	if err := os.Mkdir(filepath.Join(stays, "sys/class/tty/ttyS0"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/proc/self/attr/none", filepath.Join(stays, "sys/class/tty/ttyS0/console")); err != nil {
+		t.Fatal(err)
+	}
+	if err := machine.SilenceKernel(stays); err != nil {
+		t.Errorf("a console that can't be asked: %v", err)
+	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +60,9 @@ func (c *console) say(format string, args ...any) {
 // the run-time's last words.
 func (c *console) silence() error {
 	c.silent.Store(true)
+	if err := silenceKernel("/"); err != nil {
+		return err
+	}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -66,6 +71,27 @@ func (c *console) silence() error {
 	for _, fd := range []int{0, 1, 2} {
 		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// silenceKernel takes the consoles away from the kernel: one that fails prints registers, of
+// whatever ran, whatever it was told to keep quiet about.
+func silenceKernel(root string) error {
+	consoles, err := filepath.Glob(filepath.Join(root, "sys/class/tty/*/console"))
+	if err != nil {
+		return err
+	}
+	for _, path := range consoles {
+		if state, err := os.ReadFile(path); err != nil || strings.TrimSpace(string(state)) != "Y" {
+			continue // no console, or one that can't be asked, such as a terminal of no device
+		}
+		if err := os.WriteFile(path, []byte("N"), 0); err != nil {
+			return fmt.Errorf("silencing the kernel: %w", err)
+		}
+		if state, err := os.ReadFile(path); err != nil || strings.TrimSpace(string(state)) != "N" {
+			return verdict.Refuse("machine.console", "a kernel that prints nothing any more", verdict.Printable(string(state)), "a defect of the image: report it")
 		}
 	}
 	return nil

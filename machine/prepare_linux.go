@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -205,7 +206,17 @@ const acpiInterpreter = "sys/firmware/acpi"
 // refuseByteCode refuses SEV-SNP with ACPI's byte code: the host writes it, nothing measures it
 // there, and it can reach all memory (spec/host-interface.md, section 3).
 func refuseByteCode(root string, found Found) error {
-	if found.Platform != SNP || !there(root, acpiInterpreter) {
+	if found.Platform != SNP {
+		return nil
+	}
+	line, err := readShort(root, "proc/cmdline")
+	words := strings.Fields(line)
+	for _, word := range []string{"erst_disable", "efi=noruntime"} {
+		if err != nil || !slices.Contains(words, word) {
+			return verdict.Refuse("machine.acpi", "a kernel told "+word+": the host's tables and firmware are programs too", verdict.Printable(verdict.Short(line))+reason(err), "start the image with its own command line")
+		}
+	}
+	if !there(root, acpiInterpreter) {
 		return nil
 	}
 	return verdict.Refuse("machine.acpi", "a kernel that takes in no byte code of the host's", "/"+acpiInterpreter, "start the image with \""+NoByteCode+"\" on the kernel's command line, as strongroom host does")

@@ -182,6 +182,7 @@ func TestTPMRefused(t *testing.T) {
 		{"no program", "measure.kernel", "MZ", &predict.DirectBoot{Kernel: []byte("text")}, 0},
 		{"an unknown stub", "measure.stub", "digest", &predict.DirectBoot{Kernel: pe(nil, part{".text", []byte("other")}, linux, line, initrd)}, 0},
 		{"a section whose rules are not known", "measure.stub", "digest", uki(linux, line, initrd, part{".pcrsig", []byte("{}")}), 0},
+		{"a section laid over the stub in memory", "measure.kernel", "in memory", &predict.DirectBoot{Kernel: overlaid(pe(nil, part{".text", []byte("stub")}, part{".osrel", []byte("other code")}, linux, line, initrd))}, 0},
 		{"no command line", "measure.kernel", "without .cmdline", uki(linux, initrd), 0},
 		{"no initrd", "measure.kernel", "without .initrd", uki(linux, line), 0},
 		{"no kernel in it", "measure.kernel", "MZ", uki(part{".linux", []byte("kernel")}, line, initrd), 0},

@@ -88,6 +88,22 @@ func StubDigest(image []byte) (string, error) {
 	return p.stubDigest()
 }
 
+// checkMemory refuses sections that lie over others in memory, or in another order than in the
+// headers: a payload laid over the stub's code would run in its place.
+func (p *program) checkMemory() error {
+	end := int64(0)
+	for _, s := range p.sections {
+		if int64(s.address) < end || s.address%memoryPage != 0 {
+			return badProgram(fmt.Sprintf("a section %q over what is before it in memory", verdict.Short(s.name)))
+		}
+		end = int64(s.address) + max(int64(s.size), int64(s.raw))
+	}
+	return nil
+}
+
+// memoryPage is what sections are aligned to in memory, by every stub known here.
+const memoryPage = 4096
+
 // isUKI reports whether a program carries a kernel.
 func (p *program) isUKI() bool {
 	return slices.ContainsFunc(p.sections, func(s peSection) bool { return s.name == sectionLinux })
@@ -95,6 +111,9 @@ func (p *program) isUKI() bool {
 
 // parseUKI reads a unified kernel image with a known stub.
 func parseUKI(p *program) (*uki, error) {
+	if err := p.checkMemory(); err != nil {
+		return nil, err
+	}
 	id, err := p.stubDigest()
 	if err != nil {
 		return nil, err

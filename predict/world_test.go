@@ -51,6 +51,13 @@ func pe(tail []byte, parts ...part) []byte {
 	return append(out, tail...)
 }
 
+// overlaid puts the second section of an image where the first is in memory.
+func overlaid(image []byte) []byte {
+	const first = 0x58 + 112 + 8*16
+	copy(image[first+40+12:], image[first+12:first+16])
+	return image
+}
+
 // sign puts certificates behind an image that has none.
 func sign(image []byte, certificates string) []byte {
 	const entry = 0x58 + 112 + 8*4

@@ -75,6 +75,11 @@ func outside() (int, error) {
 	for _, f := range files {
 		f.Close()
 	}
+	// How the process inside ends is told by an exit code: what this one could print later might
+	// depend on data.
+	if err := discard(); err != nil {
+		return 1, errors.Join(err, cmd.Process.Kill())
+	}
 	// What only waits needs nothing; a layer denied here is denied, and reported, inside too.
 	lockProcess(Limits{}, agentCalls())
 	err = cmd.Wait()
@@ -86,6 +91,21 @@ func outside() (int, error) {
 		return code, nil
 	}
 	return 1, fmt.Errorf("the process inside ended: %s", cmd.ProcessState)
+}
+
+// discard sends standard output and error to nowhere.
+func discard() error {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for _, fd := range []int{1, 2} {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inherited gives the descriptors from 3 up that were handed to the program: those without
