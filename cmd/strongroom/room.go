@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/attest/snp"
+	"strongroom.dev/attest/tdx"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
 	"strongroom.dev/internal/home"
@@ -83,7 +85,11 @@ func printRoom(w io.Writer, r host.Info) {
 	fmt.Fprintf(w, "Room %s: %s\n", verdict.Printable(r.ID), verdict.Printable(r.State))
 	fmt.Fprintf(w, "  %s for %s, run %s, started %s\n", r.Work, r.Requester, verdict.Printable(r.RunID), r.Started)
 	fmt.Fprintf(w, "  agreement %s: %s\n", r.Agreement.Short(), verdict.Printable(r.Title))
-	fmt.Fprintf(w, "  platform %s, INSECURE: the host can read it\n", r.Platform)
+	keeps := "INSECURE: the host can read it"
+	if r.Platform == snp.Name || r.Platform == tdx.Name {
+		keeps = "by the host's word: strongroom room verify checks it"
+	}
+	fmt.Fprintf(w, "  platform %s, %s\n", verdict.Printable(string(r.Platform)), keeps)
 	if r.Step != "" {
 		fmt.Fprintf(w, "  last step: %s\n", r.Step.Text())
 	}

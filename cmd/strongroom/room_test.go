@@ -71,3 +71,15 @@ func TestRoomsByRun(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomPlatform: what a host says of its own platform is called insecure where it is so, and
+// else the host's word.
+func TestRoomPlatform(t *testing.T) {
+	for platform, want := range map[wire.ID]string{"dev": "INSECURE", "tpm": "INSECURE", "snp": "by the host's word", "tdx": "by the host's word"} {
+		var out bytes.Buffer
+		printRoom(&out, host.Info{Platform: platform})
+		if line := "platform " + string(platform) + ", " + want; !strings.Contains(out.String(), line) {
+			t.Errorf("%q lacks %q", out.String(), line)
+		}
+	}
+}
