@@ -1,6 +1,7 @@
 package predict
 
 import (
+	"cmp"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -89,20 +90,18 @@ func StubDigest(image []byte) (string, error) {
 }
 
 // checkMemory refuses sections that lie over others in memory, or in another order than in the
-// headers: a payload laid over the stub's code would run in its place.
+// headers: a payload laid over the stub's code would run in its place. EDK II loads as many
+// bytes of a section as its size in memory says, or all of them where that is zero.
 func (p *program) checkMemory() error {
 	end := int64(0)
 	for _, s := range p.sections {
-		if int64(s.address) < end || s.address%memoryPage != 0 {
+		if int64(s.address) < end {
 			return badProgram(fmt.Sprintf("a section %q over what is before it in memory", verdict.Short(s.name)))
 		}
-		end = int64(s.address) + max(int64(s.size), int64(s.raw))
+		end = int64(s.address) + int64(cmp.Or(s.size, s.raw))
 	}
 	return nil
 }
-
-// memoryPage is what sections are aligned to in memory, by every stub known here.
-const memoryPage = 4096
 
 // isUKI reports whether a program carries a kernel.
 func (p *program) isUKI() bool {
