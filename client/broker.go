@@ -110,6 +110,11 @@ func (b *BrokerAdmin) Lift(ctx context.Context, a broker.DenialAct) (broker.Even
 	return b.act(ctx, broker.PathLift, a)
 }
 
+// AddReference is [broker.Broker.AddReference].
+func (b *BrokerAdmin) AddReference(ctx context.Context, a broker.ReferenceAct) (broker.Event, error) {
+	return b.act(ctx, broker.PathReference, a)
+}
+
 // Publish is [broker.Broker.Publish].
 func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker.Event, error) {
 	if p.Admit.Agreements == nil {

@@ -119,6 +119,13 @@ func BrokerAdmin(b *broker.Broker, logger *slog.Logger) http.Handler {
 			return do(r.Context(), d)
 		})
 	}
+	act(broker.PathReference, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		var a broker.ReferenceAct
+		if err := readJSON(w, r, wire.MaxDocument, &a); err != nil {
+			return nil, err
+		}
+		return b.AddReference(r.Context(), a)
+	})
 	act(broker.PathRetire, byDigest(b.Retire))
 	act(broker.PathRevoke, byDigest(b.Revoke))
 	act(broker.PathConfirm, func(w http.ResponseWriter, r *http.Request) (any, error) {

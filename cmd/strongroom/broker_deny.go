@@ -132,8 +132,12 @@ func (a *app) denial(ctx context.Context, flags denialFlags, do func(brokerAdmin
 		if err != nil {
 			return err
 		}
+		note := "NOTE: no agreement that your broker has activated names this image: compare the digits, lest the image you mean still gets keys"
+		if len(s.References) > 0 {
+			note = "NOTE: no agreement that your broker has activated pins this image, though a set of a release line may list it: compare the digits, lest the image you mean still gets keys"
+		}
 		if !named {
-			ev.Notes = append(ev.Notes, "NOTE: no agreement that your broker has activated names this image: compare the digits, lest the image you mean still gets keys")
+			ev.Notes = append(ev.Notes, note)
 		}
 	}
 	return a.printEvent(ev)

@@ -28,6 +28,7 @@ type brokerAdmin interface {
 	Revoke(ctx context.Context, descriptor wire.Digest) (broker.Event, error)
 	Deny(ctx context.Context, a broker.DenialAct) (broker.Event, error)
 	Lift(ctx context.Context, a broker.DenialAct) (broker.Event, error)
+	AddReference(ctx context.Context, a broker.ReferenceAct) (broker.Event, error)
 	Publish(ctx context.Context, p broker.Publication) (broker.Event, error)
 	Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error)
 	Why(ctx context.Context, id string) ([]broker.Decision, error)

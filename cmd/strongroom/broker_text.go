@@ -46,6 +46,7 @@ func statusText(w io.Writer, s broker.Status, running bool, now time.Time) {
 	whoRuns(w, s)
 	fmt.Fprintf(w, "  log         %s, %d entries\n", verdict.Printable(s.Log), s.Size)
 	endorsementsText(w, s.Endorsements, now)
+	referencesText(w, s.References, now)
 	deniedText(w, s.Denied)
 	if s.Queued > 0 {
 		fmt.Fprintf(w, "  waiting     %d records on their way into the log\n", s.Queued)

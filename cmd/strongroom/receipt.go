@@ -12,6 +12,7 @@ import (
 	"strongroom.dev/client"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/ledger"
+	"strongroom.dev/policy"
 	"strongroom.dev/proof"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -41,7 +42,8 @@ the file of every party's descriptor, --root a software root, --ledger a shared 
 
 Evidence of SEV-SNP, TDX or Azure is judged by --endorsements as of when its broker did: keep
 what was in force at the time of the run ("endorsements fetch", "endorsements pack"); vendors don't
-serve it later.`,
+serve it later. Where the agreement names a release line, --reference gives the very set by which
+each owner's broker accepted the room, as of when it did: the makers publish it.`,
 		Example: `  strongroom receipt verify means-3f2a.proof
   strongroom receipt verify means-3f2a.proof --file means-3f2a.age
   strongroom receipt verify means.proof --party alpha.json --party beta.json \
@@ -141,23 +143,24 @@ func (a *app) checkResultFile(p *proof.Proven, path string) error {
 // provenDocument is what a verified proof looks like to machines.
 func provenDocument(p *proof.Proven) map[string]any {
 	return map[string]any{
-		"verdict":   "proven",
-		"agreement": p.Agreement.Digest(),
-		"id":        p.Agreement.ID,
-		"version":   p.Agreement.Version,
-		"run":       p.Run.Digest(),
-		"run_id":    p.Run.RunID,
-		"requester": p.Run.Requester,
-		"work":      p.Run.Work,
-		"output":    p.Result.Output,
-		"receiver":  p.Result.Receiver,
-		"file":      p.Result.File,
-		"platform":  p.Platform,
-		"class":     p.Class,
-		"excludes":  p.Excludes,
-		"trusts":    p.Trusts,
-		"time":      p.Time.Format(time.RFC3339),
-		"checks":    p.Checks,
+		"verdict":    "proven",
+		"agreement":  p.Agreement.Digest(),
+		"id":         p.Agreement.ID,
+		"version":    p.Agreement.Version,
+		"run":        p.Run.Digest(),
+		"run_id":     p.Run.RunID,
+		"requester":  p.Run.Requester,
+		"work":       p.Run.Work,
+		"output":     p.Result.Output,
+		"receiver":   p.Result.Receiver,
+		"file":       p.Result.File,
+		"platform":   p.Platform,
+		"class":      p.Class,
+		"excludes":   p.Excludes,
+		"trusts":     p.Trusts,
+		"references": append([]policy.Listed{}, p.References...),
+		"time":       p.Time.Format(time.RFC3339),
+		"checks":     p.Checks,
 	}
 }
 
@@ -169,6 +172,9 @@ func printProven(w io.Writer, p *proof.Proven) {
 	fmt.Fprintf(w, "  on %s, protection class %s\n", p.Platform, p.Class)
 	for _, s := range p.Trusts {
 		fmt.Fprintf(w, "  you trust: %s\n", verdict.Printable(s))
+	}
+	for _, l := range p.References {
+		fmt.Fprintf(w, "  you trust: enough holders of the release keys of %s, whose version %d lists the room's image (group %s, set %s)\n", l.Product, l.Version, l.Group, l.Digest.Short())
 	}
 	for _, s := range p.Excludes {
 		fmt.Fprintf(w, "  kept out: %s\n", verdict.Printable(s))

@@ -38,8 +38,15 @@ const (
 // referenceFlags say where sets of reference values come from.
 type referenceFlags struct{ paths []string }
 
-func (f *referenceFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.paths, "reference", nil, "`PATH` of signed reference values that the policy asks for: a file or directory (repeatable)")
+func (f *referenceFlags) add(cmd *cobra.Command) { f.addFor(cmd, "the policy asks for") }
+
+// addRooms adds the flag where an agreement's release lines are what asks.
+func (f *referenceFlags) addRooms(cmd *cobra.Command) {
+	f.addFor(cmd, "an agreement's release lines ask for")
+}
+
+func (f *referenceFlags) addFor(cmd *cobra.Command, who string) {
+	cmd.Flags().StringArrayVar(&f.paths, "reference", nil, "`PATH` of signed reference values that "+who+": a file or directory (repeatable)")
 }
 
 // referenceSets reads every set that the paths name. Directories may hold other things too,
@@ -155,24 +162,27 @@ func (a *app) sawReferences(results []appraised) error {
 // lineFlags say by which release line a set is looked at: one of a policy, or one that is
 // spelled out.
 type lineFlags struct {
-	policy, product, log string
-	keys                 []string
-	threshold            int
-	least                int64
-	unlogged             bool
+	policy, agreement, product, log string
+	keys                            []string
+	threshold                       int
+	least                           int64
+	unlogged                        bool
 }
 
 func (f *lineFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.policy, "policy", "", "take product, keys and log from this appraisal policy")
+	flags.StringVar(&f.agreement, "agreement", "", "take them from the release lines of this agreement: a file, id or digest")
 	flags.StringVar(&f.product, "product", "", "product that the set must be of")
 	flags.StringArrayVar(&f.keys, "key", nil, "release key that may have signed: ed25519:..., or the file of one or of its signing key (repeatable)")
 	flags.IntVar(&f.threshold, "threshold", 0, "how many of the keys must have signed (default: all)")
 	flags.Int64Var(&f.least, "least-security-version", 1, "refuse a lower security version")
 	flags.StringVar(&f.log, "log", "", "verifier key of the log that must have recorded the set")
 	flags.BoolVar(&f.unlogged, "insecure-unlogged", false, "do without a log: the set may have been made for you alone")
+	cmd.MarkFlagsMutuallyExclusive("policy", "agreement")
 	for _, name := range []string{"product", "key", "threshold", "least-security-version", "log", "insecure-unlogged"} {
 		cmd.MarkFlagsMutuallyExclusive("policy", name)
+		cmd.MarkFlagsMutuallyExclusive("agreement", name)
 	}
 }
 
@@ -194,6 +204,9 @@ func (a *app) lines(f lineFlags, product wire.ID) ([]reference.Line, error) {
 		}
 		return lines, nil
 	}
+	if f.agreement != "" {
+		return a.agreedLines(f.agreement, product)
+	}
 	trusted, err := a.publicKeys("--key", f.keys)
 	if err != nil {
 		return nil, err
@@ -204,7 +217,7 @@ func (a *app) lines(f lineFlags, product wire.ID) ([]reference.Line, error) {
 	}
 	if err := l.Check(); err != nil {
 		e := *verdict.As(err)
-		e.Where, e.Fix = "", e.Fix+"; --policy takes all of it from a policy"
+		e.Where, e.Fix = "", e.Fix+"; --policy and --agreement take all of it from one"
 		return nil, &e
 	}
 	return []reference.Line{l}, nil

@@ -125,6 +125,7 @@ func (a *app) roomStop(at func() (client.Host, error)) *cobra.Command {
 
 func (a *app) roomVerify(at func() (client.Host, error)) *cobra.Command {
 	var endorsements endorsementFlags
+	var references referenceFlags
 	cmd := &cobra.Command{
 		Use: "verify ROOM|RUN", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
@@ -132,7 +133,9 @@ in your own home directory: genuine machine, agreed image, this agreement, this 
 that such a room existed once and held these keys. It can't say that the room is there now:
 the challenge comes from the host, so the evidence of a room that has ended passes too.
 Whether brokers gave it data is theirs to say, and what came out of it is for its results'
-proofs. Evidence of SEV-SNP, TDX or Azure needs what their makers sign: --endorsements.`,
+proofs. Evidence of SEV-SNP, TDX or Azure needs what their makers sign: --endorsements. Where
+the agreement names a release line, --reference gives the set that lists the room's image; the
+newest of those given counts, besides those that "reference add" keeps.`,
 		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600 --endorsements endorsements/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := at()
@@ -143,10 +146,11 @@ proofs. Evidence of SEV-SNP, TDX or Azure needs what their makers sign: --endors
 			if err != nil {
 				return err
 			}
-			return a.verifyRoom(r, endorsements)
+			return a.verifyRoom(r, endorsements, references)
 		},
 	}
 	endorsements.add(cmd)
+	references.addRooms(cmd)
 	return cmd
 }
 
@@ -162,7 +166,7 @@ var unknownOfRoom = []string{
 	"whether the owners' brokers set that challenge and gave it keys: their logs say so",
 }
 
-func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags) error {
+func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references referenceFlags) error {
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -176,12 +180,16 @@ func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags) error {
 	if err != nil {
 		return err
 	}
+	sets, err := a.roomReferences(references, h, ag.Agreement)
+	if err != nil {
+		return err
+	}
 	if len(r.Shown) == 0 {
 		return verdict.Refuse("room.evidence", "evidence of the room", "none so far", "wait until it has been challenged")
 	}
 	brokers := []shownTo{}
 	for _, s := range r.Shown {
-		checks, err := a.verifyShown(h, table, ag, s)
+		checks, err := a.verifyShown(h, table, ag, sets, s)
 		if err != nil {
 			return fmt.Errorf("evidence for the broker of %s: %w", s.Broker, err)
 		}
@@ -213,7 +221,7 @@ func brokerOf(h *home.Home, ag *agreement.SignedAgreement, name wire.ID) *agreem
 }
 
 // verifyShown checks one piece of evidence as the broker it was made for would.
-func (a *app) verifyShown(h *home.Home, table []attest.Platform, ag *agreement.SignedAgreement, s room.Shown) ([]verdict.Check, error) {
+func (a *app) verifyShown(h *home.Home, table []attest.Platform, ag *agreement.SignedAgreement, sets policy.References, s room.Shown) ([]verdict.Check, error) {
 	claims, err := attest.Verify(s.Evidence, table, attest.Expectation{
 		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(s.Challenge), Signing: s.Room.Signing, HPKE: s.Room.HPKE,
 			Agreement: ag.Digest(), Run: s.Run},
@@ -221,12 +229,15 @@ func (a *app) verifyShown(h *home.Home, table []attest.Platform, ag *agreement.S
 	if err != nil {
 		return nil, err
 	}
-	accepted, _ := policy.Accepted(ag.Agreement, policy.References{Now: a.now()}, claims)
+	accepted, listed := policy.Accepted(ag.Agreement, sets, claims)
 	checks := append(claims.Checks(), accepted...)
 	for _, c := range checks {
 		if !c.OK {
 			return nil, verdict.FromCheck(verdict.Invalid, c, checks)
 		}
+	}
+	if listed != nil {
+		return checks, h.SawReference(listed.Name)
 	}
 	return checks, nil
 }

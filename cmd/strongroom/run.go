@@ -42,6 +42,7 @@ type running struct {
 	dryRun     bool
 
 	endorsements endorsementFlags
+	references   referenceFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -83,6 +84,7 @@ its result. A room on this machine ends with it.`,
 	f.StringVar(&r.requestOut, "save-request", "", "also write the signed request to `FILE`")
 	f.BoolVar(&r.dryRun, "dry-run", false, "show the request; sign and start nothing")
 	r.endorsements.add(cmd)
+	r.references.addRooms(cmd)
 	return cmd
 }
 
@@ -140,7 +142,7 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := placeFor(r.out, names); err != nil {
 		return err
 	}
-	if err := a.canProve(ag.Agreement, r.endorsements); err != nil {
+	if err := a.canProve(h, ag.Agreement, r.endorsements, r.references); err != nil {
 		return err
 	}
 	if err := site.ready(ctx); err != nil {
@@ -152,9 +154,16 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	return a.runIn(ctx, site, r, names, job, run)
 }
 
-// canProve reads endorsements before a run is paid for, and warns if the results of one could not
-// be proven without.
-func (a *app) canProve(ag agreement.Agreement, f endorsementFlags) error {
+// canProve reads endorsements and reference values before a run is paid for, and warns if the
+// results of one could not be proven without.
+func (a *app) canProve(h *home.Home, ag agreement.Agreement, f endorsementFlags, r referenceFlags) error {
+	sets, err := a.setsFor(r, h)
+	if err != nil {
+		return err
+	}
+	if lacksSets(ag, sets) {
+		a.say("WARNING: the agreement names release lines: a result is proven only with the set of reference values that the owners' brokers accepted its room by (--reference, or strongroom reference add)")
+	}
 	if _, err := a.endorsedThen(f); err != nil {
 		return err
 	}
@@ -196,7 +205,7 @@ func (a *app) runIn(ctx context.Context, site site, r *running, names []string, 
 		return err
 	}
 	digest := run.Digest()
-	return a.collect(ctx, r.out, names, room, wanted{run.RunID, &digest, r.endorsements}, later)
+	return a.collect(ctx, r.out, names, room, wanted{run.RunID, &digest, r.endorsements, r.references}, later)
 }
 
 // requestFor makes and signs the run request, or reads one that was signed before.

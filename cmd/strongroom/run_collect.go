@@ -79,11 +79,12 @@ func canPut(dir string) error {
 }
 
 // wanted is the run whose results are collected: its id, its request where that is known, and what
-// hardware's evidence in their proofs is judged by.
+// hardware's evidence, and its image, are judged by in their proofs.
 type wanted struct {
 	id           string
 	request      *wire.Digest
 	endorsements endorsementFlags
+	references   referenceFlags
 }
 
 // collected is a result that was fetched and checked.
@@ -164,7 +165,7 @@ func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoo
 	if err := fetchFile(ctx, room, proofPath, wire.MaxDocument); err != nil {
 		return nil, err
 	}
-	proven, err := a.proven(proofPath, &trustFlags{endorsements: run.endorsements})
+	proven, err := a.proven(proofPath, &trustFlags{endorsements: run.endorsements, references: run.references})
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ func unseen(ctx context.Context, err error, room, later string) error {
 func (a *app) roomFetch(at func() (client.Host, error)) *cobra.Command {
 	var out string
 	var endorsements endorsementFlags
+	var references referenceFlags
 	cmd := &cobra.Command{
 		Use: "fetch RUN", Short: "Fetch the proven result of a run from a host, now or when it is done", Args: cobra.ExactArgs(1),
 		Long: `Fetches what a run's room let out, with its proof, which it checks before it says so: after
@@ -62,15 +63,16 @@ that is not done. RUN is the run's id, or the room's; the agreement is the one y
 			if err != nil {
 				return err
 			}
-			return a.fetchRun(ctx, at, args[0], out, endorsements)
+			return a.fetchRun(ctx, at, args[0], out, endorsements, references)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", ".", "`DIR` to put results into")
 	endorsements.add(cmd)
+	references.addRooms(cmd)
 	return cmd
 }
 
-func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, endorsements endorsementFlags) error {
+func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, endorsements endorsementFlags, references referenceFlags) error {
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -91,7 +93,7 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, en
 	if err != nil {
 		return err
 	}
-	want := wanted{id: info.RunID, endorsements: endorsements}
+	want := wanted{id: info.RunID, endorsements: endorsements, references: references}
 	request, err := h.Run(info.RunID)
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, en
 	if err := placeFor(out, names); err != nil {
 		return err
 	}
-	if err := a.canProve(ag.Agreement, endorsements); err != nil {
+	if err := a.canProve(h, ag.Agreement, endorsements, references); err != nil {
 		return err
 	}
 	later := a.fetchLater(at.URL, info.RunID, out)

@@ -17,6 +17,8 @@ type trustFlags struct {
 	ledgers []string // verifier keys of shared ledgers
 	// endorsements are what hardware's evidence is judged by, as of when its broker did.
 	endorsements endorsementFlags
+	// references are sets of reference values, where agreements name release lines.
+	references referenceFlags
 }
 
 func (f *trustFlags) add(cmd *cobra.Command) {
@@ -25,6 +27,7 @@ func (f *trustFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.roots, "root", nil, "`FINGERPRINT` of a software root you rely on, INSECURE (repeat)")
 	flags.StringArrayVar(&f.ledgers, "ledger", nil, "verifier `KEY` of a shared ledger you rely on (repeat)")
 	f.endorsements.add(cmd)
+	f.references.addRooms(cmd)
 }
 
 // trust is what this verifier relies on: the pinned parties and signed agreements of its
@@ -35,6 +38,9 @@ func (a *app) trust(f *trustFlags, h *home.Home) (proof.Trust, error) {
 		return proof.Trust{}, err
 	}
 	t := proof.Trust{Parties: map[wire.Digest]string{}, Platforms: endorsed.platforms()}
+	if t.References, err = a.setsFor(f.references, h); err != nil {
+		return proof.Trust{}, err
+	}
 	if h != nil {
 		if err := trustHome(&t, h); err != nil {
 			return proof.Trust{}, err
