@@ -437,13 +437,13 @@ func (w *world) referencesWith(t *testing.T, where string, f *fault, restart boo
 	h.state.(interface{ Close() error }).Close()
 	h.state = newMemory()
 	h.cfg.State = h.state
-	b, a := h.ready()
+	_, a := h.ready()
 	if where == "state" {
 		h.cfg.State = faultyState{h.state, f}
 	} else {
 		h.cfg.Log = faultyLog{h.log, f}
 	}
-	b = h.open()
+	b := h.open()
 	for _, act := range []broker.ReferenceAct{first, second} {
 		var err error
 		for range 3 {

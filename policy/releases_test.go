@@ -2,12 +2,15 @@ package policy_test
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/attest"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/policy"
@@ -271,4 +274,57 @@ func TestLineOf(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestListedOnEveryKind compares the registers of each kind of machine: all of them, and no other.
+func TestListedOnEveryKind(t *testing.T) {
+	hex := func(digit string, n int) string { return strings.Repeat(digit, 2*n) }
+	for kind, registers := range map[wire.ID]map[string]string{
+		"dev": {"agent": hex("a", 48), "helper/strongroom-sql": hex("b", 48)},
+		"tpm": {"firmware.version": hex("1", 32), "firmware.900000": hex("2", 32), "pcr4": hex("3", 32), "pcr11": hex("4", 32)},
+		"snp": {"measurement": hex("c", 48)},
+		"tdx": {"mrtd": hex("d", 48), "rtmr0": hex("e", 48), "rtmr1": hex("f", 48), "rtmr2": hex("9", 48)},
+	} {
+		w := newWorld(t)
+		m := newMakers(w)
+		v := m.values()
+		v.Groups = append(v.Groups, reference.Group{Name: "this-one", Platform: kind, Measurements: registers, Exact: true},
+			reference.Group{Name: "on-azure", Platform: "azure", Measurements: registers})
+		refs := policy.References{Now: now, Newest: map[wire.Digest]policy.Newest{policy.LineDigest(m.line): {Set: m.accept(v)}}}
+		root := wire.HashOf([]byte("root"))
+		a := agreement.Agreement{Protection: agreement.Software, Platforms: []agreement.Platform{{Kind: kind, Root: &root, Releases: []agreement.ReleaseLine{m.line}}}}
+		for name, change := range map[string]func(map[string]string){
+			"":                 func(map[string]string) {},
+			"one more":         func(r map[string]string) { r["pcr15"] = hex("5", 32) },
+			"another value":    func(r map[string]string) { r[first(r)] = hex("6", 32) },
+			"one less":         func(r map[string]string) { delete(r, first(r)) },
+			"under other name": func(r map[string]string) { r["x"] = r[first(r)]; delete(r, first(r)) },
+		} {
+			found := maps.Clone(registers)
+			if change(found); len(found) == 0 {
+				continue // no platform finds that
+			}
+			check, listed := policy.AcceptedImage(a, refs, w.claims(kind, root, found))
+			if check.OK != (name == "") || check.ID != "evidence.image" || check.OK != (listed != nil) || check.OK && listed.Group != "this-one" {
+				t.Errorf("%s, %s: %+v by %+v", kind, name, check, listed)
+			}
+		}
+	}
+}
+
+func first(registers map[string]string) string { return slices.Sorted(maps.Keys(registers))[0] }
+
+// claims are those of a machine of any kind, as its platform would find them.
+func (w *world) claims(kind wire.ID, root wire.Hash, measured map[string]string) attest.Claims {
+	w.t.Helper()
+	body := []byte("body")
+	digest := wire.SHA384(agreement.AgreementType, body)
+	b := attest.Binding{Purpose: attest.ForRelease, Nonce: w.nonce, Signing: w.room.Public(), HPKE: w.hpke.Public(), Agreement: digest, Run: digest}
+	data, init := b.ReportData(), attest.InitData(body)
+	platform := attest.Platform{Name: kind, Verify: func([]byte, time.Time) (attest.Facts, error) {
+		return attest.Facts{Platform: kind, Class: agreement.Software, Root: root, Measurements: measured, ReportData: data[:], InitData: init[:]}, nil
+	}}
+	c, err := attest.Verify(attest.Evidence{Platform: kind, Evidence: []byte("evidence")}, []attest.Platform{platform}, attest.Expectation{Binding: b, AgreementBody: body, Now: now})
+	w.must(err)
+	return c
 }
