@@ -59,7 +59,7 @@ room on this machine, on the insecure dev platform; --host qemu starts it here a
 machine of the room image --image; a URL asks a host.`,
 		Example: `  strongroom run study.json --work means-by-diagnosis --param min_area=500
   strongroom run study --work counts --host http://127.0.0.1:7600 --out results
-  strongroom run study --work counts --host qemu --image room
+  strongroom run study --work counts --host qemu --image room --ledger ledger.example=http://127.0.0.1:7500
   strongroom run study --work counts --dry-run            # what would be signed and asked
 
 A room of a host goes on when this command is interrupted; "strongroom room fetch" fetches

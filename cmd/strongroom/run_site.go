@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"strongroom.dev/host"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
+	"strongroom.dev/ledger"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
 )
@@ -94,6 +96,7 @@ type localSite struct {
 	flags  hostFlags
 	vm     vmFlags
 	config host.Config
+	room   *host.Room
 }
 
 func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.flags.data) }
@@ -115,6 +118,9 @@ func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.Sign
 	if job.Inputs, err = host.Find(s.flags.data, run.Run); err != nil {
 		return nil, err
 	}
+	if err := s.enoughLedgers(job); err != nil {
+		return nil, err
+	}
 	if s.config.Dir, err = os.MkdirTemp("", "strongroom-room-"); err != nil {
 		return nil, fileError(os.TempDir(), "a place for the sealed result", err)
 	}
@@ -127,10 +133,39 @@ func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.Sign
 	if err != nil {
 		return nil, err
 	}
+	s.room = r
 	return localRoom{r, id}, nil
 }
 
+// enoughLedgers looks for where the agreed shared ledgers are, before a run is paid for that
+// could not be recorded.
+func (s *localSite) enoughLedgers(job host.Job) error {
+	a, err := agreement.ParseAgreement(job.Agreement)
+	if err != nil {
+		return err
+	}
+	var unknown []string
+	for _, w := range a.Ledgers.Witnesses {
+		origin, err := ledger.OriginOf(w.Key)
+		if err != nil {
+			return err
+		}
+		if _, found := s.config.Ledgers[origin]; !found {
+			unknown = append(unknown, origin)
+		}
+	}
+	if known := len(a.Ledgers.Witnesses) - len(unknown); int64(known) < a.Ledgers.Quorum {
+		return verdict.Misuse("--ledger", fmt.Sprintf("where at least %d of the agreement's %d shared ledgers are", a.Ledgers.Quorum, len(a.Ledgers.Witnesses)),
+			fmt.Sprintf("%d, and nothing of %s", known, strings.Join(unknown, ", ")), "give --ledger "+unknown[0]+"=URL")
+	}
+	return nil
+}
+
+// close ends the room, and takes away what it left on this machine.
 func (s *localSite) close() {
+	if s.room != nil {
+		s.room.Stop()
+	}
 	if s.config.Programs != nil {
 		s.config.Programs.Close()
 	}
