@@ -61,8 +61,8 @@ func makeImage(t *testing.T) *image.Image {
 		t.Fatal(err)
 	}
 	fetch := image.Fetcher{Client: &http.Client{Timeout: 10 * time.Minute}, Mirrors: image.Mirrors(os.DirFS("/etc/apt")), Cache: filepath.Join(cache, "strongroom", "packages")}
-	for _, use := range image.Uses() {
-		_, err := fetch.Get(t.Context(), lock.Of(use))
+	for _, p := range lock.Packages {
+		_, err := fetch.Get(t.Context(), p)
 		missing(t, "the packages of a room image", err)
 	}
 	engine := build(t, "build", "-ldflags=-s -w")
