@@ -21,8 +21,10 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/tpm"
 	"strongroom.dev/broker"
 	"strongroom.dev/client"
+	"strongroom.dev/endorse"
 	"strongroom.dev/host"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
@@ -46,7 +48,7 @@ type Owner struct {
 }
 
 // Config says what the world is about. Dir, Owners, Schema and Work are required, and so is Image
-// where nothing is agreed of hardware.
+// where rooms on dev are agreed.
 type Config struct {
 	Dir   string
 	Image dev.Measurement
@@ -54,9 +56,11 @@ type Config struct {
 	// is judged with. Without Hardware rooms of class software are agreed, on dev.
 	Hardware  []agreement.Platform
 	Platforms []attest.Platform
-	Owners    []Owner
-	Schema    []agreement.Column // of every owner's data
-	Table     string             // what queries call all owners' rows; "" is "rows"
+	// Machines, where set, are the rooms that are agreed instead, of class software too.
+	Machines *Machines
+	Owners   []Owner
+	Schema   []agreement.Column // of every owner's data
+	Table    string             // what queries call all owners' rows; "" is "rows"
 	// Work gets its table, its output and who may run it from the world.
 	Work     []agreement.Work
 	MinGroup int64
@@ -100,7 +104,11 @@ func New(ctx context.Context, c Config) (*World, error) {
 	if c.Table == "" {
 		c.Table = "rows"
 	}
-	if c.Platforms == nil {
+	switch {
+	case c.Platforms != nil:
+	case c.Machines != nil:
+		c.Platforms = []attest.Platform{tpm.New(endorse.Set{}).Platform()}
+	default:
 		c.Platforms = []attest.Platform{dev.New()}
 	}
 	w := &World{Config: c, Brokers: map[wire.ID]*broker.Broker{}}
@@ -135,6 +143,9 @@ func (w *World) build(ctx context.Context) (err error) {
 		return err
 	}
 	w.Host = host.Config{Root: w.Root, Dir: filepath.Join(w.Dir, "rooms"), Ledgers: map[string]string{w.ledger.Origin(): url}}
+	if w.Machines != nil {
+		w.Host.Root = nil
+	}
 	if err := w.makePerson(&person{id: researcher}, nil); err != nil {
 		return err
 	}
@@ -264,9 +275,13 @@ func (w *World) sealData(p *person, o Owner, to seal.Recipient) error {
 	if err != nil {
 		return err
 	}
-	p.statement, err = agreement.NewDataset(agreement.Dataset{Owner: p.id, Dataset: "rows", Version: 1, Header: sum.HeaderHash, Root: sum.Root, Size: sum.Size,
-		Recipients: int64(sum.Recipients), Format: o.Format, Schema: agreement.SchemaDigest(w.Schema), UniqueUnit: o.UniqueUnit, Created: wire.At(time.Now())})
-	if err != nil {
+	d := agreement.Dataset{Owner: p.id, Dataset: "rows", Version: 1, Header: sum.HeaderHash, Root: sum.Root, Size: sum.Size,
+		Recipients: int64(sum.Recipients), Format: o.Format, Schema: agreement.SchemaDigest(w.Schema), UniqueUnit: o.UniqueUnit, Created: wire.At(time.Now())}
+	if before := p.statement; before != nil {
+		digest := before.Digest()
+		d.Version, d.Supersedes = before.Version+1, &digest
+	}
+	if p.statement, err = agreement.NewDataset(d); err != nil {
 		return err
 	}
 	return p.statement.Document.Sign(p.signing)
@@ -284,8 +299,11 @@ func (w *World) agree() (err error) {
 		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{researcher}, Format: "csv", MinGroup: w.MinGroup, MaxRows: w.MaxRows, MaxBytes: w.MaxBytes}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{{Name: "shared", Key: w.ledger.Verifier()}}, Quorum: 1},
 		LeaseMS: w.LeaseMS}
-	if w.Hardware != nil {
+	switch {
+	case w.Hardware != nil:
 		a.Protection, a.Platforms = agreement.Confidential, w.Hardware
+	case w.Machines != nil:
+		a.Platforms = []agreement.Platform{w.Machines.platform()}
 	}
 	for i, o := range w.Owners {
 		name := o.ID + "-rows"
