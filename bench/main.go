@@ -33,6 +33,7 @@ func suites() []suite {
 		{"whole rooms", func(match func(string) bool) ([]row, error) {
 			return roomBench(roomConfig{Programs: "bin", Match: match})
 		}},
+		{"rooms in virtual machines, from power-on", machineBench},
 	}
 }
 

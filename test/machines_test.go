@@ -143,7 +143,7 @@ func TestMachines(t *testing.T) {
 	t.Run("killed with its keys", func(t *testing.T) {
 		shown, err := s.boot(t, s.machines.VM(1, 512), s.job(t), room.Released)
 		s.equal(t, shown)
-		if verdict.As(err).Check != "room.stopped" {
+		if err == nil || verdict.As(err).Check != "room.stopped" {
 			t.Errorf("ended with %v", err)
 		}
 	})
@@ -153,7 +153,7 @@ func TestMachines(t *testing.T) {
 		}
 		shown, err := s.boot(t, s.machines.VM(2, 1024), stale, "")
 		s.equal(t, shown)
-		if e := verdict.As(err); e == nil || e.Check != "input.current" || e.Kind != verdict.Refused {
+		if err == nil || verdict.As(err).Check != "input.current" || verdict.As(err).Kind != verdict.Refused {
 			t.Errorf("ended with %v", err)
 		}
 	})
@@ -169,7 +169,7 @@ func TestMachines(t *testing.T) {
 		}
 		shown, err := s.boot(t, s.machines.VM(1, 1024), job, "")
 		s.equal(t, shown)
-		if e := verdict.As(err); e == nil || e.Check != "input.file" || e.Kind != verdict.Invalid {
+		if err == nil || verdict.As(err).Check != "input.file" || verdict.As(err).Kind != verdict.Invalid {
 			t.Errorf("ended with %v", err)
 		}
 	})

@@ -81,11 +81,11 @@ func TestRecordedBoots(t *testing.T) {
 			}
 			continue
 		}
-		e := verdict.As(err)
-		if e == nil || e.Check != "evidence.image" || e.Kind != verdict.Refused {
+		if err == nil || verdict.As(err).Check != "evidence.image" || verdict.As(err).Kind != verdict.Refused {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		e := verdict.As(err)
 		for _, register := range want {
 			if !strings.Contains(e.Got, register+" ") {
 				t.Errorf("%s: nothing is said of %s: %s", name, register, e.Got)
