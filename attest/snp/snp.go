@@ -3,7 +3,8 @@
 //
 // It promises what package sevsnp promises of reports, and adds nothing of its own but
 // names: init data is HOST_DATA, the machine is its chip id. Under a VLEK, which is the same
-// in all machines of a cloud, evidence names no machine.
+// in all machines of a cloud, evidence names no machine. And it says what no report covers:
+// the claim acpi.
 package snp
 
 import (
@@ -20,6 +21,15 @@ import (
 
 // Name is the platform's name in evidence and agreements.
 const Name wire.ID = "snp"
+
+// The claim [ACPI] says who makes the machine's ACPI tables. No launch digest covers them, and
+// with their byte code (AML) a host can read a guest's memory, so of every genuine report it is
+// [HostControlled]; an image whose measured command line keeps byte code out is known by its
+// launch digest (spec/host-interface.md, section 3).
+const (
+	ACPI           = "acpi"
+	HostControlled = "host-controlled"
+)
 
 // Verifier verifies SEV-SNP reports with AMD's certificates and CRLs, and Microsoft's
 // statements. The zero Verifier has only what the evidence carries, so that every finding
@@ -63,6 +73,7 @@ func finding(r *sevsnp.Result) attest.Finding {
 		f.Facts = attest.Facts{Platform: Name, Class: agreement.Confidential, Debug: true}
 		return f
 	}
+	f.Claims[ACPI] = HostControlled
 	f.Facts = attest.Facts{
 		Platform:     Name,
 		Class:        agreement.Confidential,

@@ -115,7 +115,7 @@ func checkFinding(t *testing.T, name string, f attest.Finding, err error) {
 		}
 	default:
 		if f.Facts.Class != agreement.Confidential || len(f.Facts.ReportData) != 64 || len(f.Facts.InitData) != 32 || len(f.Facts.Measurements["measurement"]) != 96 ||
-			len(f.Facts.Excludes) == 0 || len(f.Facts.Trusts) == 0 || len(f.Claims) < 45 {
+			len(f.Facts.Excludes) == 0 || len(f.Facts.Trusts) == 0 || len(f.Claims) < 46 || f.Claims[snp.ACPI] != "host-controlled" {
 			t.Errorf("%s: incomplete: %+v", name, f.Facts)
 		}
 	}
