@@ -129,6 +129,9 @@ func run(t *testing.T, dir, program string, args ...string) string {
 // checkReal looks for what a real kernel must bring.
 func checkReal(t *testing.T, img *image.Image) {
 	t.Helper()
+	if r, said := predict.ReleaseOf(img.Files[image.FileTDX]); !said || r.String() != "2025.02" {
+		t.Errorf("firmware for TDX says that it is %v, %v", r, said)
+	}
 	if r := img.Manifest.Kernel; !strings.HasPrefix(r, "6.12.") || !strings.HasSuffix(r, "-cloud-amd64") {
 		t.Errorf("kernel %s", r)
 	}

@@ -297,6 +297,9 @@ func FuzzVolumes(f *testing.F) {
 	f.Add(aligned4K(compactVolume(f, volume(f, 512), volume(f, 1024))))
 	boot := &predict.DirectBoot{Kernel: roomImage()}
 	f.Fuzz(func(t *testing.T, fw []byte) {
+		if r, said := predict.ReleaseOf(fw); said && (r.Year < 2000 || r.Year > 2099 || r.Month < 1 || r.Month > 12) {
+			t.Errorf("%+v", r)
+		}
 		if v, err := (predict.TPM{Firmware: fw, Boot: boot}).PCRs(); err == nil && v.Values["pcr4"] == "" {
 			t.Errorf("%+v", v)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"strongroom.dev/predict"
 	"strongroom.dev/verdict"
 )
 
@@ -88,8 +89,9 @@ func (e *examination) kvm(ctx context.Context, needed bool) {
 	e.check("kvm", err == nil || !needed, what, got, fix)
 }
 
-// firmware checks that the firmware to be used measures a room's kernel, or finds one.
-func (e *examination) firmware(id, what, fix string, places ...string) {
+// firmware checks that the firmware to be used measures a room's kernel, or finds one, which it
+// gives.
+func (e *examination) firmware(id, what, fix string, places ...string) (place string, data []byte) {
 	if e.asked.Firmware != "" {
 		places = []string{e.asked.Firmware}
 	}
@@ -104,9 +106,22 @@ func (e *examination) firmware(id, what, fix string, places ...string) {
 			continue
 		}
 		e.check(id, true, what, place, "")
-		return
+		return place, []byte(data)
 	}
 	e.check(id, false, what, got, fix)
+	return "", nil
+}
+
+// optionROMs checks that firmware leaves the programs alone that devices bring, where it says how
+// old it is: they run in the machine, and no launch digest covers them.
+func (e *examination) optionROMs(place string, firmware []byte) {
+	since := predict.FirmwareRelease{Year: 2023, Month: 2}
+	release, said := e.Release(firmware)
+	got := place + ", which does not say its release"
+	if said {
+		got = "EDK II " + release.String() + " (" + place + ")"
+	}
+	e.check("snp.option-roms", !said || !release.Before(since), "firmware that runs no device's option ROM: EDK II "+since.String()+" or newer", got, "take newer firmware: under this one, what the host puts into an option ROM runs inside")
 }
 
 // snp checks a host of SEV-SNP rooms, from the processor up.
@@ -139,8 +154,11 @@ func (e *examination) snp(ctx context.Context) {
 		e.sevFirmware()
 	}
 	e.qemu(ctx, version{9, 1}, "sev-snp-guest")
-	e.firmware("snp.ovmf", "firmware for SEV-SNP with an area for the kernel's hashes (OVMF's AmdSev build)", "install it (ovmf-amdsev of the Debian after 13, edk2-ovmf on Fedora) and name it with --firmware, or build the image with it: strongroom image lock --update --snp",
+	place, firmware := e.firmware("snp.ovmf", "firmware for SEV-SNP with an area for the kernel's hashes (OVMF's AmdSev build)", "install it (ovmf-amdsev of the Debian after 13, edk2-ovmf on Fedora) and name it with --firmware, or build the image with it: strongroom image lock --update --snp",
 		"/usr/share/ovmf/OVMF.amdsev.fd", "/usr/share/edk2/ovmf/OVMF.amdsev.fd", "/usr/share/OVMF/OVMF.amdsev.fd")
+	if firmware != nil {
+		e.optionROMs(place, firmware)
+	}
 	e.kvm(ctx, true)
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"strongroom.dev/predict"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -30,6 +31,8 @@ type Machine struct {
 	Prove func(ctx context.Context) error
 	// Judge says why firmware can't start a room whose kernel is measured, nil if it can.
 	Judge func(platform wire.ID, firmware []byte) error
+	// Release gives the release of EDK II that firmware says it is, false if it says none.
+	Release func(firmware []byte) (predict.FirmwareRelease, bool)
 	// SEVFirmware asks /dev/sev for the version of the firmware behind it.
 	SEVFirmware func() (major, minor, build int, err error)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/host/ready"
+	"strongroom.dev/predict"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -32,6 +33,7 @@ type host struct {
 	major    int
 	minor    int
 	sevError error
+	release  predict.FirmwareRelease // of firmware; none if zero
 }
 
 func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
@@ -62,6 +64,7 @@ func (h host) machine() ready.Machine {
 			}
 			return nil
 		},
+		Release:     func([]byte) (predict.FirmwareRelease, bool) { return h.release, h.release != predict.FirmwareRelease{} },
 		SEVFirmware: func() (int, int, int, error) { return h.major, h.minor, 21, h.sevError },
 	}
 }
@@ -186,6 +189,8 @@ func TestEachThingMissing(t *testing.T) {
 		"qemu built without":    {"snp", func(h *host) { h.objects = "sev-guest" }, "qemu.object", "none"},
 		"no ovmf":               {"snp", without("usr/share/ovmf/OVMF.amdsev.fd"), "snp.ovmf", "none at"},
 		"ovmf without hashes":   {"snp", with("usr/share/ovmf/OVMF.amdsev.fd", "another build"), "snp.ovmf", "no such build"},
+		"ovmf with option ROMs": {"snp", func(h *host) { h.release = predict.FirmwareRelease{Year: 2022, Month: 11} }, "snp.option-roms", "EDK II 2022.11"},
+		"ovmf without them":     {"snp", func(h *host) { h.release = predict.FirmwareRelease{Year: 2023, Month: 2} }, "", ""},
 		"kvm closed":            {"snp", func(h *host) { h.closed = map[string]error{"/dev/kvm": fs.ErrNotExist} }, "kvm", "/dev/kvm"},
 		"kvm breaks":            {"snp", func(h *host) { h.kvm = verdict.Refuse("vm.kvm", "x", "a tiny machine died", "") }, "kvm", "a tiny machine died"},
 		"tdx on AMD":            {"tdx", with("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags\t\t: x\n"), "tdx.cpu", "EPYC (AuthenticAMD)"},

@@ -44,6 +44,7 @@ func This(prove func(context.Context) error) Machine {
 		},
 		Prove:       prove,
 		Judge:       judge,
+		Release:     predict.ReleaseOf,
 		SEVFirmware: sevFirmware,
 	}
 }
