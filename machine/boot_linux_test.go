@@ -100,7 +100,7 @@ func lay(t *testing.T, img *image.Image) (dir string) {
 	flipped[4096] ^= 0x10
 	for name, data := range map[string][]byte{
 		"vmlinuz": img.Files[image.FileKernel], "initrd": img.Files[image.FileInitrd], "engine-0": img.Files[image.EngineFile("one")], "engine-1": flipped,
-		"input-0": []byte(sealedInput), "scratch-0": make([]byte, 1<<20), "memory": make([]byte, 512<<20),
+		"input-0": []byte(sealedInput), "scratch-0": make([]byte, 1<<20), "memory": make([]byte, guestMemory<<20),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
@@ -109,6 +109,10 @@ func lay(t *testing.T, img *image.Image) (dir string) {
 	return dir
 }
 
+// guestMemory is the machine's memory in MiB: enough for a kernel to use huge pages, and then to
+// keep much free, which wiping must know of.
+const guestMemory = 768
+
 func boot(t *testing.T, program string, img *image.Image, line string) {
 	dir := lay(t, img)
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
@@ -116,7 +120,8 @@ func boot(t *testing.T, program string, img *image.Image, line string) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	args := []string{"-machine", "q35,memory-backend=m", "-object", "memory-backend-file,id=m,size=512M,share=on,mem-path=" + filepath.Join(dir, "memory"), "-m", "512M",
+	size := fmt.Sprintf("%dM", guestMemory)
+	args := []string{"-machine", "q35,memory-backend=m", "-object", "memory-backend-file,id=m,size=" + size + ",share=on,mem-path=" + filepath.Join(dir, "memory"), "-m", size,
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", line,
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=c,path=" + filepath.Join(dir, "s"), "-device", "virtserialport,chardev=c,name=strongroom", "-device", "virtio-rng-pci"}
@@ -191,6 +196,9 @@ func count(t *testing.T, path string, pattern []byte) (n int) {
 
 func checkConsole(t *testing.T, text string) {
 	t.Helper()
+	if strings.Contains(text, "Kernel panic") || !strings.Contains(text, "reboot: ") {
+		t.Error("the machine did not end well")
+	}
 	want := []string{"prepare", "host"}
 	for _, c := range guestChecks(machine.Config{Engines: make([]machine.Engine, 2)}) {
 		want = append(want, c.name)

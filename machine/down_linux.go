@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"runtime"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,45 +22,4 @@ func down(c *console, wiping time.Duration) {
 		unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) //nolint:errcheck // see above
 	}
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) //nolint:errcheck // see above
-}
-
-// wipe overwrites the memory that nobody holds any more, what the agent and its engines left
-// behind: the kernel zeroes pages as it hands them out. (init_on_free=1 would do it as pages
-// are freed, for seconds of every start.)
-func wipe(most time.Duration) {
-	var all sync.WaitGroup
-	end := time.Now().Add(most)
-	for range min(runtime.NumCPU(), 4) {
-		all.Go(func() {
-			for time.Now().Before(end) && take() {
-			}
-		})
-	}
-	all.Wait()
-}
-
-// longestWipe is how long wiping may take, by the size of memory: processors overwrite 16 GiB
-// in a second. Emulated in software they need several seconds for one, and leave some; but
-// whoever emulates a machine has seen its memory anyway.
-func longestWipe() time.Duration {
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		return 0
-	}
-	return 3*time.Second + time.Duration(uint64(info.Totalram)*uint64(info.Unit)>>34)*time.Second
-}
-
-// take takes a piece of free memory for good, and reports whether there may be more.
-func take() bool {
-	const piece, spare = 4 << 20, 24 << 20 // spare is for the kernel: without it, it would panic
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil || uint64(info.Freeram)*uint64(info.Unit) < spare+4*piece {
-		return false
-	}
-	b, err := unix.Mmap(-1, 0, piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return false
-	}
-	unix.Madvise(b, unix.MADV_HUGEPAGE) //nolint:errcheck // faster where it works
-	return unix.Madvise(b, unix.MADV_POPULATE_WRITE) == nil
 }
