@@ -113,10 +113,12 @@ type Input struct {
 // Format is how an input's plaintext is written.
 type Format string
 
-// The input formats.
+// The input formats. Tables hold those with columns; containers get the others.
 const (
 	CSV     Format = "csv"
 	Parquet Format = "parquet"
+	Opaque  Format = "file" // bytes: a file, a secret, a key
+	Disk    Format = "disk" // an image's disk with its tree, sealed
 )
 
 // Column is one column of an input. Type is one of integer (64 bits), decimal (18 digits,
@@ -139,13 +141,19 @@ type Table struct {
 // Work is something a room may do.
 type Work struct {
 	Name        wire.ID     `json:"name"`
-	Kind        wire.ID     `json:"kind"` // "sql"
+	Kind        wire.ID     `json:"kind"` // "sql" or "container"
 	Description string      `json:"description"`
-	Query       string      `json:"query"` // one SELECT; parameters as $name
+	Query       string      `json:"query"` // one SELECT; parameters as $name; empty for containers
 	Tables      []string    `json:"tables"`
 	Parameters  []Parameter `json:"parameters"`
 	MayRun      []wire.ID   `json:"may_run"` // party ids
-	Output      wire.ID     `json:"output"`
+	// Output is what leaves as a result; a container may have none.
+	Output wire.ID `json:"output,omitempty"`
+	// Keepers are parties whose brokers admit a run and may end it though it reads nothing of
+	// theirs; only for containers.
+	Keepers []wire.ID `json:"keepers,omitempty"`
+	// Container is what work of kind container runs, nil for every other.
+	Container *Container `json:"container,omitempty"`
 }
 
 // Parameter is a typed, bounded hole in a query. Integer: Min and Max are decimal strings.

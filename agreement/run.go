@@ -22,6 +22,9 @@ type Run struct {
 	Parameters map[string]string `json:"parameters"` // canonical text of each value
 	Datasets   []RunDataset      `json:"datasets"`   // one for each input the work reads, in the agreement's order
 	Expires    wire.Time         `json:"expires"`
+	// Environment are the requester's values for a container's variables of kind pattern:
+	// measured with the request, and shown.
+	Environment map[string]string `json:"environment,omitempty"`
 	// RoomNonce and Counter bind a request to one serving room; absent for one-shot rooms.
 	RoomNonce *wire.Hash `json:"room_nonce,omitempty"`
 	Counter   int64      `json:"counter,omitempty"`
