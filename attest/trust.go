@@ -3,6 +3,7 @@ package attest
 import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
+	"strongroom.dev/wire"
 )
 
 // Trust is whom evidence may rest on because the relying party's agreement says so, beyond the
@@ -10,6 +11,9 @@ import (
 type Trust struct {
 	// Activators may vouch that an attestation key lives in a TPM.
 	Activators []keys.PublicKey
+	// Started is the run whose work the evidence must say has started; nil: evidence from before.
+	// [Verify] sets it, whatever it is given.
+	Started *wire.Digest
 	// Platforms are what the agreement says of machines. A root that an entry pins counts for
 	// machines of its kind, as the class that such a root has.
 	Platforms []agreement.Platform

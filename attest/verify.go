@@ -42,7 +42,7 @@ func Verify(e Evidence, platforms []Platform, want Expectation) (Claims, error) 
 	}
 	verify := platform.Verify
 	if platform.Under != nil {
-		verify = platform.Under(want.Trust).Verify
+		verify = platform.Under(want.trust()).Verify
 	}
 	facts, err := verify(e.Evidence, want.Now)
 	if err != nil {
@@ -76,6 +76,17 @@ func (x Expectation) complete() error {
 		return verdict.Misuse("evidence.expectation", "the body of agreement "+x.Binding.Agreement.Short(), "body with digest "+digest.Short(), fix)
 	}
 	return nil
+}
+
+// trust gives whom the evidence may rest on. Evidence for ingress is of a room whose work has
+// started, and platforms that measure that must say so; other evidence is from before.
+func (x Expectation) trust() Trust {
+	t := x.Trust
+	t.Started = nil
+	if x.Binding.Purpose == ForIngress {
+		t.Started = &x.Binding.Run
+	}
+	return t
 }
 
 // pick finds the platform that the evidence names. A table that lists one twice is refused,

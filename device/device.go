@@ -2,9 +2,10 @@
 // between them (spec/room.md, section 2.1): the device is whoever launched the agent and
 // measured it, the launcher on the dev platform, the first process inside a virtual machine.
 //
-// The agent can do four things with it, in this order: begin with the init data of its
-// agreement, have a broker vouch for the device's key where it has one, get evidence, and
-// say that work starts, after which there is no more evidence. What runs in the room besides
+// The agent can do five things with it, in this order: begin with the init data of its
+// agreement, have a broker vouch for the device's key where it has one, get evidence, say
+// that work starts, and from then on get evidence for whoever connects to the room and for
+// nothing else: the device itself writes that purpose into it. What runs in the room besides
 // the agent reaches no device (R10).
 package device
 
@@ -12,6 +13,7 @@ import (
 	"context"
 
 	"strongroom.dev/attest"
+	"strongroom.dev/keys"
 	"strongroom.dev/wire"
 )
 
@@ -29,8 +31,32 @@ type Device interface {
 	// for the device's key, empty where the platform has none.
 	Attest(ctx context.Context, report [64]byte, record []byte) (attest.Evidence, error)
 	// Separate measures which run's work starts now, and ends the evidence: what comes after it
-	// gets none (R10). It is called once.
+	// gets none but Ingress's (R10). It is called once.
 	Separate(ctx context.Context, run wire.Digest) error
+	// Ingress gives evidence for somebody who connects to the room, once its work has started.
+	// Its report data is that of the connection's binding, whose purpose the caller can't choose.
+	Ingress(ctx context.Context, c Connection) (attest.Evidence, error)
+}
+
+// Connection is what evidence for a connection speaks for.
+type Connection struct {
+	// Nonce is that of this one connection (spec/ingress.md, section 3).
+	Nonce wire.Hash `json:"nonce"`
+	// Signing and HPKE are the room's own keys.
+	Signing keys.PublicKey     `json:"signing"`
+	HPKE    keys.HPKEPublicKey `json:"hpke"`
+	// Agreement and Run are the digests of the agreement and of the run request; the device
+	// refuses another run than the one whose work started.
+	Agreement wire.Digest `json:"agreement"`
+	Run       wire.Digest `json:"run"`
+	// Record is what somebody signed to vouch for the device's key; empty where the platform
+	// has none.
+	Record wire.Bytes `json:"record"`
+}
+
+// Binding gives what the evidence is made for.
+func (c Connection) Binding() attest.Binding {
+	return attest.Binding{Purpose: attest.ForIngress, Nonce: c.Nonce, Signing: c.Signing, HPKE: c.HPKE, Agreement: c.Agreement, Run: c.Run}
 }
 
 // Introduction says what kind of device it is.

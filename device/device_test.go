@@ -13,6 +13,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/channel"
 	"strongroom.dev/device"
+	"strongroom.dev/keys"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -43,6 +44,25 @@ func (f fake) Attest(_ context.Context, report [64]byte, record []byte) (attest.
 }
 
 func (f fake) Separate(context.Context, wire.Digest) error { return f.fail }
+
+func (f fake) Ingress(_ context.Context, c device.Connection) (attest.Evidence, error) {
+	report := c.Binding().ReportData()
+	return attest.Evidence{Platform: "tpm", Evidence: append(report[:], c.Record...)}, f.fail
+}
+
+// connection is a whole question for ingress.
+func connection(t testing.TB) device.Connection {
+	t.Helper()
+	signing, err := keys.GenerateSigningKey(keys.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hpke, err := keys.GenerateHPKEKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return device.Connection{Nonce: wire.HashOf([]byte("nonce")), Signing: signing.Public(), HPKE: hpke.Public(), Agreement: initData, Run: run, Record: []byte("record")}
+}
 
 func serve(t *testing.T, d device.Device) *device.Client {
 	t.Helper()
@@ -85,6 +105,11 @@ func TestDevice(t *testing.T) {
 	if err := c.Separate(ctx, run); err != nil {
 		t.Error(err)
 	}
+	asked := connection(t)
+	report := attest.Binding{Purpose: attest.ForIngress, Nonce: asked.Nonce, Signing: asked.Signing, HPKE: asked.HPKE, Agreement: asked.Agreement, Run: run}.ReportData()
+	if e, err = c.Ingress(ctx, asked); err != nil || !bytes.Equal(e.Evidence, append(report[:], "record"...)) {
+		t.Errorf("%v, %v", e, err)
+	}
 }
 
 // TestOrder: a device is begun once and first, and ends for good.
@@ -104,10 +129,21 @@ func TestOrder(t *testing.T) {
 		return err
 	}
 	separate := func(ctx context.Context, c *device.Client) error { return c.Separate(ctx, run) }
+	ingress := func(change func(*device.Connection)) step {
+		asked := connection(t)
+		change(&asked)
+		return func(ctx context.Context, c *device.Client) error { _, err := c.Ingress(ctx, asked); return err }
+	}
 	for name, test := range map[string]struct {
 		steps []step
 		check string
 	}{
+		"ingress before the work":        {[]step{begin, ingress(func(*device.Connection) {})}, "device.order"},
+		"ingress before the beginning":   {[]step{ingress(func(*device.Connection) {})}, "device.order"},
+		"ingress of another run":         {[]step{begin, separate, ingress(func(c *device.Connection) { c.Run = initData })}, "device.run"},
+		"ingress without a nonce":        {[]step{begin, separate, ingress(func(c *device.Connection) { c.Nonce = wire.Hash{} })}, "device.order"},
+		"ingress without an agreement":   {[]step{begin, separate, ingress(func(c *device.Connection) { c.Agreement = wire.Digest{} })}, "device.order"},
+		"evidence after ingress":         {[]step{begin, separate, ingress(func(*device.Connection) {}), ask}, "device.separated"},
 		"evidence before the beginning":  {[]step{ask}, "device.order"},
 		"separated before the beginning": {[]step{separate}, "device.order"},
 		"two beginnings":                 {[]step{begin, begin}, "device.order"},
@@ -143,6 +179,9 @@ func TestFailedSeparation(t *testing.T) {
 	f.fail = nil
 	if _, err := c.Attest(t.Context(), [64]byte{}, nil); verdict.As(err).Check != "device.separated" {
 		t.Errorf("got %v", err)
+	}
+	if _, err := c.Ingress(t.Context(), connection(t)); verdict.As(err).Check != "device.run" {
+		t.Errorf("ingress: got %v", err)
 	}
 }
 

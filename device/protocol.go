@@ -87,6 +87,7 @@ func reply(w io.Writer, ask func() (any, error)) error {
 type server struct {
 	d                Device
 	began, separated bool
+	run              wire.Digest // whose work started; zero if it did not, or nobody knows
 }
 
 func outOfOrder(expected, got string) error {
@@ -106,8 +107,10 @@ func (s *server) answer(ctx context.Context, name string, body []byte) (any, err
 		return nil, outOfOrder("one beginning", "another")
 	case name != "begin" && !s.began:
 		return nil, outOfOrder("a beginning first", verdict.Short(name))
+	case s.separated && name == "ingress":
+		return s.ingress(ctx, body)
 	case s.separated:
-		return nil, verdict.Refuse("device.separated", "no question after the work started", verdict.Short(name), "start a new room: this one gets no more evidence")
+		return nil, verdict.Refuse("device.separated", "no question but ingress after the work started", verdict.Short(name), "start a new room: this one gets no more evidence")
 	}
 	switch name {
 	case "begin":
@@ -127,9 +130,30 @@ func (s *server) answer(ctx context.Context, name string, body []byte) (any, err
 			return nil, err
 		}
 		s.separated = true // also where it fails: nobody knows how far it came
-		return nothing{}, s.d.Separate(ctx, r.Run)
+		err := s.d.Separate(ctx, r.Run)
+		if err == nil {
+			s.run = r.Run
+		}
+		return nothing{}, err
+	case "ingress":
+		return nil, outOfOrder("ingress once the work has started", "before")
 	}
-	return nil, outOfOrder("begin, activate, attest or separate", verdict.Short(name))
+	return nil, outOfOrder("begin, activate, attest, separate or ingress", verdict.Short(name))
+}
+
+// ingress composes what the evidence is for: the agent has a say in everything but the purpose.
+func (s *server) ingress(ctx context.Context, body []byte) (any, error) {
+	var c Connection
+	if err := read(body, &c); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Nonce.IsZero() || c.Signing.IsZero() || c.HPKE.IsZero() || c.Agreement.IsZero():
+		return nil, outOfOrder("a nonce, the room's keys and its agreement", "less")
+	case s.run.IsZero() || c.Run != s.run:
+		return nil, verdict.Refuse("device.run", "the run whose work started in this room", c.Run.Short(), "a defect in the agent: report it")
+	}
+	return s.d.Ingress(ctx, c)
 }
 
 func (s *server) begin(ctx context.Context, body []byte) (any, error) {
@@ -194,6 +218,13 @@ func (c *Client) Attest(ctx context.Context, report [64]byte, record []byte) (e 
 // Separate implements [Device].
 func (c *Client) Separate(ctx context.Context, run wire.Digest) error {
 	return c.ask(ctx, "separate", separate{run}, &nothing{})
+}
+
+// Ingress implements [Device].
+func (c *Client) Ingress(ctx context.Context, conn Connection) (e attest.Evidence, err error) {
+	conn.Record = nonNil(conn.Record)
+	err = c.ask(ctx, "ingress", conn, &e)
+	return e, err
 }
 
 func nonNil(b []byte) []byte { return append([]byte{}, b...) }

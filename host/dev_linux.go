@@ -125,6 +125,11 @@ func (d devDevice) Attest(_ context.Context, report [64]byte, _ []byte) (attest.
 // Separate measures nothing: the evidence of this platform has no place for it.
 func (d devDevice) Separate(context.Context, wire.Digest) error { return nil }
 
+// Ingress signs what the device composed for a connection.
+func (d devDevice) Ingress(ctx context.Context, c device.Connection) (attest.Evidence, error) {
+	return d.Attest(ctx, c.Binding().ReportData(), c.Record)
+}
+
 // socketPair gives a connection and the file that is its other end.
 func socketPair() (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

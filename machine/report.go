@@ -196,6 +196,11 @@ type logged struct {
 	Quote wire.Bytes `json:"quote"`
 }
 
+// Ingress implements [device.Device]: no register tells it from other evidence, its report data does.
+func (p processor) Ingress(ctx context.Context, c device.Connection) (attest.Evidence, error) {
+	return p.Attest(ctx, c.Binding().ReportData(), c.Record)
+}
+
 // Activate implements [device.Device].
 func (p processor) Activate(context.Context, []byte, []byte) ([]byte, error) {
 	return nil, keyless(p.found.Platform)
@@ -206,6 +211,6 @@ func keyless(platform wire.ID) error {
 }
 
 // Separate implements [device.Device]. Neither platform has a register that this kernel lets
-// a guest extend; that no evidence follows is kept by [device.Serve], and by this process,
+// a guest extend; that none follows but for ingress is kept by [device.Serve], and by this process,
 // which alone reaches the device.
 func (p processor) Separate(context.Context, wire.Digest) error { return nil }

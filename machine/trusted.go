@@ -32,6 +32,8 @@ type trusted struct {
 	log   []byte
 	// initData is what PCR 8 holds; zero until Begin.
 	initData wire.Hash
+	// separated is set when PCR 8 holds a separator too, or may.
+	separated bool
 }
 
 // newTrusted makes an attestation key from a salt that nobody used before, and takes what is
@@ -102,6 +104,21 @@ type (
 
 // Attest implements [device.Device]: a quote of every PCR over the short report data.
 func (t *trusted) Attest(_ context.Context, report [64]byte, record []byte) (attest.Evidence, error) {
+	if t.separated {
+		return attest.Evidence{}, verdict.Refuse("machine.separated", "a question before the work started", "one for evidence that does not say that it did", "start another machine")
+	}
+	return t.quote(report, record)
+}
+
+// Ingress implements [device.Device]: the same, with the separator in PCR 8 for all to see.
+func (t *trusted) Ingress(_ context.Context, c device.Connection) (attest.Evidence, error) {
+	if !t.separated {
+		return attest.Evidence{}, verdict.Refuse("machine.separated", "a question once the work has started", "one before", "a defect in the agent: report it")
+	}
+	return t.quote(c.Binding().ReportData(), c.Record)
+}
+
+func (t *trusted) quote(report [64]byte, record []byte) (attest.Evidence, error) {
 	nonce := wire.SHA256("strongroom/short-report-data/v1", report[:])
 	q, err := t.tpm.Quote(t.ak, nonce[:])
 	if err != nil {
@@ -124,9 +141,10 @@ func (t *trusted) Attest(_ context.Context, report [64]byte, record []byte) (att
 }
 
 // Separate implements [device.Device]: it measures which run's work starts and separators
-// into both PCRs, so that no quote from now on speaks for the agreement, and forgets the
-// attestation key.
+// into both PCRs, so that no quote from now on passes for one from before, and forgets the
+// endorsement key: nobody vouches for the attestation key any more, which stays for Ingress.
 func (t *trusted) Separate(_ context.Context, run wire.Digest) error {
+	t.separated = true // whatever comes of it
 	const domain = "strongroom/work/v1"
 	separator := chip.Measure(make([]byte, 4))
 	for _, step := range []struct {
@@ -141,5 +159,5 @@ func (t *trusted) Separate(_ context.Context, run wire.Digest) error {
 			return fmt.Errorf("measuring the start of the work: %w", err)
 		}
 	}
-	return errors.Join(t.tpm.Forget(t.ak), t.tpm.Release(t.ek))
+	return t.tpm.Release(t.ek)
 }

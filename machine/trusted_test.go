@@ -76,12 +76,26 @@ func (s started) activate(t *testing.T) (record []byte) {
 // examine says what a verifier finds that knows the TPM's root and the activator.
 func (s started) examine(t *testing.T, e attest.Evidence) (attest.Finding, error) {
 	t.Helper()
+	return s.verifier(t).Examine(e.Evidence, time.Now())
+}
+
+func (s started) verifier(t *testing.T) tpm.Verifier {
+	t.Helper()
 	items := append(endorse.Parse("root", s.tpm.Root), endorse.Parse("issuer", s.tpm.Issuer)...)
 	set, err := endorse.NewSet(items...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tpm.NewWithActivators(set, s.activator.Public()).Examine(e.Evidence, time.Now())
+	return tpm.NewWithActivators(set, s.activator.Public())
+}
+
+func hpkeKey(t *testing.T) keys.HPKEPublicKey {
+	t.Helper()
+	k, err := keys.GenerateHPKEKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.Public()
 }
 
 func TestTrusted(t *testing.T) {
@@ -120,7 +134,7 @@ func TestTrustedBeginsOnce(t *testing.T) {
 }
 
 // TestSeparated: once the work starts, what a TPM says speaks for no agreement any more, even
-// if somebody gets it to say something, and the key that did is gone.
+// if somebody gets it to say something; but to whoever connects it speaks for the room.
 func TestSeparated(t *testing.T) {
 	s := start(t, "sha256,sha384")
 	record := s.activate(t)
@@ -129,14 +143,30 @@ func TestSeparated(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := wire.DigestOf([]byte("run"))
+	if _, err := s.Ingress(t.Context(), device.Connection{}); verdict.As(err).Check != "machine.separated" {
+		t.Errorf("evidence for ingress before the work: %v", err)
+	}
 	if err := s.Separate(t.Context(), run); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Attest(t.Context(), [64]byte{}, record); err == nil {
-		t.Error("evidence after the separator")
+	if _, err := s.Attest(t.Context(), [64]byte{}, record); verdict.As(err).Check != "machine.separated" {
+		t.Errorf("evidence after the separator: %v", err)
 	}
 	if _, err := s.Activate(t.Context(), nil, nil); err == nil {
 		t.Error("an activation after the separator")
+	}
+	// What it says to whoever connects has the separator in it, and passes for nothing else.
+	shown, err := s.Ingress(t.Context(), device.Connection{Nonce: wire.HashOf([]byte("nonce")), Signing: s.activator.Public(), HPKE: hpkeKey(t), Agreement: run, Run: run, Record: record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.examine(t, shown); verdict.As(err).Check != "tpm.init_data" {
+		t.Errorf("evidence for ingress: %v", err)
+	}
+	for id, want := range map[*wire.Digest]string{&run: "", new(wire.Digest): "tpm.init_data"} {
+		if _, err := s.verifier(t).Under(attest.Trust{Started: id}).Examine(shown.Evidence, time.Now()); (err != nil) != (want != "") || err != nil && verdict.As(err).Check != want {
+			t.Errorf("evidence for ingress of run %s: %v", id.Short(), err)
+		}
 	}
 	// The same salt gives the same key, as its owner could have it.
 	again := chip.New(s.tpm)

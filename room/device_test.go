@@ -58,6 +58,11 @@ func (d *fakeDevice) Separate(_ context.Context, run wire.Digest) error {
 	return d.separate
 }
 
+func (d *fakeDevice) Ingress(ctx context.Context, c device.Connection) (attest.Evidence, error) {
+	d.note("ingress")
+	return d.Attest(ctx, c.Binding().ReportData(), c.Record)
+}
+
 // TestDeviceOrder: evidence ends before the first plaintext.
 func TestDeviceOrder(t *testing.T) {
 	w := newWorld(t, nil)

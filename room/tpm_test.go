@@ -84,6 +84,12 @@ func (d *tpmDevice) Separate(_ context.Context, run wire.Digest) error {
 	return nil
 }
 
+func (d *tpmDevice) Ingress(_ context.Context, c device.Connection) (attest.Evidence, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.Evidence(c.Binding().ReportData(), c.Record)
+}
+
 // newTPM makes a machine that booted as the recorded one did.
 func newTPM(t testing.TB) *tpmtest.TPM {
 	t.Helper()

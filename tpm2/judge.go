@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 
+	"strongroom.dev/measure"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // InitDataPCR is the PCR that holds the init data of a room (spec/tpm.md): the room's image
 // extends it once, before anything else may.
 const InitDataPCR = 8
+
+// WorkPCR is the PCR that a room measures the start of its work into.
+const WorkPCR = 14
 
 // LastPCR is the last PCR that a quote must cover: one that is left out may hold anything.
 const LastPCR = 23
@@ -66,6 +71,40 @@ func (all *Quoted) CheckInitData(id string, initData []byte) verdict.Check {
 		got, ok = "it was ("+b.Bank.String()+")", true
 	}
 	return check(id, ok, fmt.Sprintf("PCR %d extended once, with the init data", InitDataPCR), got, "let the room's image extend the PCR once, as spec/tpm.md has it")
+}
+
+// CheckStarted checks that the room's work has started (spec/tpm.md, section 1.2): that
+// [InitDataPCR] was extended with init data and then the separator, and nothing else, and
+// [WorkPCR] with this run's start and then the separator, in the strongest bank.
+func (all *Quoted) CheckStarted(id string, initData []byte, run wire.Digest) verdict.Check {
+	b := all.Best()
+	separator := b.Bank.Sum(make([]byte, 4))
+	got, ok := "it was ("+b.Bank.String()+")", false
+	switch {
+	case !b.Extended(InitDataPCR, initData, separator):
+		got = fmt.Sprintf("init data of %d bytes that the %s bank does not hold with a separator behind it", len(initData), b.Bank)
+	case !b.Extended(WorkPCR, startOf(b.Bank, run), separator):
+		got = fmt.Sprintf("another PCR %d, as of another run", WorkPCR)
+	default:
+		ok = true
+	}
+	return check(id, ok, fmt.Sprintf("PCR %d extended with the init data and PCR %d with the start of run %s, then both with a separator", InitDataPCR, WorkPCR, run.Short()), got,
+		"let the room's image measure the start of its work, as spec/tpm.md has it")
+}
+
+// startOf is what a bank of rooms' TPMs is extended with when a run's work starts.
+func startOf(bank measure.Algorithm, run wire.Digest) []byte {
+	const domain = "strongroom/work/v1"
+	short, long := wire.SHA256(domain, run[:]), wire.SHA384(domain, run[:])
+	switch bank {
+	case measure.SHA256:
+		return short[:]
+	case measure.SHA384:
+		return long[:]
+	case measure.SHA512:
+		return append(long[:], make([]byte, 16)...)
+	}
+	return nil
 }
 
 // CheckLog replays an event log; the boot is nil if the log lacks the strongest quoted bank. What

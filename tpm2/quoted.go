@@ -105,6 +105,20 @@ func (b Bank) ExtendedOnce(pcr int, value []byte) bool {
 	return size > 0 && len(value) == size && bytes.Equal(b.Values[pcr], b.Bank.Sum(make([]byte, size), value))
 }
 
+// Extended reports whether a PCR that began at zeros was extended with these values, digests of
+// the bank's length, in this order and with nothing else.
+func (b Bank) Extended(pcr int, values ...[]byte) bool {
+	size := b.Bank.Size()
+	register := make([]byte, size)
+	for _, v := range values {
+		if len(v) != size {
+			return false
+		}
+		register = b.Bank.Sum(register, v)
+	}
+	return size > 0 && len(values) > 0 && bytes.Equal(b.Values[pcr], register)
+}
+
 // Claims describes the quotes for people and rules.
 func (all *Quoted) Claims() map[string]any {
 	a := all.Attest

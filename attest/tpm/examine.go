@@ -126,10 +126,13 @@ func (x *examination) attestationKey() error {
 
 // initialData checks that the evidence's init data is what the PCR holds.
 func (x *examination) initialData() error {
-	if len(x.initData) == 0 {
+	if len(x.initData) == 0 && x.started == nil {
 		return nil
 	}
 	c := x.quoted.CheckInitData("tpm.init_data", x.initData)
+	if x.started != nil {
+		c = x.quoted.CheckStarted("tpm.init_data", x.initData, *x.started)
+	}
 	if !c.OK {
 		return verdict.FromCheck(verdict.Invalid, c, nil)
 	}
@@ -167,6 +170,9 @@ func (x *examination) measurements() map[string]string {
 	}
 	if len(x.initData) > 0 {
 		delete(m, fmt.Sprintf("pcr%d", tpm2.InitDataPCR)) // agreements can't hold a hash of themselves
+	}
+	if x.started != nil {
+		delete(m, fmt.Sprintf("pcr%d", tpm2.WorkPCR)) // it was compared with this very run
 	}
 	return m
 }

@@ -23,6 +23,8 @@ type Verifier struct {
 	// pins are keys by their SubjectPublicKeyInfo, in order.
 	pins       [][]byte
 	activators []keys.PublicKey
+	// started is the run whose work the quote must say has started; nil: a quote from before.
+	started *wire.Digest
 }
 
 // New makes a verifier. A certificate in the set that signed itself is a root of the relying
@@ -58,6 +60,7 @@ func (v Verifier) Under(t attest.Trust) Verifier {
 			s.pinned = append(s.pinned, *p.Root)
 		}
 	}
+	v.started = t.Started
 	v.store, v.activators = &s, append(slices.Clip(v.activators), t.Activators...)
 	return v
 }
