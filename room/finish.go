@@ -30,7 +30,7 @@ type letOut struct {
 // finish computes, asks every owner's broker whether this very output may leave, seals it,
 // records the run, and only then hands results and proofs to the host.
 func (r *run) finish(ctx context.Context) error {
-	result, err := r.compute(ctx)
+	result, err := r.task.do(ctx)
 	if err != nil {
 		return err
 	}

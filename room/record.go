@@ -57,8 +57,8 @@ func (r *run) detailSize() (int, error) {
 
 // detail gives what one owner learns.
 func (r *run) detail(o *owner, result outcome) Detail {
-	d := Detail{Run: r.request.Digest(), RunID: r.request.RunID, Status: OK, Code: result.code, Withheld: result.withheld[o.id], Plan: result.result.Plan,
-		SQL: result.result.SQL, Timings: r.timings}
+	d := Detail{Run: r.request.Digest(), RunID: r.request.RunID, Status: OK, Code: result.code, Withheld: result.withheld[o.id], Plan: result.plan,
+		SQL: result.text, Timings: r.timings}
 	if result.code == "" {
 		return d
 	}

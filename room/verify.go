@@ -19,7 +19,6 @@ import (
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
-	"strongroom.dev/workload/sql"
 )
 
 // run is one run and all that it holds.
@@ -38,9 +37,8 @@ type run struct {
 	output    agreement.Output
 	inputs    []*input
 	owners    []*owner
-	engine    *os.File
+	task      task
 	machine   device.Introduction
-	job       sql.Job
 
 	signing *keys.SigningKey
 	hpke    *keys.HPKEPrivateKey
@@ -143,7 +141,7 @@ func (r *run) verify(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.checkQuery(ctx)
+	return r.task.check(ctx)
 }
 
 func (r *run) readDocuments() (err error) {
@@ -219,8 +217,8 @@ func (r *run) checkPlatform() error {
 func (r *run) checkWork() error {
 	r.work, _ = r.agreement.WorkByName(r.request.Work) // Verify has found it
 	r.output, _ = r.agreement.OutputByName(r.work.Output)
-	if r.work.Kind != "sql" {
-		return verdict.Refuse("room.work", "work of kind sql", string(r.work.Kind), "this agent runs no other kind")
+	if r.task = r.taskOf(r.work); r.task == nil {
+		return verdict.Refuse("room.work", "work of kind sql or container", string(r.work.Kind), "this agent runs no other kind")
 	}
 	for _, id := range r.agreement.OwnersOf(r.work) {
 		party := r.party(id)
@@ -372,59 +370,6 @@ func (in *input) checkFile() error {
 	}
 	if int64(stanzas) != want.Recipients {
 		return verdict.Refuse("input.recipients", fmt.Sprintf("%d recipients of input %s", want.Recipients, name), fmt.Sprint(stanzas), "serve the file its owner signed")
-	}
-	return nil
-}
-
-// checkQuery has the engine check the query against the agreed schemas, in its sandbox and
-// without data, so that a query outside the rules costs nobody a run.
-func (r *run) checkQuery(ctx context.Context) error {
-	for _, h := range r.start.Helpers {
-		if h.Name != engineName {
-			continue
-		}
-		var err error
-		if r.engine, err = r.Input(h.FD); err != nil {
-			return verdict.Misuse("room.helper", "the program "+engineName, err.Error(), "hand over the helper programs")
-		}
-	}
-	if r.engine == nil {
-		return verdict.Misuse("room.helper", "the program "+engineName, "none", "hand over the helper programs")
-	}
-	if err := r.makeJob(); err != nil {
-		return err
-	}
-	check := r.job
-	check.CheckOnly = true
-	check.Inputs = slices.Clone(check.Inputs)
-	for i := range check.Inputs {
-		check.Inputs[i].FD = 0
-	}
-	_, said, err := r.Engine(ctx, r.engine, check, nil)
-	if err != nil {
-		return explain(ctx, err, said)
-	}
-	return nil
-}
-
-// engineName is the helper that runs work of kind sql.
-const engineName = "strongroom-sql"
-
-// makeJob says what the engine is to do; descriptors are those the inputs will have.
-func (r *run) makeJob() error {
-	parameters, err := sql.Parameters(r.work.Parameters, r.request.Parameters)
-	if err != nil {
-		return err
-	}
-	r.job = sql.Job{Query: r.work.Query, Parameters: parameters, MinGroup: r.output.MinGroup, MaxRows: r.output.MaxRows, MaxBytes: r.output.MaxBytes,
-		Memory: r.EngineMemory, Threads: r.EngineThreads}
-	for i, in := range r.inputs {
-		r.job.Inputs = append(r.job.Inputs, sql.Input{Name: in.agreed.Name, Owner: in.agreed.Owner, FD: r.FirstFile + i, Format: in.agreed.Format,
-			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit})
-	}
-	for _, name := range r.work.Tables {
-		t, _ := r.agreement.TableByName(name)
-		r.job.Tables = append(r.job.Tables, sql.Table{Name: t.Name, Inputs: t.Inputs})
 	}
 	return nil
 }

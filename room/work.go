@@ -2,11 +2,10 @@ package room
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/release"
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
@@ -109,83 +108,35 @@ func (r *run) timed(ctx context.Context) (context.Context, context.CancelFunc) {
 		Got: "a run that goes on", Fix: codes[codeTime][1]})
 }
 
+// task is the agreed work of one kind.
+type task interface {
+	// check looks whether the work can be done as agreed, before it costs anybody anything.
+	check(ctx context.Context) error
+	// do does it on the opened inputs. Only the end of the run itself, such as a lapsed lease, is
+	// an error: a failure of the work is an outcome like another.
+	do(ctx context.Context) (outcome, error)
+}
+
+// taskOf gives the task of a work, nil if this room can't do such.
+func (r *run) taskOf(w agreement.Work) task {
+	if w.Kind == "sql" {
+		return &query{run: r}
+	}
+	return nil
+}
+
 // outcome is how the work ended: a plaintext to let out, of the same shape whether it is an
 // answer or the code of a failure.
 type outcome struct {
-	code     string // empty: an answer
-	result   sql.Result
-	failure  *sql.Failure
-	said     string
-	body     []byte
+	code string // empty: an answer
+	body []byte
+	// failure and said are why there is none: for the data's owners.
+	failure *sql.Failure
+	said    string
+	// withheld, plan and text say of a query what was left out, and how it ran.
 	withheld map[wire.ID]int64
-}
-
-// compute runs the work and applies the output's rules. Only the end of the run itself, such
-// as a lapsed lease, is an error: a failure of the work is an outcome like another.
-func (r *run) compute(ctx context.Context) (outcome, error) {
-	began := r.Elapsed()
-	files := make([]*os.File, len(r.inputs))
-	for i, in := range r.inputs {
-		files[i] = in.plain
-	}
-	var o outcome
-	var err error
-	timed, stop := r.timed(ctx)
-	defer stop()
-	o.result, o.said, err = r.Engine(timed, r.engine, r.job, files)
-	r.timings.WorkMS = (r.Elapsed() - began).Milliseconds()
-	r.forget() // from here on the room waits for others: the inputs are not to wait with it
-	if ctx.Err() != nil {
-		return o, context.Cause(ctx)
-	}
-	if err != nil && timed.Err() != nil { // a failure of the work like another: what took long may be data
-		o.code, o.result, o.said, err = codeTime, sql.Result{}, "", nil
-	}
-	if err != nil {
-		o.code, o.result = codeEngine, sql.Result{}
-		if errors.As(err, &o.failure) {
-			o.code = map[sql.Phase]string{sql.Load: codeLoad, sql.Query: codeWork}[o.failure.Phase]
-			if o.failure.Code == codeRows || o.failure.Code == codeBytes {
-				o.code = o.failure.Code
-			}
-		}
-		if o.code == "" {
-			o.code = codeEngine
-		}
-	}
-	o.withheld = map[wire.ID]int64{}
-	for _, w := range o.result.Withheld {
-		o.withheld[w.Owner] = w.Rows
-	}
-	if o.code == "" {
-		o.apply(r)
-	}
-	return o, nil
-}
-
-// apply formats the answer and holds it to the output's maxima.
-func (o *outcome) apply(r *run) {
-	if int64(len(o.result.Rows)) > r.output.MaxRows {
-		o.code = codeRows
-		return
-	}
-	o.body = format(r.output.Format, o.result)
-	if int64(len(o.body)) > r.output.MaxBytes {
-		o.code, o.body = codeBytes, nil
-	}
-}
-
-// explain gives the reason of a failed check of the query: it depends on no data.
-func explain(ctx context.Context, err error, said string) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	var failure *sql.Failure
-	if errors.As(err, &failure) {
-		return failure.Refusal()
-	}
-	return &verdict.Error{Kind: verdict.Broken, Check: "room.engine", Expected: "an answer of the SQL engine to the check of the query",
-		Got: verdict.Short(err.Error() + " " + said), Fix: "see that strongroom-sql is of this version", Err: err}
+	plan     wire.Hash
+	text     string
 }
 
 // wipe lets go of everything secret. Memory files vanish with their last descriptor, and the
