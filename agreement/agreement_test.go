@@ -246,7 +246,7 @@ func agreementVectors() []vector {
 	w := newWorld()
 	good := w.signed().Document
 	all := []string{"alpha", "beta", "researcher"}
-	vs := append(signatureVectors(w), shapeVectors(w)...)
+	vs := slices.Concat(signatureVectors(w), shapeVectors(w), containerVectors())
 	for _, c := range agreementForms() {
 		w := newWorld()
 		c.change(&w.study)

@@ -44,14 +44,20 @@ func (d Dataset) Validate() error {
 	if d.Created.IsZero() {
 		return p.dot("created").bad("a time", "nothing", "")
 	}
-	return first(
+	if err := first(
 		p.dot("owner").id(d.Owner),
 		p.dot("dataset").id(d.Dataset),
 		p.lineage(d.Version, "supersedes", d.Supersedes),
 		p.dot("size").integer(d.Size, 1, wire.MaxInteger),
 		p.dot("recipients").integer(d.Recipients, 1, MaxStanzas),
-		oneOf(p.dot("format"), d.Format, CSV, Parquet),
-	)
+		oneOf(p.dot("format"), d.Format, CSV, Parquet, Opaque, Disk),
+	); err != nil {
+		return err
+	}
+	if d.UniqueUnit && !d.Format.Columns() {
+		return p.dot("unique_unit").bad("false for format "+string(d.Format)+", which has no columns", "true", "")
+	}
+	return nil
 }
 
 // SchemaDigest names a list of columns; zero, which matches nothing, for one that has no

@@ -29,6 +29,33 @@ const (
 	MaxScale      = 18        // digits after the point of a decimal, which has 18 in all
 )
 
+// Limits of containers: several times what real images have, and little enough to be read.
+const (
+	MaxArguments   = 256
+	MaxArgv        = 64 << 10 // bytes of all arguments together
+	MaxVariables   = 256      // environment variables
+	MaxValue       = 32 << 10 // bytes of a variable: half of what all arguments may have
+	MaxPattern     = 512      // bytes of an expression for a variable
+	MaxMounts      = 64
+	MaxPorts       = 32
+	MaxEgress      = 32
+	MaxPath        = 1024
+	MaxReference   = 512     // bytes of an image's name
+	MaxNames       = 16      // DNS names of a port
+	MaxAuthorities = 16      // certificates of authorities, each of at most MaxCertificate
+	MaxCertificate = 4 << 10 // bytes; those of RSA keys of 4,096 bits have 2 KiB
+	MaxIssuers     = 16
+	MaxTransitKeys = 32
+	MaxDenied      = 512   // system calls; Linux has below 400
+	MaxGroups      = 32    // supplementary groups
+	MaxUserID      = 65535 // a container has 65,536 of both kinds
+	MaxRestarts    = 1000
+	MinVolume      = 1 << 20 // bytes; a file system takes some of them
+	MaxMount       = 1 << 44 // bytes, 16 TiB
+	MaxDiskBlocks  = 1 << 28 // of 4,096 bytes: 1 TiB
+	MaxMemory      = 1 << 44 // bytes, 16 TiB
+)
+
 const (
 	// MaxRunAhead is how far ahead a run request may expire: longer, and a stolen request
 	// outlives the wish behind it.

@@ -38,7 +38,7 @@ func (a Agreement) OutputByName(name wire.ID) (Output, bool) {
 }
 
 // InputsOf gives the inputs that a work reads, in the agreement's order: all those in its
-// tables, whether or not the query names them.
+// tables, whether or not the query names them; all those that its container gets.
 func (a Agreement) InputsOf(w Work) []Input {
 	reads := make(map[wire.ID]bool)
 	for _, name := range w.Tables {
@@ -46,6 +46,9 @@ func (a Agreement) InputsOf(w Work) []Input {
 		for _, in := range t.Inputs {
 			reads[in] = true
 		}
+	}
+	for _, in := range w.Container.inputs() {
+		reads[in] = true
 	}
 	var inputs []Input
 	for _, in := range a.Inputs {
@@ -56,12 +59,38 @@ func (a Agreement) InputsOf(w Work) []Input {
 	return inputs
 }
 
-// OwnersOf gives the parties whose data a work reads, each once, in the order of its inputs.
+// inputs gives the names of the inputs that a container gets, some of them perhaps twice.
+func (c *Container) inputs() []wire.ID {
+	if c == nil {
+		return nil
+	}
+	names := []wire.ID{c.Image.Sealed}
+	for _, v := range c.Environment {
+		names = append(names, v.Input)
+	}
+	for _, m := range c.Mounts {
+		names = append(names, m.Input)
+	}
+	if c.Transit != nil {
+		for _, k := range c.Transit.Keys {
+			names = append(names, k.Input)
+		}
+	}
+	return slices.DeleteFunc(names, func(name wire.ID) bool { return name == "" })
+}
+
+// OwnersOf gives the parties whose brokers admit a run of a work, each once: the owners of
+// what it reads in the order of its inputs, then its keepers.
 func (a Agreement) OwnersOf(w Work) []wire.ID {
 	var owners []wire.ID
 	for _, in := range a.InputsOf(w) {
 		if !slices.Contains(owners, in.Owner) {
 			owners = append(owners, in.Owner)
+		}
+	}
+	for _, keeper := range w.Keepers {
+		if !slices.Contains(owners, keeper) {
+			owners = append(owners, keeper)
 		}
 	}
 	return owners

@@ -56,7 +56,7 @@ func (r Run) Validate() error {
 		p.dot("requester").id(r.Requester),
 		p.dot("work").id(r.Work),
 		p.dot("parameters").count(len(r.Parameters), 0, MaxParameters),
-		p.dot("datasets").count(len(r.Datasets), 1, MaxInputs),
+		p.dot("datasets").count(len(r.Datasets), 0, MaxInputs),
 		each(p.dot("datasets"), r.Datasets, func(p place, d RunDataset) error {
 			if d.Statement.IsZero() {
 				return p.dot("statement").bad("the digest of a dataset statement", "zero", "")
@@ -64,7 +64,23 @@ func (r Run) Validate() error {
 			return p.dot("input").id(d.Input)
 		}),
 		p.dot("counter").integer(r.Counter, 0, wire.MaxInteger),
+		r.validateEnvironment(p.dot("environment")),
 	)
+}
+
+func (r Run) validateEnvironment(p place) error {
+	if err := p.count(len(r.Environment), 0, MaxVariables); err != nil {
+		return err
+	}
+	for _, name := range sortedNames(r.Environment) {
+		if !variableName(name) {
+			return p.bad("names of environment variables", quoted(name), "remove it")
+		}
+		if err := p.dot(name).value(r.Environment[name], MaxValue); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SignedRun is a run request with the document it stands in.
@@ -131,6 +147,7 @@ func (r *SignedRun) Verify(a *SignedAgreement, requester *SignedParty, now time.
 		func() error { return noStrangers("run.signatures", r.Document, s) },
 		func() error { return s.signed("run.signatures", r.Document, now) },
 		func() error { return r.verifyParameters(w) },
+		func() error { return r.verifyEnvironment(w) },
 		func() error { return r.verifyDatasets(a.InputsOf(w)) },
 		func() error { return r.verifyTime(now) },
 	)
@@ -153,6 +170,36 @@ func (r *SignedRun) verifyParameters(w Work) error {
 	for _, name := range sortedNames(r.Parameters) {
 		if _, found := find(w.Parameters, func(p Parameter) bool { return p.Name == name }); !found {
 			return verdict.Misuse("run.parameters", "one of: "+names(w.Parameters, func(p Parameter) string { return p.Name }), quoted(name), "remove it")
+		}
+	}
+	return nil
+}
+
+// verifyEnvironment holds the requester's values against the container's rules; work of
+// another kind has none.
+func (r *SignedRun) verifyEnvironment(w Work) error {
+	const check = "run.environment"
+	var rules []Environment
+	if w.Container != nil {
+		rules = w.Container.Environment
+	}
+	rules = slices.DeleteFunc(slices.Clone(rules), func(v Environment) bool { return v.Kind != Pattern })
+	for _, v := range rules {
+		value, given := r.Environment[v.Name]
+		if !given && v.Required {
+			return verdict.Refuse(check, "a value for "+v.Name, "none", "add --env "+v.Name+"=VALUE")
+		}
+		if !given {
+			continue
+		}
+		whole, err := v.expression()
+		if err != nil || !whole.MatchString(value) {
+			return verdict.Refuse(check, "for "+v.Name+" a value that matches "+quoted(v.Pattern), quoted(value), "")
+		}
+	}
+	for _, name := range sortedNames(r.Environment) {
+		if _, found := find(rules, func(v Environment) bool { return v.Name == name }); !found {
+			return verdict.Refuse(check, "one of: "+names(rules, func(v Environment) string { return v.Name }), quoted(name), "remove it: the agreement leaves the requester no choice of it")
 		}
 	}
 	return nil

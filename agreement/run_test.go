@@ -1,6 +1,7 @@
 package agreement_test
 
 import (
+	"strings"
 	"testing"
 
 	"strongroom.dev/agreement"
@@ -47,6 +48,7 @@ func datasetVectors() []vector {
 		{"size-0", "A sealed file has bytes.", func(d *agreement.Dataset) { d.Size = 0 }, "size"},
 		{"recipients-0", "A sealed file has a recipient.", func(d *agreement.Dataset) { d.Recipients = 0 }, "recipients"},
 		{"recipients-513", "A header has at most 512 stanzas.", func(d *agreement.Dataset) { d.Recipients = 513 }, "recipients"},
+		{"unique-without-columns", "A file without columns has no people to count.", func(d *agreement.Dataset) { d.Format = agreement.Opaque }, "unique_unit"},
 		{"format", "A format that doesn't exist.", func(d *agreement.Dataset) { d.Format = "xlsx" }, "format"},
 	} {
 		vs = append(vs, of(c.name, c.comment, doc(c.change, "alpha")).unread().fails("usage", "dataset.form", c.where))
@@ -70,7 +72,11 @@ func runCases() []runCase {
 		{"run-id-upper", "A run id is in lower case.", func(r *R) { r.RunID = "000102030405060708090A0B0C0D0E0F" }, "usage", "run.form", "run_id"},
 		{"run-id-short", "A run id has 32 digits.", func(r *R) { r.RunID = "00" }, "usage", "run.form", "run_id"},
 		{"agreement-zero", "Zero is no digest.", func(r *R) { r.Agreement = wire.Digest{} }, "usage", "run.form", "agreement"},
-		{"datasets-none", "A run reads something.", func(r *R) { r.Datasets = []agreement.RunDataset{} }, "usage", "run.form", "datasets"},
+		{"datasets-none", "A run names a version of every input that its work reads.", func(r *R) { r.Datasets = []agreement.RunDataset{} }, "refused", "run.datasets", ""},
+		{"environment-sql", "A query has no environment.", func(r *R) { r.Environment = map[string]string{"MODE": "fast"} }, "refused", "run.environment", ""},
+		{"environment-name", "A name that no variable has.", func(r *R) { r.Environment = map[string]string{"A=B": "x"} }, "usage", "run.form", "environment"},
+		{"environment-nul", "A value that no program can have.", func(r *R) { r.Environment = map[string]string{"MODE": "a\x00b"} }, "usage", "run.form", "environment.MODE"},
+		{"environment-long", "A value over its limit.", func(r *R) { r.Environment = map[string]string{"MODE": strings.Repeat("x", agreement.MaxValue+1)} }, "usage", "run.form", "environment.MODE"},
 		{"dataset-zero", "Zero is no digest.", func(r *R) { r.Datasets[1].Statement = wire.Digest{} }, "usage", "run.form", "datasets[1].statement"},
 		{"counter-alone", "room_nonce and counter come together.", func(r *R) { r.Counter = 1 }, "usage", "run.form", "counter"},
 		{"agreement-other", "A request for another agreement.", func(r *R) { r.Agreement = digest("other") }, "refused", "run.agreement", ""},
@@ -131,7 +137,7 @@ func runVectors() []vector {
 	for _, c := range runCases() {
 		vs = append(vs, of(c.name, c.comment, doc(c.change, "researcher")).fails(c.kind, c.check, c.where))
 	}
-	return vs
+	return append(vs, containerRunVectors()...)
 }
 
 // pinnedRun names another version of an input than the agreement pins.

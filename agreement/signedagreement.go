@@ -3,6 +3,7 @@ package agreement
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"strongroom.dev/keys"
@@ -90,16 +91,29 @@ func (a *SignedAgreement) verifyParties(named []*SignedParty, now time.Time) err
 		if err := p.VerifyOwn(now); err != nil {
 			return fmt.Errorf("party %s: %w", id, err)
 		}
-		if p.Broker == nil && a.owns(id) {
-			return refused("agreement.parties", fmt.Sprintf("a broker in the descriptor of %q, who brings data", id), "none",
+		if why := a.needsBroker(id); p.Broker == nil && why != "" {
+			return refused("agreement.parties", fmt.Sprintf("a broker in the descriptor of %q, who %s", id, why), "none",
 				"have the party make a descriptor with a broker, and name that one")
 		}
 		if len(p.Results) == 0 && a.receives(id) {
-			return refused("agreement.parties", fmt.Sprintf("a result recipient in the descriptor of %q, who receives results", id), "none",
+			return refused("agreement.parties", fmt.Sprintf("a result recipient in the descriptor of %q, who receives results or logs", id), "none",
 				"have the party make a descriptor with a result recipient, and name that one")
 		}
 	}
 	return a.verifySeparation(named)
+}
+
+// needsBroker says what a party needs a broker for, "" if it needs none.
+func (a *SignedAgreement) needsBroker(id wire.ID) string {
+	switch {
+	case a.owns(id):
+		return "brings data"
+	case a.keeps(id):
+		return "admits runs"
+	case a.certifies(id):
+		return "certifies names"
+	}
+	return ""
 }
 
 func (a *SignedAgreement) owns(id wire.ID) bool {
@@ -107,15 +121,20 @@ func (a *SignedAgreement) owns(id wire.ID) bool {
 	return found
 }
 
+func (a *SignedAgreement) keeps(id wire.ID) bool {
+	return slices.ContainsFunc(a.Work, func(w Work) bool { return slices.Contains(w.Keepers, id) })
+}
+
+func (a *SignedAgreement) certifies(id wire.ID) bool {
+	return slices.ContainsFunc(a.Work, func(w Work) bool { return w.Container != nil && w.Container.CertifiedBy == id })
+}
+
 func (a *SignedAgreement) receives(id wire.ID) bool {
-	for _, out := range a.Outputs {
-		for _, r := range out.Receivers {
-			if r == id {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.Outputs, func(o Output) bool { return slices.Contains(o.Receivers, id) }) || a.receivesLogs(id)
+}
+
+func (a *SignedAgreement) receivesLogs(id wire.ID) bool {
+	return slices.ContainsFunc(a.Work, func(w Work) bool { return w.Container != nil && slices.Contains(w.Container.Logs.Receivers, id) })
 }
 
 // verifySeparation refuses two parties with one name or one key: one hand would sign for

@@ -32,13 +32,17 @@ func (a Agreement) Validate() error {
 }
 
 func (a Agreement) validateCounts(p place) error {
+	least := 0 // containers may do without
+	if slices.ContainsFunc(a.Work, func(w Work) bool { return w.Kind != kindContainer }) {
+		least = 1
+	}
 	return first(
 		p.dot("parties").count(len(a.Parties), 1, MaxParties),
 		p.dot("platforms").count(len(a.Platforms), 1, MaxPlatforms),
-		p.dot("inputs").count(len(a.Inputs), 1, MaxInputs),
-		p.dot("tables").count(len(a.Tables), 1, MaxInputs),
+		p.dot("inputs").count(len(a.Inputs), least, MaxInputs),
+		p.dot("tables").count(len(a.Tables), least, MaxInputs),
 		p.dot("work").count(len(a.Work), 1, MaxWork),
-		p.dot("outputs").count(len(a.Outputs), 1, MaxWork),
+		p.dot("outputs").count(len(a.Outputs), least, MaxWork),
 		p.dot("ledgers").dot("witnesses").count(len(a.Ledgers.Witnesses), 0, MaxWitnesses),
 	)
 }
@@ -125,10 +129,20 @@ func (in Input) validate(p place) error {
 	return first(
 		p.dot("name").id(in.Name),
 		p.dot("dataset").id(in.Dataset),
-		oneOf(p.dot("format"), in.Format, CSV, Parquet),
-		validateSchema(p.dot("schema"), in.Schema),
+		oneOf(p.dot("format"), in.Format, CSV, Parquet, Opaque, Disk),
+		in.validateSchema(p.dot("schema")),
 		p.dot("runs_per_day").integer(in.RunsPerDay, 1, MaxRuns),
 	)
+}
+
+// Columns tells whether inputs of this format have columns, and so may stand in tables.
+func (f Format) Columns() bool { return f == CSV || f == Parquet }
+
+func (in Input) validateSchema(p place) error {
+	if in.Format.Columns() {
+		return validateSchema(p, in.Schema)
+	}
+	return p.count(len(in.Schema), 0, 0)
 }
 
 func validateSchema(p place, schema []Column) error {
@@ -202,7 +216,11 @@ func (a Agreement) validateTable(p place, t Table) error {
 	}
 	one, _ := a.InputByName(t.Inputs[0])
 	for i, name := range t.Inputs {
-		if in, _ := a.InputByName(name); !slices.Equal(in.Schema, one.Schema) {
+		in, _ := a.InputByName(name)
+		if !in.Format.Columns() {
+			return p.dot("inputs").at(i).bad("an input with columns", fmt.Sprintf("%q of format %s", name, in.Format), "only csv and parquet stand in tables")
+		}
+		if !slices.Equal(in.Schema, one.Schema) {
 			return p.dot("inputs").at(i).bad("inputs of one schema", fmt.Sprintf("%q, whose columns are not those of %q", name, one.Name),
 				"give both the same columns, or put them in tables of their own")
 		}
@@ -234,11 +252,15 @@ func (out Output) validate(p place) error {
 		return p.dot("time_bucket_ms").refuse("agreement.enforced", "0", strconv.FormatInt(out.TimeBucketMS, 10),
 			"time buckets are not enforced yet; leave the member out")
 	}
+	groups, rows := int64(MaxGroup), int64(MaxRows)
+	if out.Format == formatFile {
+		groups, rows = 1, 1 // nobody counts in it
+	}
 	return first(
 		p.dot("name").id(out.Name),
-		oneOf(p.dot("format"), out.Format, "csv", "json"),
-		p.dot("min_group").integer(out.MinGroup, 1, MaxGroup),
-		p.dot("max_rows").integer(out.MaxRows, 1, MaxRows),
+		oneOf(p.dot("format"), out.Format, "csv", "json", formatFile),
+		p.dot("min_group").integer(out.MinGroup, 1, groups),
+		p.dot("max_rows").integer(out.MaxRows, 1, rows),
 		p.dot("max_bytes").integer(out.MaxBytes, 1, MaxOutput),
 	)
 }
@@ -253,8 +275,25 @@ func (a Agreement) validateWork(p place) error {
 func (a Agreement) validateOneWork(p place, w Work) error {
 	if err := first(
 		p.dot("name").id(w.Name),
-		oneOf(p.dot("kind"), w.Kind, "sql"),
+		oneOf(p.dot("kind"), w.Kind, kindSQL, kindContainer),
 		p.dot("description").text(w.Description, MaxText),
+	); err != nil {
+		return err
+	}
+	check := a.sqlWork
+	if w.Kind == kindContainer {
+		check = a.containerWork
+	}
+	return first(check(p, w), a.partyRefs(p.dot("may_run"), w.MayRun))
+}
+
+// sqlWork checks what work of kind sql has besides what all work has.
+func (a Agreement) sqlWork(p place, w Work) error {
+	if w.Container != nil {
+		return p.dot("container").bad("nothing for work of kind sql", "a container", "remove it, or say kind: container")
+	}
+	if err := first(
+		p.dot("keepers").count(len(w.Keepers), 0, 0),
 		p.dot("query").text(w.Query, MaxQuery),
 		p.dot("tables").count(len(w.Tables), 1, MaxInputs),
 		each(p.dot("tables"), w.Tables, a.tableRef),
@@ -262,12 +301,15 @@ func (a Agreement) validateOneWork(p place, w Work) error {
 		p.dot("parameters").count(len(w.Parameters), 0, MaxParameters),
 		each(p.dot("parameters"), w.Parameters, func(p place, param Parameter) error { return param.validate(p) }),
 		unique(p.dot("parameters"), w.Parameters, "name", func(param Parameter) string { return param.Name }),
-		a.partyRefs(p.dot("may_run"), w.MayRun),
 	); err != nil {
 		return err
 	}
-	if _, found := a.OutputByName(w.Output); !found {
-		return p.dot("output").bad("an output of this agreement", quoted(string(w.Output)), "name one of: "+names(a.Outputs, func(o Output) string { return string(o.Name) }))
+	out, found := a.OutputByName(w.Output)
+	if !found {
+		return a.noOutput(p, w)
+	}
+	if out.Format == formatFile {
+		return p.dot("output").bad("an output of format csv or json", quoted(string(out.Format)), "a query's result is a table")
 	}
 	for i, param := range w.Parameters {
 		if !mentions(w.Query, param.Name) {
@@ -301,10 +343,10 @@ func mentions(query, name string) bool {
 
 // validateUse refuses what is declared and never used: most often a misspelt reference.
 func (a Agreement) validateUse(p place) error {
-	inTables, inWork, outputs := map[wire.ID]bool{}, map[string]bool{}, map[wire.ID]bool{}
+	inputs, inWork, outputs := map[wire.ID]bool{}, map[string]bool{}, map[wire.ID]bool{}
 	for _, t := range a.Tables {
 		for _, in := range t.Inputs {
-			inTables[in] = true
+			inputs[in] = true
 		}
 	}
 	for _, w := range a.Work {
@@ -312,9 +354,14 @@ func (a Agreement) validateUse(p place) error {
 		for _, t := range w.Tables {
 			inWork[t] = true
 		}
+		for _, in := range w.Container.inputs() {
+			inputs[in] = true
+		}
 	}
 	return first(
-		each(p.dot("inputs"), a.Inputs, func(p place, in Input) error { return p.used(inTables[in.Name], "an input that a table holds") }),
+		each(p.dot("inputs"), a.Inputs, func(p place, in Input) error {
+			return p.used(inputs[in.Name], "an input that a table or container holds")
+		}),
 		each(p.dot("tables"), a.Tables, func(p place, t Table) error { return p.used(inWork[t.Name], "a table that some work reads") }),
 		each(p.dot("outputs"), a.Outputs, func(p place, o Output) error { return p.used(outputs[o.Name], "an output that some work has") }),
 	)
