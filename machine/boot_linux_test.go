@@ -123,6 +123,8 @@ func boot(t *testing.T, program string, img *image.Image, line string) {
 	size := fmt.Sprintf("%dM", guestMemory)
 	args := []string{"-machine", "q35,memory-backend=m", "-object", "memory-backend-file,id=m,size=" + size + ",share=on,mem-path=" + filepath.Join(dir, "memory"), "-m", size,
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+		// a place for logs of crashes, which the host offers and no room may take
+		"-object", "memory-backend-file,id=e,size=64K,share=on,mem-path=" + filepath.Join(dir, "crashes"), "-device", "acpi-erst,memdev=e",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", line,
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=c,path=" + filepath.Join(dir, "s"), "-device", "virtserialport,chardev=c,name=strongroom", "-device", "virtio-rng-pci"}
 	for _, disk := range []string{"engine-0", "engine-1", "input-0", "scratch-0"} {

@@ -68,6 +68,7 @@ func guestChecks(config machine.Config) []guestCheck {
 		{"settings", settingsHold},
 		{"closed kernel", closedKernel},
 		{"inspect", func() error { return machine.Inspect("/") }},
+		{"no store", noStore},
 		{"entropy", func() error { return machine.Entropy(machine.Found{Platform: machine.SNP}) }},
 		{"no platform", func() error { _, err := machine.Detect("/"); return refusal(err, "machine.platform") }},
 		{"byte code", byteCode},
@@ -155,6 +156,15 @@ func closedKernel() error {
 	}
 	if err := os.WriteFile("/sys/kernel/security/lockdown", []byte("none"), 0); err == nil {
 		return errors.New("the lock opens")
+	}
+	return nil
+}
+
+// noStore: a kernel that panics has nowhere to write to but the console.
+func noStore() error {
+	backend, err := os.ReadFile("/sys/module/pstore/parameters/backend")
+	if err != nil || string(backend) != "(null)\n" {
+		return fmt.Errorf("%q, %v", backend, err)
 	}
 	return nil
 }

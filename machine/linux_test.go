@@ -100,20 +100,28 @@ func TestSettings(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
-	const swaps = "Filename\tType\tSize\tUsed\tPriority\n"
-	for name, test := range map[string]struct{ lockdown, swaps, check string }{
-		"good":           {"none integrity [confidentiality]\n", swaps, ""},
-		"not locked":     {"[none] integrity confidentiality\n", swaps, "machine.lockdown"},
-		"half locked":    {"none [integrity] confidentiality\n", swaps, "machine.lockdown"},
-		"no lockdown":    {"", swaps, "machine.lockdown"},
-		"swap":           {"none integrity [confidentiality]\n", swaps + "/dev/vda partition 1 0 -2\n", "machine.swap"},
-		"unknown swap":   {"none integrity [confidentiality]\n", "", "machine.swap"},
-		"a long message": {strings.Repeat("x", 300), swaps, "machine.lockdown"},
+	const swaps, locked = "Filename\tType\tSize\tUsed\tPriority\n", "none integrity [confidentiality]\n"
+	const backend = "sys/module/pstore/parameters/backend"
+	for name, test := range map[string]struct{ lockdown, swaps, store, check string }{
+		"good":              {locked, swaps, "(null)\n", ""},
+		"not locked":        {"[none] integrity confidentiality\n", swaps, "(null)\n", "machine.lockdown"},
+		"half locked":       {"none [integrity] confidentiality\n", swaps, "(null)\n", "machine.lockdown"},
+		"no lockdown":       {"", swaps, "(null)\n", "machine.lockdown"},
+		"swap":              {locked, swaps + "/dev/vda partition 1 0 -2\n", "(null)\n", "machine.swap"},
+		"unknown swap":      {locked, "", "(null)\n", "machine.swap"},
+		"a long message":    {strings.Repeat("x", 300), swaps, "(null)\n", "machine.lockdown"},
+		"the host's tables": {locked, swaps, "erst\n", "machine.pstore"},
+		"its variables":     {locked, swaps, "efi_pstore\n", "machine.pstore"},
+		"unknown store":     {locked, swaps, "", "machine.pstore"},
+		"a long store":      {locked, swaps, strings.Repeat("x", 300), "machine.pstore"},
 	} {
-		err := machine.Inspect(tree(t, map[string]string{"sys/kernel/security/lockdown": test.lockdown, "proc/swaps": test.swaps}))
+		err := machine.Inspect(tree(t, map[string]string{"sys/kernel/security/lockdown": test.lockdown, "proc/swaps": test.swaps, backend: test.store}))
 		if (err == nil) != (test.check == "") || err != nil && verdict.As(err).Check != test.check {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := machine.Inspect(tree(t, map[string]string{"sys/kernel/security/lockdown": locked, "proc/swaps": swaps})); err != nil {
+		t.Errorf("a kernel that keeps nothing: %v", err)
 	}
 }
 

@@ -2,7 +2,9 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,6 +233,20 @@ func inspect(root string) error {
 	swaps, err := readAll(filepath.Join(root, "proc/swaps"), 4096)
 	if err != nil || bytes.Count(swaps, []byte("\n")) != 1 {
 		return verdict.Refuse("machine.swap", "no swap", verdict.Printable(verdict.Short(string(swaps)))+reason(err), "start the image with its own command line")
+	}
+	return inspectStore(root)
+}
+
+// inspectStore refuses a kernel that has found a place to keep its log in over a crash
+// (Documentation/ABI/testing/pstore): tables, variables or memory of the host's, which a panic
+// would write registers and messages to. No module is loaded after this, so none comes later.
+func inspectStore(root string) error {
+	backend, err := readShort(root, "sys/module/pstore/parameters/backend")
+	if errors.Is(err, fs.ErrNotExist) { // a kernel that can't
+		return nil
+	}
+	if err != nil || backend != "(null)" { // as the kernel writes that there is none
+		return verdict.Refuse("machine.pstore", "a kernel that keeps no log over a crash", verdict.Printable(verdict.Short(backend))+reason(err), "start the image with its own command line")
 	}
 	return nil
 }
