@@ -328,6 +328,11 @@ func (b *Broker) answer(r *request, grant policy.Grant, receipt ledger.Receipt) 
 		}
 		g.Releases = append(g.Releases, sealed)
 	}
+	if len(r.Inputs) == 0 { // a keeper's
+		if g.Secret, err = release.SealSecret(redeemed, release.RunSecret(b.cfg.Keys.Secret(), t.Agreement, t.Run)); err != nil {
+			return nil, err
+		}
+	}
 	data, err := release.NewGrant(b.cfg.Keys.ReleaseKey(), g)
 	if err != nil {
 		return nil, err

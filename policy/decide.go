@@ -161,6 +161,7 @@ func (d *decision) checkRun() {
 	d.needNil(f.Signature, "run.signature", "a run request signed by "+string(r.Requester), "signed", "sign a new run request")
 	d.needNil(f.Permission, "run.permitted", "work of this agreement, asked for by a party that may run it", fmt.Sprintf("%s asked for by %s", r.Work, r.Requester), "sign a new run request")
 	d.needNil(f.Parameters, "run.parameters", "the parameters of the work, typed and in bounds", fmt.Sprintf("%d in order", len(r.Parameters)), "sign a new run request")
+	d.needNil(f.Environment, "run.environment", "only variables that the agreement leaves to the requester, with values that match its patterns", fmt.Sprintf("%d in order", len(r.Environment)), "sign a new run request")
 	d.needNil(f.Datasets, "run.datasets", "one dataset version for each input of the work, in order", fmt.Sprintf("%d in order", len(r.Datasets)), "sign a new run request")
 	d.needNil(f.Expiry, "run.unexpired", "a run request that has not expired", "expires "+r.Expires.String(), "sign a new run request")
 }
@@ -255,6 +256,12 @@ func refusedWhy(why string) string {
 func (d *decision) own(id wire.ID) bool {
 	party, found := d.Agreement.PartyByID(id)
 	return found && slices.Contains(d.Broker.Descriptors, party.Descriptor)
+}
+
+// keeper reports whether the party whose broker decides admits the run without an input in it.
+func (d *decision) keeper() bool {
+	return slices.ContainsFunc(d.Agreement.OwnersOf(d.work), d.own) &&
+		!slices.ContainsFunc(d.Agreement.InputsOf(d.work), func(in agreement.Input) bool { return d.own(in.Owner) })
 }
 
 // terms gives what is granted once every clause held.

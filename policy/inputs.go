@@ -19,7 +19,12 @@ func (d *decision) checkInputs() {
 	for _, in := range d.Inputs {
 		got = append(got, string(in.Name))
 	}
-	d.need(len(want) > 0 && slices.Equal(want, got), "inputs.complete", "exactly this party's inputs of the run: "+listed(want), listed(got), "ask for every input of this party once, in the agreement's order")
+	expected, found := "exactly this party's inputs of the run: "+listed(want), listed(got)
+	owner := len(want) > 0 || d.keeper()
+	if len(want) == 0 && !owner {
+		expected, found = "a party that owns an input of the run, or keeps it", string(d.Broker.Name)+", which does neither"
+	}
+	d.need(owner && slices.Equal(want, got), "inputs.complete", expected, found, "ask for every input of this party once, in the agreement's order")
 	for _, in := range d.Inputs {
 		d.checkInput(in)
 	}
@@ -102,7 +107,7 @@ func (d *decision) checkSpending() {
 	d.need(e == nil || d.retry, "run.once", "the first release for run "+d.Run.RunID, got, "sign a new run request: a run is released to one room, once")
 
 	if len(d.Inputs) == 0 {
-		d.need(false, "budget.runs", "runs left today", "no input to count for", "ask for this party's inputs")
+		d.need(d.keeper(), "budget.runs", "runs left today", "no input to count for", "ask for this party's inputs")
 	}
 	for _, in := range d.Inputs {
 		agreed, _ := d.Agreement.InputByName(in.Name)

@@ -35,6 +35,8 @@ type world struct {
 	nonce       wire.Hash
 	// body replaces the agreement's body that the room was started with.
 	body []byte
+	// noInputs is set where the party whose broker decides has none in the run.
+	noInputs bool
 	// change is applied to the finished request.
 	change func(*policy.Request)
 }
@@ -166,7 +168,11 @@ func (w *world) build() policy.Request {
 		Peers:  []policy.Peer{{Party: "beta", Accepted: true}},
 		Books:  policy.Books{Read: true, Unlocked: true, Activation: policy.Activation{State: policy.Active}, Headers: map[wire.Hash]wire.ID{}, Datasets: map[wire.ID]policy.Dataset{}},
 	}
-	for _, name := range []wire.ID{"alpha-rows", "alpha-more"} {
+	own := []wire.ID{"alpha-rows", "alpha-more"}
+	if w.noInputs {
+		own = nil
+	}
+	for _, name := range own {
 		s := w.statements[name]
 		r.Inputs = append(r.Inputs, policy.Input{Name: name, Statement: s, Header: policy.Header{Sound: true, Hash: s.Header, Stanzas: s.Recipients}})
 		r.Books.Headers[s.Header] = s.Dataset.Dataset

@@ -15,6 +15,7 @@ func NewGrant(releaseKey keys.Signer, g Granted) ([]byte, error) {
 	if g.Receipt.Proof == nil {
 		g.Receipt.Proof = []wire.Hash{}
 	}
+	g.Releases = orEmpty(g.Releases)
 	if err := g.check(); err != nil {
 		return nil, malformed("grant", err)
 	}
@@ -32,8 +33,8 @@ func (g Granted) check() error {
 		return fmt.Errorf("time %d", g.TimeMS)
 	case g.LeaseMS <= 0:
 		return fmt.Errorf("lease of %d ms", g.LeaseMS)
-	case len(g.Releases) == 0:
-		return fmt.Errorf("no keys")
+	case (len(g.Releases) == 0) != (len(g.Secret) == sealedSize) || len(g.Releases) != 0 && len(g.Secret) != 0:
+		return fmt.Errorf("%d keys and a secret of %d bytes, expected either", len(g.Releases), len(g.Secret))
 	case len(g.Receipt.Checkpoint) == 0 || len(g.Receipt.Checkpoint) > MaxCheckpoint || len(g.Receipt.Proof) > MaxProof || g.Receipt.Index < 0:
 		return fmt.Errorf("no receipt")
 	}
@@ -57,12 +58,18 @@ type Asked struct {
 	MaxLeaseMS int64
 }
 
-// Address gives the address that the key of an input was asked for, under the lease granted.
+// Address gives the address that the key of an input was asked for, under the lease granted;
+// for the empty input, where none was asked for, that of the run secret.
 func (a Asked) Address(input wire.ID, leaseMS int64) (Address, error) {
+	address := Address{Broker: a.Request.Broker, Nonce: attest.NonceOf(a.Request.Challenge), Evidence: a.Request.Evidence.Digest(),
+		Agreement: a.Agreement, Run: a.Run, Input: input, ReleaseID: a.Request.ReleaseID, LeaseMS: leaseMS}
+	if input == "" && len(a.Request.Inputs) == 0 {
+		return address, nil
+	}
 	for _, in := range a.Request.Inputs {
 		if in.Input == input {
-			return Address{Broker: a.Request.Broker, Nonce: attest.NonceOf(a.Request.Challenge), Evidence: a.Request.Evidence.Digest(),
-				Agreement: a.Agreement, Run: a.Run, Input: input, Header: wire.HashOf(in.Header), ReleaseID: a.Request.ReleaseID, LeaseMS: leaseMS}, nil
+			address.Header = wire.HashOf(in.Header)
+			return address, nil
 		}
 	}
 	return Address{}, verdict.NotGenuine("grant.inputs", "an input this room asked for", verdict.Short(string(input)), "ask the broker again")
@@ -121,10 +128,15 @@ func (g Granted) answers(asked Asked) error {
 }
 
 // Open verifies nothing again: it opens the keys of a verified grant with the room's HPKE
-// key, in the order of the request.
+// key, in the order of the request. A request without inputs gives one material all the same:
+// it has the run secret, and no file key.
 func (g Granted) Open(room *keys.HPKEPrivateKey, asked Asked) ([]*KeyMaterial, error) {
-	opened := make([]*KeyMaterial, 0, len(g.Releases))
-	for _, k := range g.Releases {
+	releases := g.Releases
+	if len(releases) == 0 {
+		releases = []SealedKey{{Sealed: g.Secret}}
+	}
+	opened := make([]*KeyMaterial, 0, len(releases))
+	for _, k := range releases {
 		address, err := asked.Address(k.Input, g.LeaseMS)
 		if err == nil {
 			var m *KeyMaterial

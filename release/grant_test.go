@@ -219,6 +219,79 @@ func TestGrantRefused(t *testing.T) {
 	}
 }
 
+// A keeper's grant brings the run secret and no key.
+func TestGrantWithoutInputs(t *testing.T) {
+	signing, hpke := signingKey(t), hpkeKey(t)
+	r := request(signing, hpke.Public())
+	r.Inputs = nil
+	_, sent, err := release.NewRequest(signing, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := release.Asked{Request: sent, Challenge: release.Challenge{TimeMS: now.UnixMilli()}, Agreement: wire.DigestOf([]byte("a")), Run: wire.DigestOf([]byte("r")), MaxLeaseMS: 3000}
+	broker := signingKey(t)
+	address, err := asked.Address("", 3000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := hpke.Public().Seal(address.Info(), append(make([]byte, 16), bytes.Repeat([]byte{9}, 32)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(asked release.Asked, change func(*release.Granted)) (release.Granted, error) {
+		t.Helper()
+		g := granted(t, asked)
+		g.Releases, g.Secret = []release.SealedKey{}, secret
+		change(&g)
+		doc, err := keys.NewDocument(release.GrantType, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := doc.Sign(broker); err != nil {
+			t.Fatal(err)
+		}
+		data, err := doc.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release.VerifyGrant(data, broker.Public(), asked)
+	}
+	key := release.SealedKey{Input: "rows", Sealed: make([]byte, len(secret))}
+	for name, test := range map[string]struct {
+		change func(*release.Granted)
+		check  string
+	}{
+		"nothing":        {func(g *release.Granted) { g.Secret = nil }, "message.form"},
+		"short":          {func(g *release.Granted) { g.Secret = g.Secret[1:] }, "message.form"},
+		"a key":          {func(g *release.Granted) { g.Secret, g.Releases = nil, []release.SealedKey{key} }, "grant.inputs"},
+		"a key and more": {func(g *release.Granted) { g.Releases = []release.SealedKey{key} }, "message.form"},
+	} {
+		_, err := verify(asked, test.change)
+		refusedBy(t, name, err, test.check)
+	}
+	_, withInputs := conversation(t)
+	_, err = verify(withInputs, func(*release.Granted) {})
+	refusedBy(t, "a secret in place of keys", err, "grant.inputs")
+
+	g, err := verify(asked, func(*release.Granted) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := g.Open(hpke, asked)
+	if err != nil || len(opened) != 1 || opened[0].FileKey() != [16]byte{} || opened[0].RunSecret()[31] != 9 {
+		t.Errorf("%v %v", opened, err)
+	}
+	asked.Run = wire.DigestOf([]byte("another"))
+	if _, err := g.Open(hpke, asked); err == nil {
+		t.Error("the secret of another run opened")
+	}
+	if _, err := withInputs.Address("", 3000); err == nil {
+		t.Error("an address of no input beside inputs")
+	}
+	_, err = release.SealSecret(policy.Redeemed{}, [32]byte{1})
+	refusedBy(t, "the zero grant", err, "grant")
+}
+
 func FuzzVerifyGrant(f *testing.F) {
 	broker := signingKey(f)
 	f.Add([]byte(`{"body":{},"signatures":[],"type":"strongroom/release-grant/v1"}`))

@@ -103,7 +103,7 @@ type Request struct {
 	Agreement json.RawMessage   `json:"agreement"` // signed document
 	Parties   []json.RawMessage `json:"parties"`   // signed descriptors the agreement names
 	Run       json.RawMessage   `json:"run"`       // signed document
-	Inputs    []InputRequest    `json:"inputs"`    // this broker's inputs only
+	Inputs    []InputRequest    `json:"inputs"`    // this broker's inputs only; none for a keeper's
 	Peers     []PeerCheckpoint  `json:"peers"`
 }
 
@@ -120,14 +120,17 @@ const (
 // Granted is the body of a broker's grant, a document of type GrantType signed by its
 // release key.
 type Granted struct {
-	Version   string         `json:"version"`
-	Broker    wire.ID        `json:"broker"`
-	ReleaseID string         `json:"release_id"`
-	Request   wire.Digest    `json:"request"` // digest of the signed request
-	TimeMS    int64          `json:"time_ms"`
-	LeaseMS   int64          `json:"lease_ms"` // from TimeMS
-	Releases  []SealedKey    `json:"releases"` // in the order asked for
-	Receipt   ledger.Receipt `json:"receipt"`  // of the grant's entry in the broker's own log
+	Version   string      `json:"version"`
+	Broker    wire.ID     `json:"broker"`
+	ReleaseID string      `json:"release_id"`
+	Request   wire.Digest `json:"request"` // digest of the signed request
+	TimeMS    int64       `json:"time_ms"`
+	LeaseMS   int64       `json:"lease_ms"` // from TimeMS
+	Releases  []SealedKey `json:"releases"` // in the order asked for
+	// Secret is the broker's secret for the run, sealed alone, where the request named no input:
+	// a keeper's broker takes part in a run without releasing a key. Absent otherwise.
+	Secret  wire.Bytes     `json:"secret,omitempty"`
+	Receipt ledger.Receipt `json:"receipt"` // of the grant's entry in the broker's own log
 }
 
 // SealedKey is one file key, sealed to the room's HPKE key with the info of R12. The

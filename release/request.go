@@ -76,8 +76,8 @@ func (r Request) check() error {
 		return fmt.Errorf("no agreement or no run request")
 	case len(r.Parties) == 0 || len(r.Parties) > agreement.MaxParties:
 		return fmt.Errorf("%d party descriptors, expected 1 to %d", len(r.Parties), agreement.MaxParties)
-	case len(r.Inputs) == 0 || len(r.Inputs) > agreement.MaxInputs:
-		return fmt.Errorf("%d inputs, expected 1 to %d", len(r.Inputs), agreement.MaxInputs)
+	case len(r.Inputs) > agreement.MaxInputs:
+		return fmt.Errorf("%d inputs, at most %d", len(r.Inputs), agreement.MaxInputs)
 	case len(r.Peers) > MaxPeers:
 		return fmt.Errorf("%d peers' checkpoints, at most %d", len(r.Peers), MaxPeers)
 	}

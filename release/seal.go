@@ -74,20 +74,36 @@ func SealKey(r policy.Redeemed, input wire.ID, m *KeyMaterial) (SealedKey, error
 		return SealedKey{}, verdict.Refuse("grant", "a redeemed grant", "none", "redeem a grant first")
 	}
 	for _, granted := range terms.Inputs {
-		if granted.Input != input {
-			continue
+		if granted.Input == input {
+			sealed, err := seal(terms, granted, m)
+			return SealedKey{Input: input, Header: granted.Header, Sealed: sealed}, err
 		}
-		address := Address{Broker: terms.Broker, Nonce: terms.Nonce, Evidence: terms.Evidence, Agreement: terms.Agreement, Run: terms.Run,
-			Input: input, Header: granted.Header, ReleaseID: terms.ReleaseID, LeaseMS: terms.LeaseMS}
-		plain := append(append(make([]byte, 0, materialSize), m.fileKey[:]...), m.runSecret[:]...)
-		defer clear(plain)
-		sealed, err := terms.Room.HPKE.Seal(address.Info(), plain)
-		if err != nil {
-			return SealedKey{}, fmt.Errorf("sealing the key of %s: %w", input, err)
-		}
-		return SealedKey{Input: input, Header: granted.Header, Sealed: sealed}, nil
 	}
 	return SealedKey{}, verdict.Refuse("grant", "an input of the grant", string(input), "decide about this input first")
+}
+
+// SealSecret seals the run secret alone to the granted room, under a grant without inputs. A
+// grant with some is refused: their keys bring the secret.
+func SealSecret(r policy.Redeemed, secret [32]byte) ([]byte, error) {
+	terms, ok := r.Terms()
+	if !ok || len(terms.Inputs) > 0 {
+		return nil, verdict.Refuse("grant", "a redeemed grant without inputs", "none", "redeem a grant first")
+	}
+	m := NewKeyMaterial([16]byte{}, secret)
+	defer m.Wipe()
+	return seal(terms, policy.GrantedInput{}, m)
+}
+
+func seal(terms policy.Terms, in policy.GrantedInput, m *KeyMaterial) ([]byte, error) {
+	address := Address{Broker: terms.Broker, Nonce: terms.Nonce, Evidence: terms.Evidence, Agreement: terms.Agreement, Run: terms.Run,
+		Input: in.Input, Header: in.Header, ReleaseID: terms.ReleaseID, LeaseMS: terms.LeaseMS}
+	plain := append(append(make([]byte, 0, materialSize), m.fileKey[:]...), m.runSecret[:]...)
+	defer clear(plain)
+	sealed, err := terms.Room.HPKE.Seal(address.Info(), plain)
+	if err != nil {
+		return nil, fmt.Errorf("sealing the key of %q: %w", string(in.Input), err)
+	}
+	return sealed, nil
 }
 
 // OpenKey opens a sealed key with the room's HPKE key, for the address the room asked for

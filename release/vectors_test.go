@@ -64,7 +64,7 @@ type keyVector struct {
 	Evidence  wire.Digest `json:"evidence"`
 	Agreement wire.Digest `json:"agreement"`
 	Run       wire.Digest `json:"run"`
-	Input     wire.ID     `json:"input"`
+	Input     wire.ID     `json:"input,omitempty"` // absent: the run secret alone
 	Header    wire.Hash   `json:"header"`
 	ReleaseID string      `json:"release_id"`
 	LeaseMS   int64       `json:"lease_ms"`
@@ -252,10 +252,17 @@ func messageCases(t *testing.T, add func(string, vector)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest := sent.Digest()
+	if len(sent.Inputs) != 2 {
+		t.Fatalf("%d inputs", len(sent.Inputs))
+	}
 	message := func(name, what, expect, docType string, key *keys.SigningKey, data []byte) {
 		v := messageVector{Type: docType, Key: key.Public(), Text: string(data)}
 		if docType == release.RequestType && expect == "pass" {
+			sent, err := release.ParseRequest(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest := sent.Digest()
 			v.Digest = &digest
 		}
 		add(name, vector{What: what, Expect: expect, Message: &v})
@@ -277,7 +284,7 @@ func messageCases(t *testing.T, add func(string, vector)) {
 		return sign(t, room, r)
 	}
 	message("request-version", "a request of another version", "message.version", release.RequestType, room, resigned(func(r *release.Request) { r.Version = "strongroom/release/v2" }))
-	message("request-no-inputs", "a request for nothing", "message.form", release.RequestType, room, resigned(func(r *release.Request) { r.Inputs = []release.InputRequest{} }))
+	message("request-no-inputs", "a request of a keeper's, for no keys", "pass", release.RequestType, room, resigned(func(r *release.Request) { r.Inputs = []release.InputRequest{} }))
 	message("request-input-twice", "one input asked for twice", "message.form", release.RequestType, room, resigned(func(r *release.Request) { r.Inputs[1].Input = r.Inputs[0].Input }))
 	message("request-challenge-513", "a challenge of 513 bytes", "message.form", release.RequestType, room, resigned(func(r *release.Request) { r.Challenge = make([]byte, 513) }))
 	message("request-release-id-upper", "a release id with upper-case digits", "message.form", release.RequestType, room, resigned(func(r *release.Request) { r.ReleaseID = strings.ToUpper(releaseID) }))
@@ -330,6 +337,15 @@ func keyCases(t *testing.T, add func(string, vector)) {
 	other.Input, other.Plaintext = "more", ""
 	other.Info = hex.EncodeToString(other.address().Info())
 	add("key-of-another-input", vector{What: "releases for two inputs swapped", Expect: "grant.key", Key: &other})
+	alone := a
+	alone.Input, alone.Header = "", wire.Hash{}
+	plain = append(make([]byte, 16), bytes.Repeat([]byte{9}, 32)...)
+	if sealed, err = public.Seal(alone.Info(), plain); err != nil {
+		t.Fatal(err)
+	}
+	secret := k
+	secret.Input, secret.Header, secret.Info, secret.Sealed, secret.Plaintext = "", wire.Hash{}, hex.EncodeToString(alone.Info()), sealed, hex.EncodeToString(plain)
+	add("key-secret-alone", vector{What: "a keeper's run secret, sealed without a file key", Expect: "pass", Key: &secret})
 	longer := k
 	longer.LeaseMS, longer.Plaintext = 3_600_000, ""
 	longer.Info = hex.EncodeToString(longer.address().Info())
@@ -397,7 +413,9 @@ func writeVectors(t *testing.T) {
 	commitmentCases(t, add)
 	ticketCases(t, add)
 	// Sealing draws randomness: the vectors that stand are kept.
-	if _, err := os.Stat(filepath.Join(vectors, "key-good.json")); err != nil {
-		keyCases(t, add)
-	}
+	keyCases(t, func(name string, v vector) {
+		if _, err := os.Stat(filepath.Join(vectors, name+".json")); err != nil {
+			add(name, v)
+		}
+	})
 }
