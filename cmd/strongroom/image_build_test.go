@@ -69,4 +69,5 @@ func TestImageBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.run(4, "image", "show", two)
+	r.run(4, "image", "measure", two, "--platform", "tpm") // which no disk enters; `agreement init --image` asks the same
 }

@@ -245,7 +245,8 @@ func (a *app) read(f measureFlags, part, named, dir, inDir string) ([]byte, erro
 	return data, nil
 }
 
-// imageDir gives the image directory, if one was named.
+// imageDir gives the image directory, if one was named. One with a manifest is checked whole,
+// disks too: nobody should agree to a damaged image. Without, it is a folder of files to measure.
 func imageDir(args []string) (string, error) {
 	if len(args) == 0 {
 		return "", nil
@@ -257,7 +258,11 @@ func imageDir(args []string) (string, error) {
 	case !info.IsDir():
 		return "", misfile(args[0], "an image directory", "a file", "name the directory; single files have flags of their own")
 	}
-	return args[0], nil
+	if _, err := os.Stat(filepath.Join(args[0], image.FileManifest)); errors.Is(err, fs.ErrNotExist) {
+		return args[0], nil
+	}
+	_, err = image.Open(args[0])
+	return args[0], err
 }
 
 // boot gives what the virtual machine monitor hands over: the unified kernel image of the
