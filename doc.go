@@ -41,6 +41,7 @@
 //	ear               attestation results as signed tokens
 //	endorse/fetch     vendors' services, and a cache of what they say
 //	device            what an agent asks its evidence device
+//	ingress           how clients that judge a room first reach it, both ends
 //	broker            a party's key service: decide, record, release
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do
@@ -53,6 +54,7 @@
 //	host/qemu         virtual machines for rooms: command lines, processes, software TPMs
 //	host/ready        what a machine lacks to host them
 //	host              what starts a room, trusted with nothing
+//	relying           a client's judgement of rooms, by the agreement that it pins
 //	image/cloud       images as clouds take them, and how to launch them there
 //	store             state and logs on disk
 //	client, server    HTTP, both ends

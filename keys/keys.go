@@ -1,7 +1,7 @@
 // Package keys holds typed keys and the few operations done with them: signatures over
 // documents, MACs over challenges, and HPKE to a room. It is the only importer of signing,
 // key-agreement and AEAD packages, besides the vendors' evidence formats (endorse,
-// attest/...), sealed files (seal), signed checkpoints (ledger), tokens (ear) and TLS (channel).
+// attest/...), sealed files (seal), signed checkpoints (ledger), tokens (ear) and TLS (channel, ingress).
 //
 // Private keys have no exported bytes, print as "redacted" and leave the program only
 // through their one named method. Signatures are always made over a document type and a

@@ -1,0 +1,152 @@
+package ingress
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// wireConn makes a host's stream a connection that crypto/tls takes, and sends what is
+// written while it is corked in one piece: the records of one TLS write are several, and each
+// piece costs the channel a frame and two goroutines a change.
+type wireConn struct {
+	io.ReadWriteCloser
+	first []byte // read ahead
+
+	mu     sync.Mutex // owns corked and held; held over the underlying Write, which keeps the order
+	corked bool
+	held   []byte
+}
+
+// mostHeld bounds what is held back.
+const mostHeld = 256 << 10
+
+// peek reads the first byte of a connection, which stays to be read.
+func peek(conn io.ReadWriteCloser) (byte, *wireConn, error) {
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(conn, first); err != nil {
+		return 0, nil, err
+	}
+	return first[0], &wireConn{ReadWriteCloser: conn, first: first}, nil
+}
+
+func (c *wireConn) Read(p []byte) (int, error) {
+	if len(c.first) > 0 && len(p) > 0 {
+		n := copy(p, c.first)
+		c.first = c.first[n:]
+		return n, nil
+	}
+	return c.ReadWriteCloser.Read(p)
+}
+
+func (c *wireConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.corked {
+		return c.ReadWriteCloser.Write(p)
+	}
+	c.held = append(c.held, p...)
+	if len(c.held) < mostHeld {
+		return len(p), nil
+	}
+	return len(p), c.flush()
+}
+
+func (c *wireConn) flush() error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	_, err := c.ReadWriteCloser.Write(c.held)
+	c.held = c.held[:0]
+	return err
+}
+
+// cork holds back what is written from now on; uncork sends it.
+func (c *wireConn) cork() {
+	c.mu.Lock()
+	c.corked = true
+	c.mu.Unlock()
+}
+
+func (c *wireConn) uncork() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.corked = false
+	return c.flush()
+}
+
+// CloseWrite ends what is written, where the stream below knows that.
+func (c *wireConn) CloseWrite() error { return closeWrite(c.ReadWriteCloser) }
+
+func closeWrite(c io.Closer) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// deadlined is what a connection of a network has and a stream of a channel has not.
+type deadlined interface {
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+func (c *wireConn) SetDeadline(t time.Time) error {
+	if d, ok := c.ReadWriteCloser.(deadlined); ok {
+		return d.SetDeadline(t)
+	}
+	return nil // the timers of whoever serves it close it instead
+}
+
+func (c *wireConn) SetReadDeadline(t time.Time) error {
+	if d, ok := c.ReadWriteCloser.(deadlined); ok {
+		return d.SetReadDeadline(t)
+	}
+	return nil
+}
+
+func (c *wireConn) SetWriteDeadline(t time.Time) error {
+	if d, ok := c.ReadWriteCloser.(deadlined); ok {
+		return d.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// place is an address that says nothing: of a stream nobody knows where it comes from.
+type place struct{}
+
+func (place) Network() string { return "room" }
+func (place) String() string  { return "room" }
+
+func (c *wireConn) LocalAddr() net.Addr  { return place{} }
+func (c *wireConn) RemoteAddr() net.Addr { return place{} }
+
+// guard closes a connection when its time is over, unless it is moved or stopped before.
+type guard struct {
+	timer *time.Timer
+	mu    sync.Mutex
+	fired bool
+}
+
+func newGuard(after time.Duration, close func()) *guard {
+	g := &guard{}
+	g.timer = time.AfterFunc(after, func() {
+		g.mu.Lock()
+		g.fired = true
+		g.mu.Unlock()
+		close()
+	})
+	return g
+}
+
+func (g *guard) move(after time.Duration) { g.timer.Reset(after) }
+func (g *guard) stop()                    { g.timer.Stop() }
+
+// late reports whether it was the guard that closed the connection.
+func (g *guard) late() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fired
+}
