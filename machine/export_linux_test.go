@@ -13,6 +13,7 @@ var (
 	ApplySettings = applySettings
 	Inspect       = inspect
 	ByteCode      = refuseByteCode
+	Hypervisor    = refuseHypervisor
 	FromHost      = fromHost
 	Pump          = pump
 )
@@ -41,6 +42,7 @@ var (
 	OpenBlocking = openBlocking
 	Entropy      = entropy
 	Unmapped     = unmapped
+	KernelLog    = kernelLog
 )
 
 // Down ends the machine, and wipes it however long that takes.

@@ -72,6 +72,7 @@ func guestChecks(config machine.Config) []guestCheck {
 		{"entropy", func() error { return machine.Entropy(machine.Found{Platform: machine.SNP}) }},
 		{"no platform", func() error { _, err := machine.Detect("/"); return refusal(err, "machine.platform") }},
 		{"byte code", byteCode},
+		{"no hypervisor", noHypervisor},
 		{"engine", func() error { return engineChecked(config.Engines[0]) }},
 		{"flipped bit", func() error { _, err := machine.LoadEngine(config.Engines[1]); return refusal(err, "machine.disk") }},
 		{"another root", func() error {
@@ -167,6 +168,12 @@ func noStore() error {
 		return fmt.Errorf("%q, %v", backend, err)
 	}
 	return nil
+}
+
+// noHypervisor: software emulation has a name that the kernel doesn't know, and its log is whole.
+func noHypervisor() error {
+	log, err := machine.KernelLog()
+	return errors.Join(err, machine.Hypervisor(log, machine.Found{Platform: machine.SNP}))
 }
 
 // byteCode compares what the kernel was told with what it did: the host's byte code is in or

@@ -148,6 +148,33 @@ func TestNoByteCode(t *testing.T) {
 	}
 }
 
+// TestHypervisor: the name comes from the host, and the kernel does as it says.
+func TestHypervisor(t *testing.T) {
+	const first = "<5>[    0.000000] Linux version 6.12.117+deb12-cloud-amd64 (gcc-12)\n<6>[    0.000000] Command line: quiet\n"
+	for name, test := range map[string]struct {
+		log  string
+		good bool
+	}{
+		"KVM":           {first + "<6>[    0.000000] Hypervisor detected: KVM\n<6>[    0.000001] kvm-clock: using\n", true},
+		"none":          {first, true},
+		"Hyper-V":       {first + "<6>[    0.000000] Hypervisor detected: Microsoft Hyper-V\n", false},
+		"Xen":           {first + "<6>[    0.000000] Hypervisor detected: Xen HVM\n", false},
+		"like KVM":      {first + "<6>[    0.000000] Hypervisor detected: KVM2\n", false},
+		"KVM afterward": {first + "<6>[    0.000000] Hypervisor detected: VMware\n<6>[    0.000000] Hypervisor detected: KVM\n", false},
+		"a cut log":     {"<6>[    0.000000] Hypervisor detected: KVM\n", false},
+		"no log":        {"", false},
+	} {
+		for _, p := range []wire.ID{machine.SNP, machine.TDX} {
+			if err := machine.Hypervisor(test.log, machine.Found{Platform: p}); (err == nil) != test.good || err != nil && verdict.As(err).Check != "machine.hypervisor" {
+				t.Errorf("%s on %s: %v", name, p, err)
+			}
+		}
+		if err := machine.Hypervisor(test.log, machine.Found{Platform: machine.TPM}); err != nil {
+			t.Errorf("%s with a TPM, whose host has all memory: %v", name, err)
+		}
+	}
+}
+
 func TestProgram(t *testing.T) {
 	text := bytes.Repeat([]byte("program "), 1000)
 	e := machine.Engine{Name: "engine", Size: int64(len(text)), Digest: wire.DigestOf(text)}

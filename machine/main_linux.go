@@ -121,6 +121,13 @@ func run(c *console) error {
 	if err := refuseByteCode("/", found); err != nil {
 		return err
 	}
+	log, err := kernelLog()
+	if err != nil {
+		return fmt.Errorf("reading the kernel's log: %w", err)
+	}
+	if err := refuseHypervisor(log, found); err != nil {
+		return err
+	}
 	if err := entropy(found); err != nil {
 		return err
 	}
