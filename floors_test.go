@@ -33,7 +33,7 @@ var floors = [][]string{
 	8:  {"host/qemu", "host/ready", "machine", "room", "watch", "replica", "workload/sql/guard"},
 	9:  {"host", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home"},
 	10: {"client", "image/cloud", "server", "ui", "examples/*"},
-	11: {"demo", "internal/world", "internal/evidencetest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
+	11: {"demo", "internal/world", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
 	12: {"cmd/*", "bench", "test"},
 }
 

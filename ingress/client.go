@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"strongroom.dev/attest"
@@ -105,7 +106,7 @@ func (c Client) connect(ctx context.Context, conn net.Conn) (*Conn, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	var key wire.Hash
-	t := tls.Client(conn, c.settings(&key))
+	t := tls.Client(strict{conn}, c.settings(&key))
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, handshakeError(err)
 	}
@@ -158,8 +159,8 @@ func notARoom(got string) error {
 }
 
 func handshakeError(err error) error {
-	var alert tls.AlertError
-	if errors.As(err, &alert) && uint8(alert) == 120 { // no_application_protocol (RFC 7301, section 3.2)
+	var far *net.OpError // crypto/tls says of an alert no more than its text
+	if errors.As(err, &far) && far.Op == "remote error" && strings.Contains(far.Err.Error(), "no application protocol") {
 		return notARoom("one that speaks no " + Protocol)
 	}
 	var record tls.RecordHeaderError

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -37,7 +38,27 @@ func (c *wireConn) Read(p []byte) (int, error) {
 		c.first = c.first[n:]
 		return n, nil
 	}
-	return c.ReadWriteCloser.Read(p)
+	n, err := c.ReadWriteCloser.Read(p)
+	return n, unended(err)
+}
+
+// errCut is the end of a connection that did not say that it ends. crypto/tls would take it
+// for an end like another: whoever carries the bytes could make a part look like the whole.
+var errCut = errors.New("the connection was cut")
+
+func unended(err error) error {
+	if err == io.EOF {
+		return errCut
+	}
+	return err
+}
+
+// strict is a client's connection, whose end in the middle is none.
+type strict struct{ net.Conn }
+
+func (s strict) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	return n, unended(err)
 }
 
 func (c *wireConn) Write(p []byte) (int, error) {

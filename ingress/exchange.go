@@ -16,7 +16,7 @@ func (p *port) exchange(ctx context.Context, rw io.ReadWriter, who caller, g *gu
 	if err := receive(rw, MaxHello, "a hello", &h); err != nil {
 		return nil, err
 	}
-	g.move(admissionTime)
+	g.move(p.admission)
 	connected, err := p.show(ctx, rw, h, bind)
 	if err != nil {
 		tell(rw, greeting{Error: document(err)})

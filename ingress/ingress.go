@@ -78,7 +78,8 @@ type Server struct {
 	Config
 	ports map[wire.ID]*port
 
-	making chan struct{} // holds one while evidence is made
+	hello, admission time.Duration
+	making           chan struct{} // holds one while evidence is made
 	// ctx ends with Close, and with it every session of the tunnel.
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -97,7 +98,7 @@ func New(c Config) (*Server, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &Server{Config: c, ports: map[wire.ID]*port{}, making: make(chan struct{}, 1), sessions: map[sessionID]*session{}}
+	s := &Server{Config: c, ports: map[wire.ID]*port{}, making: make(chan struct{}, 1), sessions: map[sessionID]*session{}, hello: helloTime, admission: admissionTime}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	work, found := c.Agreement.WorkByName(c.Work)
 	if !found || work.Container == nil {
@@ -130,9 +131,11 @@ func (s *Server) Serve(ctx context.Context, name wire.ID, conn io.ReadWriteClose
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	g := newGuard(s.hello, func() { conn.Close() })
 	first, whole, err := peek(conn)
+	g.stop()
 	if err != nil {
-		return err
+		return slow(g, err)
 	}
 	if first == tunnelPreface[0] {
 		return p.serveTunnel(ctx, whole)

@@ -72,8 +72,8 @@ func (b *buffers) splice(c client, container io.ReadWriteCloser, close func()) e
 		if err == nil {
 			err = closeWrite(container)
 		}
-		if err != nil {
-			container.Close() // what the container still says has nobody to hear it
+		if err != nil { // what the container still says has nobody to hear it
+			cut(container)
 			close()
 		}
 		up <- err
@@ -83,10 +83,18 @@ func (b *buffers) splice(c client, container io.ReadWriteCloser, close func()) e
 		err = c.CloseWrite()
 	}
 	if err != nil {
-		container.Close()
+		cut(container)
 		close()
 	}
 	return errors.Join(<-up, err)
+}
+
+// cut ends a connection as one that broke, where it can tell that from one that ended.
+func cut(c io.Closer) {
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	c.Close()
 }
 
 // carry copies until src ends.

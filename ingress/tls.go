@@ -135,7 +135,7 @@ func (p *port) serveTLS(ctx context.Context, wire *wireConn) error {
 	}
 	defer done()
 	shut := func() { wire.Close() }
-	g := newGuard(helloTime, shut)
+	g := newGuard(p.hello, shut)
 	defer g.stop()
 	c := &connection{port: p}
 	base := settings(p.Now)

@@ -14,7 +14,7 @@ import (
 // serveTunnel answers one request of the tunnel, which stands alone on its stream.
 func (p *port) serveTunnel(ctx context.Context, conn *wireConn) error {
 	shut := func() { conn.Close() }
-	g := newGuard(helloTime, shut)
+	g := newGuard(p.hello, shut)
 	defer g.stop()
 	preface := make([]byte, len(tunnelPreface))
 	if _, err := io.ReadFull(conn, preface); err != nil {
@@ -171,7 +171,7 @@ func (p *port) serveSession(ctx context.Context, s *session, done func()) {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	shut := func() { s.Close() }
-	g := newGuard(helloTime, shut)
+	g := newGuard(p.hello, shut)
 	defer g.stop()
 	container, err := p.exchange(ctx, s, caller{}, g, func(nonce wire.Hash) (channelBinding, error) {
 		return s.keys.binding(nonce, p.Tunnel.Public(), p.Work, p.Name), nil
