@@ -15,6 +15,9 @@ import (
 type program struct {
 	data         []byte
 	headers      int // bytes of headers
+	optional     int // where the optional header stands
+	directory    int // where its directory entries do
+	entries      int // how many there are
 	checksum     int // where the checksum stands
 	certificates int // where the directory entry of certificates stands; 0 if there is none
 	signed       int // bytes of certificates
@@ -27,6 +30,7 @@ type peSection struct {
 	name          string
 	address, size uint32 // in memory
 	at, raw       uint32 // in the file
+	flags         uint32 // what memory it becomes
 }
 
 // Offsets of PE headers: from the COFF header, and from the optional header behind it.
@@ -34,12 +38,18 @@ const (
 	coffHeader      = 20
 	coffSections    = 2
 	coffOptional    = 16
+	coffFlags       = 18
 	optionalEntry   = 16
+	optionalBase    = 24
+	optionalBase32  = 28
+	optionalAlign   = 32
 	optionalHeaders = 60
 	optionalSum     = 64
+	optionalKind    = 68 // subsystem, and what the program says of itself
 	sectionHeader   = 40
 	pe32, pe32plus  = 0x10b, 0x20b
 	directoryEntry  = 8
+	maxDirectories  = 16
 	certificatesNo  = 4 // of the directory entries
 )
 
@@ -65,7 +75,7 @@ func parseProgram(data []byte) (*program, error) {
 	coff := int(pe) + 4
 	optional := coff + coffHeader
 	table, n := optional+u16(coff+coffOptional), u16(coff+coffSections)
-	p := &program{data: data, headers: int(u32(optional + optionalHeaders)), checksum: optional + optionalSum, entry: u32(optional + optionalEntry)}
+	p := &program{data: data, headers: int(u32(optional + optionalHeaders)), optional: optional, checksum: optional + optionalSum, entry: u32(optional + optionalEntry)}
 	switch {
 	case n == 0 || n > maxSections:
 		return nil, badProgram(fmt.Sprintf("%d sections, 1 to %d expected", n, maxSections))
@@ -77,12 +87,12 @@ func parseProgram(data []byte) (*program, error) {
 	}
 	for i := range n {
 		h := table + i*sectionHeader
-		p.sections = append(p.sections, peSection{strings.TrimRight(string(data[h:h+8]), "\x00"), u32(h + 12), u32(h + 8), u32(h + 20), u32(h + 16)})
+		p.sections = append(p.sections, peSection{strings.TrimRight(string(data[h:h+8]), "\x00"), u32(h + 12), u32(h + 8), u32(h + 20), u32(h + 16), u32(h + 36)})
 	}
 	return p, p.checkSections()
 }
 
-// directories finds the directory entry of certificates.
+// directories finds the directory entries, and that of certificates among them.
 func (p *program) directories(optional, table int) error {
 	first := optional + 112 // of the directory entries
 	switch magic := binary.LittleEndian.Uint16(p.data[optional:]); magic {
@@ -96,13 +106,13 @@ func (p *program) directories(optional, table int) error {
 		return badProgram("an optional header that is cut short")
 	}
 	entries := binary.LittleEndian.Uint32(p.data[first-4:])
-	if entries <= certificatesNo {
+	if entries > maxDirectories || first+int(entries)*directoryEntry > table {
+		return badProgram("directory entries that don't fit")
+	}
+	if p.directory, p.entries = first, int(entries); entries <= certificatesNo {
 		return nil
 	}
 	p.certificates = first + certificatesNo*directoryEntry
-	if p.certificates+directoryEntry > table {
-		return badProgram("directory entries that don't fit")
-	}
 	at, size := binary.LittleEndian.Uint32(p.data[p.certificates:]), binary.LittleEndian.Uint32(p.data[p.certificates+4:])
 	if size != 0 && int64(at)+int64(size) != int64(len(p.data)) {
 		return badProgram("certificates that don't end the file")

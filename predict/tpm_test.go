@@ -135,7 +135,7 @@ func TestInstalledStub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id != "f4ad309e04496fb61c308efe084960ddf6e41081c629c326536cfa3a36ecf740" {
+	if id != "668580d2327867295f1368dfc0ab64b9a17b16c820ae43ea487fff0cf8c00c92" {
 		t.Logf("a stub of another version than the image's: %s", id)
 	}
 }
@@ -157,6 +157,29 @@ func TestStubDigest(t *testing.T) {
 	moved[0x58+112+8*16+12+1] = 0x20 // the first section's address
 	if changed, err := predict.StubDigest(moved); err != nil || changed == bare {
 		t.Errorf("%s, %v of a stub at another address", changed, err)
+	}
+	for name, at := range map[string]int{
+		"machine": 0x44, "characteristics": 0x44 + 18, "entry": 0x58 + 16, "base": 0x58 + 24, "high base": 0x58 + 31, "section alignment": 0x58 + 32, "subsystem": 0x58 + 68,
+		"what it says of itself": 0x58 + 70, "exports": 0x58 + 112, "relocations": 0x58 + 112 + 8*5, "size of relocations": 0x58 + 112 + 8*5 + 4, "last directory": 0x58 + 112 + 8*15,
+		"number of directories": 0x58 + 108, "a section's flags": 0x58 + 112 + 8*16 + 36, "a section's name": 0x58 + 112 + 8*16 + 7,
+	} {
+		image := stubImage()
+		if image[at]++; name == "number of directories" {
+			image[at] -= 2
+		}
+		if changed, err := predict.StubDigest(image); err != nil || changed == bare {
+			t.Errorf("%s, %v of a stub with other %s", changed, err, name)
+		}
+	}
+	for name, at := range map[string]int{"time": 0x44 + 4, "checksum": 0x58 + 64, "size in memory": 0x58 + 56, "DOS header": 0x10} {
+		image := stubImage()
+		image[at]++
+		if same, err := predict.StubDigest(image); err != nil || same != bare {
+			t.Errorf("%s, %v of a stub with another %s", same, err, name)
+		}
+	}
+	if signed, err := predict.StubDigest(sign(stubImage(), "certificates....")); err != nil || signed != bare {
+		t.Errorf("%s, %v of a signed stub", signed, err)
 	}
 	if more, err := predict.StubDigest(stubImage(part{".pcrpkey", []byte("key")})); err != nil || more == bare {
 		t.Errorf("%s, %v with a section that may be measured", more, err)

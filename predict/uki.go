@@ -35,7 +35,7 @@ type stub struct {
 //
 // constant: a table that is never written.
 var stubs = map[string]stub{
-	"f4ad309e04496fb61c308efe084960ddf6e41081c629c326536cfa3a36ecf740": {
+	"668580d2327867295f1368dfc0ab64b9a17b16c820ae43ea487fff0cf8c00c92": {
 		"systemd 252 (Debian 252.39-1~deb12u2)",
 		[]string{sectionLinux, sectionOSRel, sectionCommand, sectionInitrd, sectionSplash, sectionDTB},
 	},
@@ -55,11 +55,33 @@ type uki struct {
 	line    string
 }
 
-// stubDigest names the stub of an image, whatever was appended to it and however: the SHA-256 of
-// its entry point and, for each section of its own, name, address, size and bytes.
+// loading gives what headers say of how a loader makes a program out of sections: a relocation
+// directory that points elsewhere, or another base, would have it change the code it loads.
+// Sizes are left out, which grow with what is appended, and so is the directory entry of
+// certificates, which comes with a signature and loads nothing.
+func (p *program) loading() []byte {
+	at := func(start, n int) []byte { return p.data[start : start+n] }
+	base := append([]byte(nil), at(p.optional+optionalBase, 8)...)
+	magic := at(p.optional, 2)
+	if binary.LittleEndian.Uint16(magic) == pe32 {
+		base = append(append(base[:0], at(p.optional+optionalBase32, 4)...), 0, 0, 0, 0)
+	}
+	coff := p.optional - coffHeader
+	out := slices.Concat(at(coff, 2), at(coff+coffFlags, 2), magic, binary.LittleEndian.AppendUint32(nil, p.entry), base,
+		at(p.optional+optionalAlign, 4), at(p.optional+optionalKind, 4), binary.LittleEndian.AppendUint32(nil, uint32(p.entries)))
+	for i := range p.entries {
+		if i != certificatesNo {
+			out = append(out, at(p.directory+i*directoryEntry, directoryEntry)...)
+		}
+	}
+	return out
+}
+
+// stubDigest names the stub of an image, whatever was appended to it: the SHA-256 of how it is
+// loaded and, for each section of its own, name, address, size, flags and bytes.
 func (p *program) stubDigest() (string, error) {
 	h := sha256.New()
-	h.Write(binary.LittleEndian.AppendUint32(nil, p.entry))
+	h.Write(p.loading())
 	for _, s := range p.sections {
 		if payload(s.name) {
 			continue
@@ -68,10 +90,11 @@ func (p *program) stubDigest() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		var head [16]byte
+		var head [20]byte
 		copy(head[:8], s.name)
 		binary.LittleEndian.PutUint32(head[8:], s.address)
 		binary.LittleEndian.PutUint32(head[12:], s.size)
+		binary.LittleEndian.PutUint32(head[16:], s.flags)
 		h.Write(head[:])
 		h.Write(data)
 	}
@@ -79,7 +102,8 @@ func (p *program) stubDigest() (string, error) {
 }
 
 // StubDigest gives the digest by which a unified kernel image's boot stub is known here: in hex,
-// the SHA-256 of its code and data, whatever was appended to it. The error is a [verdict.Error]
+// the SHA-256 of its code and data and of how these are loaded (spec/measurements.md,
+// section 5), whatever was appended to it. The error is a [verdict.Error]
 // of kind Usage.
 func StubDigest(image []byte) (string, error) {
 	p, err := parseProgram(image)
