@@ -64,3 +64,10 @@ func ReadAll(data []byte) {
 		_ = receive(bytes.NewReader(data), limit, "a message", into)
 	}
 }
+
+// Sessions counts the tunnel's sessions.
+func Sessions(s *Server) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}

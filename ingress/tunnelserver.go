@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"time"
@@ -10,6 +11,24 @@ import (
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
+
+// Relay brings a request of the tunnel to a room, on a stream of its own, and gives the answer.
+// It is the host's part, which looks at nothing.
+func Relay(stream io.ReadWriter, request []byte) ([]byte, error) {
+	var all bytes.Buffer
+	all.WriteString(tunnelPreface)
+	if err := channel.WriteMessage(&all, request); err != nil {
+		return nil, err
+	}
+	if _, err := stream.Write(all.Bytes()); err != nil {
+		return nil, err
+	}
+	answer, err := channel.ReadMessage(stream, MaxTunnelMessage)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return answer, err
+}
 
 // serveTunnel answers one request of the tunnel, which stands alone on its stream.
 func (p *port) serveTunnel(ctx context.Context, conn *wireConn) error {
