@@ -44,7 +44,7 @@
 //	ingress           how clients that judge a room first reach it, both ends
 //	broker            a party's key service: decide, record, release
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
-//	sandbox           what a program in a room may not do
+//	sandbox           what a program in a room may not do; below it the lists of system calls and the trees of cells
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
 //	machine           the first process of a room's virtual machine; below it the TPM's commands
 //	room              the agent: what happens inside

@@ -28,7 +28,7 @@ var floors = [][]string{
 	3:  {"attest", "unwrap", "reference", "agreement/draft", "arm", "dcap", "sevsnp", "tpm2"},
 	4:  {"attest/*", "reference/draft"},
 	5:  {"policy", "appraise"},
-	6:  {"release", "channel", "ear"},
+	6:  {"release", "channel", "ear", "sandbox/seccomp", "sandbox/tree"},
 	7:  {"broker", "device", "ingress", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "release/*", "endorse/fetch"},
 	8:  {"host/qemu", "host/ready", "machine", "room", "watch", "replica", "workload/sql/guard"},
 	9:  {"host", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home"},

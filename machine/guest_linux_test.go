@@ -282,7 +282,7 @@ func sandboxed() error {
 }
 
 func enter() {
-	in, err := sandbox.Main(1)
+	in, err := sandbox.Main(1, 0)
 	if err != nil {
 		fmt.Print(err)
 		os.Exit(1)

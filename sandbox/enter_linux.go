@@ -20,6 +20,8 @@ const (
 	argInside = "sandbox-inside"
 	argHelper = "sandbox-helper"
 	argProbe  = "sandbox-probe"
+	argCell   = "sandbox-cell"
+	argWork   = "sandbox-work"
 )
 
 // Main runs a program that shuts itself in. main calls it first thing, on its first
@@ -27,20 +29,25 @@ const (
 // handing on every descriptor from 3 up that is not close-on-exec, waits and exits with the
 // same code. Inside, Main sets up an empty root and returns. Other stages never return.
 //
-// helpers is how many children are made ready, see [Inside.Start]: they must be made before
-// the program gives up the right to make them.
-func Main(helpers int) (*Inside, error) {
+// helpers and cells are how many children are made ready, see [Inside.Start] and
+// [Inside.StartCell]: they must be made before the program gives up the right to make them.
+// With cells, directories among the descriptors that are handed on become detached mounts.
+func Main(helpers, cells int) (*Inside, error) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case argProbe:
 			os.Exit(0)
 		case argHelper:
 			os.Exit(helperMain())
+		case argCell:
+			os.Exit(cellMain())
+		case argWork:
+			os.Exit(workMain())
 		case argInside:
-			return inside(helpers)
+			return inside(helpers, cells)
 		}
 	}
-	code, err := outside()
+	code, err := outside(cells > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +57,12 @@ func Main(helpers int) (*Inside, error) {
 
 // outside starts the program again inside and waits for it. It holds no key and reads no
 // input; when it is killed, the kernel kills what is inside.
-func outside() (int, error) {
+func outside(cells bool) (int, error) {
 	// The death signal is tied to the thread that started the child.
 	runtime.LockOSThread()
+	if cells {
+		detachDirectories()
+	}
 	files, err := inherited()
 	if err != nil {
 		return 1, err
@@ -68,6 +78,10 @@ func outside() (int, error) {
 	flags := availableNamespaces()
 	cmd.Args = append(cmd.Args, strconv.FormatUint(uint64(flags), 16))
 	cmd.SysProcAttr = attributes(flags)
+	if cells && flags&unix.CLONE_NEWUSER != 0 && mapsMany() {
+		ids := rangeMap(nobodyID, hostIDs)
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
+	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := cmd.Start(); err != nil {
 		return 1, fmt.Errorf("starting inside new namespaces: %w", err)
@@ -183,10 +197,9 @@ func attributes(flags uintptr) *syscall.SysProcAttr {
 	if flags&unix.CLONE_NEWUSER == 0 {
 		return attr
 	}
-	const nobody = 65534
 	uid, gid, root := os.Geteuid(), os.Getegid(), mapsMany()
 	if root {
-		uid, gid = nobody, nobody
+		uid, gid = nobodyID, nobodyID
 	}
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
@@ -200,13 +213,10 @@ func mapsMany() bool {
 	if os.Geteuid() != 0 {
 		return false
 	}
-	data, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return false
-	}
-	fields := strings.Fields(string(data))
-	return len(fields) == 3 && fields[0] == "0" && fields[2] == "4294967295"
+	return everyID(extents("/proc/self/uid_map"))
 }
+
+func everyID(e [][3]int) bool { return len(e) == 1 && e[0][0] == 0 && e[0][2] == 1<<32-1 }
 
 // observe says which namespaces the process does not have, by what it was started with and
 // by looking: an argument alone is nobody's proof.
@@ -219,11 +229,10 @@ func observe(flags uintptr) []Lack {
 			lacks = append(lacks, Lack{layer, reason})
 		}
 	}
-	data, err := os.ReadFile("/proc/self/uid_map")
-	fields := strings.Fields(string(data))
-	lack(UserNamespace, unix.CLONE_NEWUSER, err == nil && len(fields) == 3 && fields[2] != "4294967295", "user ids are the machine's own")
+	ids := extents("/proc/self/uid_map")
+	lack(UserNamespace, unix.CLONE_NEWUSER, len(ids) > 0 && !everyID(ids), "user ids are the machine's own")
 	lack(PIDNamespace, unix.CLONE_NEWPID, os.Getpid() == 1, "other processes can be seen")
-	data, err = os.ReadFile("/proc/self/net/dev")
+	data, err := os.ReadFile("/proc/self/net/dev")
 	lack(NetworkNamespace, unix.CLONE_NEWNET, err == nil && onlyLoopback(string(data)), "there are network interfaces")
 	return lacks
 }
@@ -241,8 +250,8 @@ func onlyLoopback(dev string) bool {
 
 // enclose puts the process's own root up if it has a mount namespace of its own, and says
 // which layers are missing. The argument is what the process was started with, in hex; last
-// that it will start no other.
-func enclose(argument string, last bool) []Lack {
+// that it will start no other, devices that what it starts needs /dev.
+func enclose(argument string, last, devices bool) []Lack {
 	n, err := strconv.ParseUint(argument, 16, 32)
 	if err != nil {
 		n = 0
@@ -251,16 +260,19 @@ func enclose(argument string, last bool) []Lack {
 	if n&unix.CLONE_NEWNS == 0 { // its mounts would be everyone's
 		return append(lacks, Lack{MountNamespace, "the kernel makes none"})
 	}
-	if err := emptyRoot(last); err != nil {
+	if err := emptyRoot(last, devices); err != nil {
 		lacks = append(lacks, Lack{MountNamespace, err.Error()})
 	}
 	return lacks
 }
 
-// inside is the program proper: it has an empty root, readies its helpers, and then gives up
-// the right to make any.
-func inside(helpers int) (*Inside, error) {
-	in := &Inside{Lacks: enclose(argument(2), false)}
+// inside is the program proper: it has an empty root, readies its helpers and cells, and then
+// gives up the right to make any.
+func inside(helpers, cells int) (*Inside, error) {
+	if cells > 0 {
+		detachDirectories() // those that outside had no right to
+	}
+	in := &Inside{Lacks: enclose(argument(2), false, cells > 0)}
 	// Death of the stage outside must end this one even where an earlier layer is missing.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return nil, err
@@ -271,6 +283,7 @@ func inside(helpers int) (*Inside, error) {
 	if err := in.ready(helpers); err != nil {
 		return nil, err
 	}
+	in.prepareCells(cells)
 	lacks, err := lockProcess(Limits{Memory: agentMemory, CPUSeconds: agentCPU, Files: MaxFiles}, agentCalls())
 	if err != nil {
 		return nil, err

@@ -20,9 +20,13 @@ import (
 type Inside struct {
 	// Lacks are the layers that the kernel denied, to the program or to a helper of its.
 	Lacks []Lack
+	// CellLacks are the layers that only cells have and the kernel denied to one.
+	CellLacks []Lack
 
 	mu      sync.Mutex
 	helpers []*helper // made ready, not yet used
+	cells   []*cell
+	noCell  error // why there is none
 }
 
 // Command says what to run in a helper's sandbox.
@@ -242,7 +246,7 @@ func (h *helper) execute(c Command, lacks []Lack) error {
 	return errors.New(failed.Error)
 }
 
-// Close ends the helpers that were never used.
+// Close ends the helpers and cells that were never used.
 func (in *Inside) Close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -250,6 +254,7 @@ func (in *Inside) Close() {
 		h.kill()
 	}
 	in.helpers = nil
+	in.closeCells()
 }
 
 // Silence takes the program's own standard output and error away, for good: what it prints

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/sandbox/seccomp"
 )
 
 // controlFD is where a helper keeps its end of the control socket: out of the way of the
@@ -26,7 +27,7 @@ func helperMain() int {
 	if err := keepDescriptors(); err != nil {
 		return 1
 	}
-	r := ready{Lacks: enclose(argument(2), true)}
+	r := ready{Lacks: enclose(argument(2), true, false)}
 	if err := dropRights(); err != nil {
 		r.Error = err.Error()
 	}
@@ -133,7 +134,7 @@ func (o order) execute() error {
 	if err := o.Limits.set(); err != nil {
 		return err
 	}
-	if err := install(helperCalls(), false); err != nil && !slices.Contains(missing, Seccomp) {
+	if err := (seccomp.Filter{Rules: helperCalls()}).Install(false); err != nil && !slices.Contains(missing, Seccomp) {
 		return fmt.Errorf("%s: %w", Seccomp, err)
 	}
 	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVEAT, helperFD, uintptr(unsafe.Pointer(empty)),

@@ -6,10 +6,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/sandbox/seccomp"
 )
 
 // onAll makes a system call on every thread of the process: rights belong to threads, and a
 // Go program has several before main starts. It works because the agent links no cgo.
+//
+//go:uintptrescapes
 func onAll(trap, a1, a2, a3 uintptr) error {
 	if _, _, errno := syscall.AllThreadsSyscall(trap, a1, a2, a3); errno != 0 {
 		return errno
@@ -19,7 +22,7 @@ func onAll(trap, a1, a2, a3 uintptr) error {
 
 // lockProcess gives up everything the process does not need, on all threads. The error is
 // for what is no layer but has to work everywhere.
-func lockProcess(limits Limits, calls []rule) ([]Lack, error) {
+func lockProcess(limits Limits, calls []seccomp.Rule) ([]Lack, error) {
 	if err := dropRights(); err != nil {
 		return nil, err
 	}
@@ -30,7 +33,7 @@ func lockProcess(limits Limits, calls []rule) ([]Lack, error) {
 	if err := landlock(); err != nil {
 		lacks = append(lacks, Lack{Landlock, err.Error()})
 	}
-	if err := install(calls, true); err != nil {
+	if err := (seccomp.Filter{Rules: calls}).Install(true); err != nil {
 		lacks = append(lacks, Lack{Seccomp, err.Error()})
 	}
 	return lacks, nil

@@ -10,7 +10,8 @@ import (
 // emptyRoot changes the root to an empty read-only file system with nothing but /proc, for
 // this process's pid namespace, and /root, an empty directory where the next one goes. last
 // says that there will be none: the kernel lets nobody mount a /proc who sees less of one.
-func emptyRoot(last bool) error {
+// devices says that /dev stays with what cells need of it, which nothing else can open.
+func emptyRoot(last, devices bool) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
@@ -35,6 +36,9 @@ func emptyRoot(last bool) error {
 	if last {
 		hideCgroup()
 	}
+	if devices {
+		keepDevices()
+	}
 	if err := unix.Mount("", ".", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("making the root read-only: %w", err)
 	}
@@ -47,6 +51,22 @@ func emptyRoot(last bool) error {
 		return fmt.Errorf("letting go of the old root: %w", err)
 	}
 	return unix.Chdir("/")
+}
+
+// cellDevices are all the devices that there are in a cell. None of them knows anything.
+func cellDevices() []string { return []string{"null", "zero", "full", "random", "urandom", "tty"} }
+
+// keepDevices binds the machine's devices to files in the root to be, the current directory.
+// Nodes made in a user namespace would open nothing. What fails is missed by cells alone.
+func keepDevices() {
+	if unix.Mkdir("dev", 0o555) != nil {
+		return
+	}
+	for _, name := range cellDevices() {
+		if unix.Mknod("dev/"+name, unix.S_IFREG|0o444, 0) == nil {
+			unix.Mount("/dev/"+name, "dev/"+name, "", unix.MS_BIND, "") // see above
+		}
+	}
 }
 
 // mountProc mounts /proc for the process's own pid namespace; without one, that of others.

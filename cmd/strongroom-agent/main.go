@@ -19,6 +19,9 @@ import (
 // engines is how many times a run starts the engine: for the check and for the job.
 const engines = 2
 
+// cells is how many containers a run has at most.
+const cells = 1
+
 func main() {
 	if len(os.Args) == 2 && (os.Args[1] == "version" || os.Args[1] == "--version") {
 		fmt.Println(version.Version)
@@ -30,7 +33,7 @@ func main() {
 	}
 	// Asked while the program still may ask.
 	memory, connected := engineMemory(), isStream(channelFD) && isStream(deviceFD)
-	in, err := sandbox.Main(engines)
+	in, err := sandbox.Main(engines, cells)
 	if err == nil {
 		err = serve(in, memory, connected)
 		in.Close()

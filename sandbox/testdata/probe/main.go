@@ -36,7 +36,7 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == "deny" {
 		deny(os.Args[2])
 	}
-	in, err := sandbox.Main(2)
+	in, err := sandbox.Main(2, 0)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

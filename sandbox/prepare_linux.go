@@ -1,0 +1,207 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ids of a room's cells on the machine: those that nobody uses for anything else (systemd
+// leaves them free). They are the same for every room, so that what one writes into a kept
+// volume has the same owners in the next. The cell's user 0 is the agent's.
+const (
+	idRange  = 1 << 16
+	hostIDs  = 0x70000000
+	nobodyID = 65534
+)
+
+// cellNamespaces are those of a cell, which none can do without but the last.
+const cellNamespaces = allNamespaces | unix.CLONE_NEWCGROUP
+
+// rangeMap maps users 0 to 65535 to what they are one level further out: first and the rest
+// apart, as they are on the machine.
+func rangeMap(first, rest int) []syscall.SysProcIDMap {
+	return []syscall.SysProcIDMap{{ContainerID: 0, HostID: first, Size: 1}, {ContainerID: 1, HostID: rest, Size: idRange - 1}}
+}
+
+// extents is what /proc/self/uid_map or gid_map says: for each extent its first id inside,
+// its first id outside and its length.
+func extents(file string) (list [][3]int) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(data)) {
+		var e [3]int
+		if n, err := fmt.Sscan(line, &e[0], &e[1], &e[2]); n != 3 || err != nil {
+			return nil
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// hasRange reports whether users and groups 0 to 65535 exist here as rangeMap makes them.
+func hasRange() bool {
+	for _, file := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		e := extents(file)
+		if len(e) != 2 || e[0][0] != 0 || e[0][2] != 1 || e[1][0] != 1 || e[1][2] != idRange-1 {
+			return false
+		}
+	}
+	return true
+}
+
+// prepareCells starts n cells and waits until each is ready. Where none can be, noCell says
+// why: work without containers goes on.
+func (in *Inside) prepareCells(n int) {
+	for range n {
+		c, err := startCellProcess()
+		if err != nil {
+			in.noCell = fmt.Errorf("preparing it: %w", err)
+			return
+		}
+		in.cells = append(in.cells, c)
+	}
+	for _, c := range in.cells {
+		c.link.file.SetReadDeadline(time.Now().Add(patience))
+		m, files, err := c.link.receive()
+		closeAll(files)
+		c.link.file.SetReadDeadline(time.Time{})
+		if err == nil && m.Error != "" {
+			err = fmt.Errorf("%s", m.Error)
+		}
+		if err != nil {
+			in.noCell = fmt.Errorf("preparing it: %w", err)
+			in.closeCells()
+			return
+		}
+		c.lacks = m.Lacks
+		in.CellLacks = m.Lacks // every cell's are the same
+	}
+}
+
+func startCellProcess() (*cell, error) {
+	flags, err := availableForCell()
+	if err != nil {
+		return nil, err
+	}
+	c := &cell{}
+	control, theirControl, err := socketPair(unix.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, err
+	}
+	defer theirControl.Close()
+	stream, theirStream, err := socketPair(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, err
+	}
+	defer theirStream.Close()
+	if control, err = polled(control); err != nil {
+		return nil, err
+	}
+	c.link = &link{file: control}
+	if c.stream, err = polled(stream); err != nil {
+		return nil, err
+	}
+	c.cmd = exec.Command("/proc/self/exe", argCell, strconv.FormatUint(uint64(flags), 16))
+	c.cmd.Args[0] = os.Args[0]
+	c.cmd.Env = []string{}
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	c.cmd.ExtraFiles = []*os.File{theirControl, theirStream}
+	c.cmd.SysProcAttr = cellAttributes(flags)
+	c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return c, c.cmd.Start()
+}
+
+// availableForCell gives the namespaces that a cell can have here.
+func availableForCell() (uintptr, error) {
+	var err error
+	for _, flags := range []uintptr{cellNamespaces, cellNamespaces &^ unix.CLONE_NEWCGROUP} {
+		cmd := exec.Command("/proc/self/exe", argProbe)
+		cmd.Env = []string{}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.SysProcAttr = cellAttributes(flags)
+		if err = cmd.Run(); err == nil {
+			return flags, nil
+		}
+	}
+	return 0, fmt.Errorf("the kernel makes none of its namespaces: %w", err)
+}
+
+// cellAttributes say how a cell's first process is started: as user 0 of its namespace.
+func cellAttributes(flags uintptr) *syscall.SysProcAttr {
+	attr := attributes(flags)
+	if hasRange() {
+		attr.UidMappings, attr.GidMappings = rangeMap(0, 1), rangeMap(0, 1)
+		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{}
+	}
+	return attr
+}
+
+func (in *Inside) closeCells() {
+	for _, c := range in.cells {
+		c.cmd.Process.Kill()
+		c.cmd.Wait()
+		c.link.file.Close()
+		c.stream.Close()
+	}
+	in.cells = nil
+}
+
+// detachDirectories puts a detached mount of each directory among the descriptors that were
+// handed over in its place. Cells can't mount what belongs to another mount namespace, and
+// can mount this. What fails stays what it is, and fails where it is mounted.
+func detachDirectories() {
+	for fd := 3; fd < MaxFiles; fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return
+		}
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			continue
+		}
+		mount, err := detached(fd, st)
+		if err != nil {
+			continue
+		}
+		unix.Dup3(mount, fd, 0)
+		unix.Close(mount)
+	}
+}
+
+// detached gives a detached mount of the directory: by its descriptor, or in a namespace that
+// has its own copies of all mounts by the path that leads to it, if it leads to this very one.
+func detached(fd int, st unix.Stat_t) (int, error) {
+	const flags = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH
+	mount, err := unix.OpenTree(fd, "", flags)
+	if err == nil || err != unix.EINVAL {
+		return mount, err
+	}
+	name, err := os.Readlink(filepath.Join("/proc/self/fd", strconv.Itoa(fd)))
+	if err != nil {
+		return -1, err
+	}
+	here, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(here)
+	var found unix.Stat_t
+	if err := unix.Fstat(here, &found); err != nil {
+		return -1, err
+	}
+	if found.Dev != st.Dev || found.Ino != st.Ino {
+		return -1, fmt.Errorf("%s is another directory", name)
+	}
+	return unix.OpenTree(here, "", flags)
+}
