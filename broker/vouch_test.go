@@ -265,10 +265,20 @@ func TestTPMRefused(t *testing.T) {
 		t.Log(name)
 		refusedBy(t, err, c.check)
 	}
+	// A root that the agreement does not pin is refused, not called false, and told from the pinned one.
+	stranger := newTPM(t)
+	other, pinned := tpmHouse(t)
+	stranger.Begin(attest.ShortInitData(other.agreement.Canonical()))
+	_, err := other.onTPM(stranger, other.vouched(stranger)).ask(other.broker)
+	e := verdict.As(err)
+	refusedBy(t, err, "tpm.root")
+	if e.Kind != verdict.Refused || !strings.Contains(e.Expected, pinned.Fingerprint().String()) || !strings.Contains(e.Got, stranger.Fingerprint().String()) || e.Fix == "" {
+		t.Errorf("another root: %v", e)
+	}
 	// The right TPM, begun with another agreement.
 	h, machine := tpmHouse(t)
 	machine.Begin(wire.HashOf([]byte("another agreement")))
-	_, err := h.onTPM(machine, h.vouched(machine)).ask(h.broker)
+	_, err = h.onTPM(machine, h.vouched(machine)).ask(h.broker)
 	refusedBy(t, err, "evidence.init-data")
 }
 

@@ -203,6 +203,9 @@ func (d *decision) checkNoClaims() {
 			id = own
 		}
 	}
+	if own := *verdict.As(err); own.Check == "tpm.root" {
+		own.Kind, err = verdict.Refused, &own // nothing in it is false: agreements choose whose TPMs count, as evidence.root says of other kinds
+	}
 	d.needNil(err, id, "genuine evidence", "", "start the room again and take fresh evidence")
 }
 

@@ -117,7 +117,7 @@ func (x *examination) certified(p *path, id identity, expected string) {
 	}
 	switch {
 	case p.maker.name == "" && !p.given:
-		x.fail("root", expected, fmt.Sprintf("%q, which nobody named", p.root().Subject.String()), "give the root with the endorsements, or pin it in the agreement, if you trust it: its TPMs then count as software")
+		x.strangeRoot(p, expected)
 		x.who.software = "a root that nobody named"
 	case p.maker.name == "" && x.who.software == "":
 		x.who.software = "a root of the relying party's own choice, of no known maker"
@@ -144,6 +144,21 @@ func (x *examination) certified(p *path, id identity, expected string) {
 	x.claims["certificate_not_before"], x.claims["certificate_not_after"] = leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)
 	x.claims["root_subject"] = p.root().Subject.String()
 	x.claims["software_tpm"] = x.who.software
+}
+
+// strangeRoot refuses a root that nobody named. Where an agreement pins others, these are what was
+// expected: software TPMs all have authorities of one name, and only fingerprints tell them apart.
+func (x *examination) strangeRoot(p *path, expected string) {
+	got := fmt.Sprintf("root %s (%q), which nobody named", p.fingerprint(), p.root().Subject.String())
+	if len(x.store.pinned) == 0 {
+		x.fail("root", expected, got, "give the root with the endorsements, or pin it in the agreement, if you trust it: its TPMs then count as software")
+		return
+	}
+	var pinned []string
+	for _, root := range x.store.pinned {
+		pinned = append(pinned, root.String())
+	}
+	x.fail("root", "root "+strings.Join(pinned, " or ")+", which the agreement pins", got, "start the room on a host under a root that the agreement pins, or sign an agreement that pins this one")
 }
 
 func (x *examination) dates(p *path) {

@@ -2,6 +2,7 @@ package tpm_test
 
 import (
 	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,9 @@ func TestUnder(t *testing.T) {
 		}
 		if c.failed != "" && (err == nil || verdict.As(err).Check != c.failed) {
 			t.Errorf("%s: %v, expected %s", name, err, c.failed)
+		}
+		if name == "another root" && (!strings.Contains(verdict.As(err).Expected, stranger.String()) || !strings.Contains(verdict.As(err).Got, root.String())) {
+			t.Errorf("%s: %v, expected both fingerprints", name, err)
 		}
 		// Nothing of it stays.
 		if _, err := platform.Verify(evidence.Evidence, noon.Add(time.Minute)); err == nil || verdict.As(err).Check != "tpm.activation" {
