@@ -189,6 +189,9 @@ parties' descriptors name: parties of an agreement choose addresses that this ho
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if err := vm.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
 			return a.serveHost(ctx, flags, vm, listen, dir, rooms, agreements)
 		},
 	}
@@ -235,9 +238,6 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen
 		return err
 	}
 	if _, err := host.List(flags.data); err != nil {
-		return err
-	}
-	if err := vm.check(); err != nil {
 		return err
 	}
 	// Everything that can be wrong in the call is found before anything is made.

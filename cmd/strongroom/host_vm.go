@@ -46,12 +46,42 @@ func (f *vmFlags) add(cmd *cobra.Command, platform, usage string) {
 	flags.StringVar(&f.quotes, "quote-service", defaultQuotes, "`SOCKET` of the quote generation service on tdx, or vsock:CID:PORT")
 }
 
-// check finds what is wrong with the flags alone.
-func (f *vmFlags) check() error {
+// machineFlags are those of vmFlags that mean nothing without a virtual machine.
+func machineFlags() []string {
+	return []string{"image", "memory", "cpus", "firmware", "vcpu-type", "quote-service"}
+}
+
+// firstGiven gives the first of these flags that a call has, "" if it has none.
+func firstGiven(given func(flag string) bool, names ...string) string {
+	for _, name := range names {
+		if given(name) {
+			return "--" + name
+		}
+	}
+	return ""
+}
+
+// checkSize demands a machine that QEMU and a room's kernel can start with.
+func (f *vmFlags) checkSize() error {
+	if f.cpus < 1 || f.cpus > qemu.MaxCPUs {
+		return verdict.Misuse("--cpus", fmt.Sprintf("1 to %d processors", qemu.MaxCPUs), strconv.Itoa(f.cpus), "as in --cpus 2")
+	}
+	memory, err := memorySize(f.memory)
+	if err == nil && (memory < qemu.MinMemory<<20 || memory > qemu.MaxMemory<<20) {
+		err = verdict.Misuse("--memory", fmt.Sprintf("%dM to %dG: with less, kernel and initrd have no place", qemu.MinMemory, qemu.MaxMemory>>10), strconv.Quote(verdict.Short(f.memory)), "as in --memory 2G")
+	}
+	return err
+}
+
+// check finds what is wrong with the flags alone; given says which the call has.
+func (f *vmFlags) check(given func(flag string) bool) error {
 	switch f.platform {
 	case string(dev.Name):
 		if f.image != "" {
 			return verdict.Misuse("--platform", "the platform of a virtual machine, since there is an image: tpm, snp or tdx", "dev", "give --platform")
+		}
+		if flag := firstGiven(given, machineFlags()...); flag != "" {
+			return verdict.Misuse(flag, "the platform of a virtual machine with it: tpm, snp or tdx", "dev, whose rooms are processes", "give --platform and --image, or leave "+flag+" out")
 		}
 		return nil
 	case string(qemu.TPM):
@@ -65,15 +95,12 @@ func (f *vmFlags) check() error {
 	if f.image == "" {
 		return verdict.Misuse("--image", "the directory of a room image", "none", "strongroom image build -o DIR makes one")
 	}
-	return nil
+	return f.checkSize()
 }
 
 // vmConfig makes what starts rooms as virtual machines. makeCA makes this home's authority for
-// software TPMs if there is none.
+// software TPMs if there is none. The flags were checked.
 func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool) (*host.VM, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
 	dir, err := filepath.Abs(f.image)
 	if err != nil {
 		return nil, err

@@ -67,6 +67,9 @@ its result. A room on this machine ends with it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.agreement, r.hostNamed = args[0], cmd.Flags().Changed("host")
+			if err := r.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return a.runWork(ctx, &r)
@@ -89,20 +92,17 @@ its result. A room on this machine ends with it.`,
 }
 
 // check finds what is wrong with the flags alone.
-func (r *running) check() error {
+func (r *running) check(given func(flag string) bool) error {
 	if r.expires <= 0 || r.expires > agreement.MaxRunAhead {
 		return verdict.Misuse("--expires", "a time above zero, at most 24h", r.expires.String(), "as in --expires 1h")
 	}
 	if r.work == "" && r.requestIn == "" {
 		return verdict.Misuse("--work", "the name of agreed work", "none", "strongroom agreement explain shows what may run")
 	}
-	return nil
+	return r.checkHost(given)
 }
 
 func (a *app) runWork(ctx context.Context, r *running) error {
-	if err := r.check(); err != nil {
-		return err
-	}
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -124,10 +124,7 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := r.forgotHost(h, ag.Agreement); err != nil {
 		return err
 	}
-	site, err := a.site(r)
-	if err != nil {
-		return err
-	}
+	site := a.site(r)
 	defer site.close()
 	run, err := a.requestFor(ctx, h, r, ag, parties, site)
 	if err != nil || r.dryRun {

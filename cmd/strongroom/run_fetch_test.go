@@ -125,12 +125,14 @@ func TestPlaceForLeavesNothing(t *testing.T) {
 }
 
 func TestRunFlags(t *testing.T) {
+	none := func(string) bool { return false }
 	for _, r := range []running{{work: "w"}, {work: "w", expires: -time.Hour}, {work: "w", expires: 25 * time.Hour}, {expires: time.Hour}} {
-		if err := r.check(); verdict.Exit(err) != 2 {
+		r.host = "dev"
+		if err := r.check(none); verdict.Exit(err) != 2 {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
-	if err := (&running{work: "w", expires: time.Hour}).check(); err != nil {
+	if err := (&running{work: "w", expires: time.Hour, host: "dev"}).check(none); err != nil {
 		t.Error(err)
 	}
 }

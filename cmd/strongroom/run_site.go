@@ -64,30 +64,44 @@ func (r *running) forgotHost(h *home.Home, ag agreement.Agreement) error {
 		"give --host URL; --host dev starts an insecure room on this machine, which only an agreement with the root of strongroom host root accepts")
 }
 
-func (a *app) site(r *running) (site, error) {
-	local := localSite{app: a, flags: r.hostFlags, vm: vmFlags{platform: string(dev.Name)}}
+// checkHost finds what is wrong with --host and the flags that go with it; given says which the
+// call has.
+func (r *running) checkHost(given func(flag string) bool) error {
 	switch r.host {
 	case "dev":
 		if r.vm.image != "" {
-			return nil, verdict.Misuse("--host", "qemu, since there is an image", "dev", "give --host qemu")
+			return verdict.Misuse("--host", "qemu, since there is an image", "dev", "give --host qemu")
+		}
+		if flag := firstGiven(given, append(machineFlags(), "platform")...); flag != "" {
+			return verdict.Misuse(flag, "--host qemu with it", "--host dev, whose rooms are processes", "give --host qemu and --image, or leave "+flag+" out")
 		}
 	case "qemu":
-		if local.vm = r.vm; r.vm.platform == string(dev.Name) {
-			return nil, verdict.Misuse("--platform", "the platform of a virtual machine: tpm, snp or tdx", "dev", "give --host dev instead")
+		if r.vm.platform == string(dev.Name) {
+			return verdict.Misuse("--platform", "the platform of a virtual machine: tpm, snp or tdx", "dev", "give --host dev instead")
 		}
-		if err := r.vm.check(); err != nil {
-			return nil, err
+		if err := r.vm.check(given); err != nil {
+			return err
 		}
 	default:
 		if !strings.HasPrefix(r.host, "http://") && !strings.HasPrefix(r.host, "https://") {
-			return nil, verdict.Misuse("--host", "dev, qemu or a URL", verdict.Short(r.host), "as in --host http://127.0.0.1:7600")
+			return verdict.Misuse("--host", "dev, qemu or a URL", verdict.Short(r.host), "as in --host http://127.0.0.1:7600")
 		}
-		return remoteSite{client.Host{URL: strings.TrimSuffix(r.host, "/"), HTTP: client.New()}}, nil
+		if flag := firstGiven(given, append(machineFlags(), "platform", "data", "ledger")...); flag != "" {
+			return verdict.Misuse(flag, "a room that this command starts: --host dev or qemu", "--host "+verdict.Short(r.host)+", a host that has its own", "leave "+flag+" out: it is for strongroom host serve there")
+		}
 	}
-	if _, err := r.urls(); err != nil {
-		return nil, err
+	_, err := r.urls()
+	return err
+}
+
+func (a *app) site(r *running) site {
+	switch r.host {
+	case "dev":
+		return &localSite{app: a, flags: r.hostFlags, vm: vmFlags{platform: string(dev.Name)}}
+	case "qemu":
+		return &localSite{app: a, flags: r.hostFlags, vm: r.vm}
 	}
-	return &local, nil
+	return remoteSite{client.Host{URL: strings.TrimSuffix(r.host, "/"), HTTP: client.New()}}
 }
 
 // localSite starts rooms on this machine: on the INSECURE dev platform, or as virtual machines.
