@@ -44,6 +44,16 @@ func (b *Broker) Live(ctx context.Context, message []byte) ([]byte, error) {
 	return b.Post(ctx, release.PathLive, message)
 }
 
+// Volume relays a message about a volume.
+func (b *Broker) Volume(ctx context.Context, message []byte) ([]byte, error) {
+	return b.Post(ctx, release.PathVolume, message)
+}
+
+// Certify relays a request for a certificate.
+func (b *Broker) Certify(ctx context.Context, message []byte) ([]byte, error) {
+	return b.Post(ctx, release.PathCertify, message)
+}
+
 // Consistency asks for a proof about the broker's own log; the caller checks it.
 func (b *Broker) Consistency(ctx context.Context, from, to int64) ([]wire.Hash, error) {
 	var answer release.ConsistencyAnswer
@@ -133,6 +143,13 @@ func (b *BrokerAdmin) Why(ctx context.Context, id string) ([]broker.Decision, er
 	var answer broker.WhyAnswer
 	err := b.post(ctx, broker.PathWhy, broker.Named{Name: id}, &answer, broker.MaxAnswer)
 	return answer.Decisions, err
+}
+
+// Authority is [broker.Broker.Authority].
+func (b *BrokerAdmin) Authority(ctx context.Context) (string, error) {
+	var answer broker.AuthorityAnswer
+	err := b.get(ctx, broker.PathAuthority, &answer, release.MaxSmall)
+	return answer.Certificate, err
 }
 
 // Status is [broker.Broker.Status].

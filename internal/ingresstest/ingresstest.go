@@ -30,6 +30,8 @@ type World struct {
 	Parties   []*agreement.SignedParty // alpha, beta
 	// Keys are the parties' signing keys: one of alpha, three of beta, of which two sign.
 	Keys map[wire.ID][]*keys.SigningKey
+	// Release are the release keys of the parties' brokers.
+	Release map[wire.ID]*keys.SigningKey
 	// Root signs the evidence of rooms whose agent has this Image.
 	Root  *keys.SigningKey
 	Image dev.Measurement
@@ -52,7 +54,7 @@ func Port(name wire.ID, allow agreement.Allow) agreement.Port {
 
 // New makes a world.
 func New(c Config) (*World, error) {
-	w := &World{Keys: map[wire.ID][]*keys.SigningKey{}, Image: dev.Measurement{Agent: wire.DigestOf([]byte("agent"))}}
+	w := &World{Keys: map[wire.ID][]*keys.SigningKey{}, Release: map[wire.ID]*keys.SigningKey{}, Image: dev.Measurement{Agent: wire.DigestOf([]byte("agent"))}}
 	var err error
 	if w.Root, err = keys.GenerateSigningKey(keys.Ed25519); err != nil {
 		return nil, err
@@ -96,6 +98,7 @@ func (w *World) party(name wire.ID) (*agreement.SignedParty, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.Release[name] = release
 	d := agreement.Descriptor{Name: name, Title: string(name), Domain: string(name) + ".example", Version: 1, Threshold: int64(w.threshold(name)),
 		Broker:  &agreement.BrokerInfo{Address: string(name) + ".example:7443", Operator: "in house", ReleaseKey: release.Public(), LogKey: log, Data: []string{data.Recipient().String()}},
 		Results: []string{results.Recipient().String()}}
