@@ -1,9 +1,5 @@
 package sandbox
 
-import "golang.org/x/sys/unix"
-
-const auditArch = unix.AUDIT_ARCH_AARCH64
-
 // archCalls are the calls that C libraries and the Go run-time make on this architecture only.
 var archCalls = []uintptr{}
 

@@ -109,7 +109,7 @@ func (in *Inside) StartCell(ctx context.Context, c Cell) (*CellProcess, error) {
 	go p.listen()
 	stop := context.AfterFunc(ctx, p.Kill)
 	err = p.start(ctx, c, order, files)
-	if !stop() && err == nil {
+	if !stop() { // whatever else went wrong
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -286,6 +286,9 @@ func (p *CellProcess) request(m message, files ...*os.File) (chan answer, error)
 	}
 	err := p.cell.link.send(m, fds...)
 	runtime.KeepAlive(files)
+	if errors.Is(err, unix.EPIPE) {
+		err = errGone
+	}
 	if err == nil {
 		select {
 		case <-p.news: // perhaps before the request was entered

@@ -5,16 +5,19 @@ package sandbox_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/sandbox"
 )
 
@@ -80,22 +83,233 @@ func runCell(t *testing.T, scenario string, uid uint32, files ...*os.File) cellR
 	return r
 }
 
-// TestCell: what a workload sees where all is well, as root and as an ordinary user.
-func TestCell(t *testing.T) {
+// eachUser runs a scenario as whoever runs the tests, and if that is root, as nobody too. ranged
+// says whether users 0 to 65535 exist in its cells.
+func eachUser(t *testing.T, scenario string, check func(t *testing.T, r cellReport, ranged bool)) {
+	t.Helper()
 	for _, uid := range users(t) {
-		r := runCell(t, "hello", uid)
-		if len(r.Lacks) != 0 || r.Error != "" {
-			t.Fatalf("uid %d: lacks %v, %s", uid, r.Lacks, r.Error)
-		}
+		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
+			r := runCell(t, scenario, uid)
+			if len(r.Lacks) != 0 || r.Error != "" {
+				t.Fatalf("lacks %v: %s", r.Lacks, r.Error)
+			}
+			ranged := !slices.Contains(sandbox.Layers(r.CellLacks), sandbox.UserRange)
+			if ranged != (os.Geteuid() == 0 && uid == 0) {
+				t.Errorf("a range of users: %v", ranged)
+			}
+			check(t, r, ranged)
+		})
+	}
+}
+
+func expect(t *testing.T, r cellReport, name, want string) {
+	t.Helper()
+	if diff := cmp.Diff(want, r.Got[name]); diff != "" {
+		t.Errorf("%s:\n%s", name, diff)
+	}
+}
+
+// TestCell: what a workload finds, byte for byte.
+func TestCell(t *testing.T) {
+	const noCapabilities = "CapInh:0000000000000000 CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1 Seccomp:2\n"
+	const rest = "hosts \"127.0.0.1\\tlocalhost room\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n127.1.0.1\\tdb.example\\n\" hostname \"room\\n\"\nscript /bin/script [more]\n<nil>\n"
+	const tree = " host room env [\"NAME=VALUE\"]\ninherited [] stdin 0 directory /\npasswd 2000 644 bin 1000 link ../../../etc/passwd\nsetuid 4755 same true "
+	eachUser(t, "hello", func(t *testing.T, r cellReport, ranged bool) {
 		secret := "33:34"
-		if slices.Contains(sandbox.Layers(r.CellLacks), sandbox.UserRange) {
+		if !ranged {
 			secret = "0:0"
-		} else if uid != 0 {
-			t.Errorf("uid %d: has a range of users", uid)
 		}
-		want := "uid 0 gid 0 secret " + secret + " host room env [\"NAME=VALUE\"]"
-		if !strings.Contains(r.Got["out"], want) || r.Got["out exit"] != "{3 0}" {
-			t.Errorf("uid %d: expected %s, got exit %s and %.300s", uid, want, r.Got["out exit"], r.Got["out"])
+		expect(t, r, "out exit", "{3 0}")
+		expect(t, r, "out", "uid 0 gid 0 groups [] secret "+secret+tree+noCapabilities+rest)
+	})
+	eachUser(t, "user", func(t *testing.T, r cellReport, ranged bool) {
+		if !ranged { // nobody but this user exists, who has no rights to keep
+			if !strings.HasPrefix(r.Got["out"], "uid 1000 gid 100 groups [") || !strings.Contains(r.Got["out"], "CapPrm:0000000000000000 CapEff:0000000000000000") {
+				t.Errorf("got %s", r.Got["out"])
+			}
+			return
+		}
+		expect(t, r, "out", "uid 1000 gid 100 groups [33 34] secret 33:34"+tree+strings.ReplaceAll(noCapabilities, "00 ", "21 ")+rest)
+	})
+}
+
+// TestCellHolds: nothing in a cell gets out of it, whoever it is there.
+func TestCellHolds(t *testing.T) {
+	for _, scenario := range []string{"try", "try as user"} {
+		eachUser(t, scenario, func(t *testing.T, r cellReport, _ bool) {
+			var attempts map[string]string
+			if err := json.Unmarshal([]byte(r.Got["out"]), &attempts); err != nil {
+				t.Fatalf("%v: %s", err, r.Got["out"])
+			}
+			if len(attempts) < 80 {
+				t.Errorf("tried %d things only", len(attempts))
+			}
+			for name, err := range attempts {
+				if err == "" {
+					t.Errorf("%s: %s worked", scenario, name)
+				}
+			}
+			expect(t, r, "out exit", "{0 0}")
+			for name, want := range map[string]string{"x32": "signal: bad system call", "clone3": "function not implemented", "unknown call": "function not implemented", "see others": "none", "gain by a set-user-ID program": "the same rights"} {
+				if attempts[name] != want {
+					t.Errorf("%s: %s, expected %s", name, attempts[name], want)
+				}
+			}
+		})
+	}
+	eachUser(t, "deny", func(t *testing.T, r cellReport, _ bool) {
+		if !strings.Contains(r.Got["out"], "readlink /etc/link: operation not permitted") {
+			t.Errorf("a call that is denied works: %s", r.Got["out"])
+		}
+	})
+}
+
+// TestCellBounds: processes and memory end where they are to.
+func TestCellBounds(t *testing.T) {
+	eachUser(t, "bomb", func(t *testing.T, r cellReport, _ bool) {
+		// 64 and what is spared for the first process's own threads, all users together.
+		if n, err := strconv.Atoi(strings.TrimSpace(r.Got["out"])); err != nil || n < 30 || n > 128 {
+			t.Errorf("started %q", r.Got["out"])
+		}
+	})
+	eachUser(t, "memory", func(t *testing.T, r cellReport, _ bool) {
+		// 128 MiB, and 8 MiB for each of 64 stacks.
+		if n, err := strconv.Atoi(strings.TrimSpace(r.Got["out"])); err == nil && (n < 50 || n > 640) || err != nil && r.Got["out exit"] != "{0 9}" {
+			t.Errorf("got %q MiB, %s", r.Got["out"], r.Got["out exit"])
+		}
+	})
+}
+
+// TestCellNetwork: what the agent and the cell say to each other, and that there is nobody else.
+func TestCellNetwork(t *testing.T) {
+	eachUser(t, "network", func(t *testing.T, r cellReport, _ bool) {
+		for _, addr := range []string{"127.0.0.1:80", "[::1]:80"} {
+			expect(t, r, "exit "+addr, "{4 0}")
+		}
+		expect(t, r, "closed port", "port 81 of the cell: connection refused")
+		expect(t, r, "after the end", "port 80 of the cell: connection refused")
+		expect(t, r, "accepted", "from inside")
+		expect(t, r, "elsewhere", "the cell does not listen on 127.1.0.9:443 for the agent")
+		expect(t, r, "call", "from the agent\ntrue\ntrue\ntrue\n")
+		t.Log("dial: ", r.Got["dial"])
+	})
+}
+
+// TestCellEnds: by itself, by signals, by force, with whatever it left behind; and again.
+func TestCellEnds(t *testing.T) {
+	eachUser(t, "stop", func(t *testing.T, r cellReport, _ bool) {
+		expect(t, r, "term", "{5 0}")
+		expect(t, r, "ended", "nothing runs")
+		expect(t, r, "busy", "the cell's process has not ended")
+		expect(t, r, "kill", "{0 9}")
+	})
+	eachUser(t, "kill", func(t *testing.T, r cellReport, _ bool) {
+		expect(t, r, "wait", "the cell is gone")
+		expect(t, r, "dial", "port 80 of the cell: the cell is gone")
+		expect(t, r, "signal", "the cell is gone")
+		expect(t, r, "cancelled", "cell: context canceled")
+	})
+	eachUser(t, "restart", func(t *testing.T, r cellReport, _ bool) {
+		for i := range 3 {
+			expect(t, r, fmt.Sprint("exit ", i), fmt.Sprintf("{%d 0}", 11+i))
+		}
+	})
+	eachUser(t, "orphans", func(t *testing.T, r cellReport, _ bool) { expect(t, r, "out exit", "{6 0}") })
+	eachUser(t, "three", func(t *testing.T, r cellReport, _ bool) {
+		for i := range 3 {
+			expect(t, r, fmt.Sprint(i, " exit"), "{3 0}")
+		}
+		expect(t, r, "fourth", "cell: none is left")
+	})
+}
+
+// TestCellRefuses what can't be, and names it.
+func TestCellRefuses(t *testing.T) {
+	r := runCell(t, "refused", 0)
+	for name, want := range map[string]string{
+		"no root": "unpacked or a mount", "two roots": "unpacked or a mount", "no argv": "absolute path", "relative argv": "absolute path", "zero byte": "zero byte",
+		"no directory": `directory ""`, "user": "user 65536:0", "group": "group -1", "capability": `"CAP_SYS_ADMIN"`, "proc mount": `"/proc/x": the room itself`,
+		"hosts mount": `"/etc/hosts": the room itself`, "unclean mount": `"/tmp/../etc"`, "boundless mount": "has a size", "kind of mount": `no kind ""`,
+		"address": `"0.0.0.0:1"`, "host with a line": `"a\nb"`, "host at no address": `"a" at "b"`,
+		"deny what is not there": `no system call "mount"`, "missing program": "executing /bin/missing: no such file", "mount over a link": "/etc/link/x goes through a symbolic link",
+	} {
+		if !strings.Contains(r.Got[name], want) {
+			t.Errorf("%s: %q, expected %q in it", name, r.Got[name], want)
+		}
+	}
+	r = runCell(t, "trees", 0)
+	expect(t, r, "below a link", `cell: the root: entry "out/x": it lies below a symbolic link`)
+	expect(t, r, "twice", `cell: the root: entry "etc/passwd": it stands twice`)
+	expect(t, r, "too large", `cell: the root: entry "big": the tree has more bytes than it may`)
+}
+
+// TestCellMounts: memory, files and the result.
+func TestCellMounts(t *testing.T) {
+	eachUser(t, "files", func(t *testing.T, r cellReport, ranged bool) {
+		key := "5:6"
+		if !ranged {
+			key = "7:8"
+		}
+		expect(t, r, "out", "\"a secret\" <nil> 400 7:8 open /run/secret: read-only file system\n\"\" <nil> 444 "+key+" open /etc/app/key: read-only file system\n"+
+			"750 7:8 write /cache/big: no space left on device\n<nil> open /fixed/x: read-only file system fork/exec /run/secret: permission denied\n")
+	})
+	eachUser(t, "result", func(t *testing.T, r cellReport, _ bool) {
+		expect(t, r, "result", "the answer")
+		expect(t, r, "/links", "result: too many levels of symbolic links")
+		expect(t, r, "/pipes", "result: it is no regular file")
+		expect(t, r, "/directories", "result: it is no regular file")
+		expect(t, r, "/empty", "result: no such file or directory")
+		expect(t, r, "/etc", "result: no memory is mounted there")
+		expect(t, r, "too long", "result: it has 10 bytes, at most 9")
+		if !strings.Contains(r.Got["write"], "bad file descriptor") {
+			t.Errorf("writing the result: %s", r.Got["write"])
+		}
+	})
+}
+
+// TestCellVolume: directories that were handed over, one to write in, one to read.
+func TestCellVolume(t *testing.T) {
+	for _, uid := range users(t) {
+		dir := t.TempDir()
+		for parent := dir; parent != os.TempDir(); parent = filepath.Dir(parent) {
+			os.Chmod(parent, 0o755)
+		}
+		owner := int(uid)
+		if owner == 0 && os.Geteuid() == 0 {
+			owner = 65534 // user 0 of cells
+		}
+		var handed []*os.File
+		for _, name := range []string{"volume", "data"} {
+			path := filepath.Join(dir, name)
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if name == "data" {
+				os.Chmod(path, 0o777)
+			}
+			if os.Geteuid() == 0 {
+				if err := os.Chown(path, owner, owner); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			handed = append(handed, f)
+		}
+		os.WriteFile(filepath.Join(dir, "beside"), []byte("x"), 0o644)
+		for _, before := range []string{`"" true`, `"." false`} { // the second run finds what the first wrote
+			r := runCell(t, "volume", uid, handed...)
+			if r.Error != "" {
+				t.Fatalf("uid %d: %s", uid, r.Error)
+			}
+			for _, want := range []string{before + " 70:71\n", "<nil> open /fixed/x: read-only file system\n", "open /data/../beside: no such file"} {
+				if !strings.Contains(r.Got["out"], want) {
+					t.Errorf("uid %d: %q, expected %q in it", uid, r.Got["out"], want)
+				}
+			}
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (f *first) shut() error {
 		return err
 	}
 	// The kernel gives process 1 only signals that it takes; taken, they do nothing.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1))
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("/dev/null: %w", err)

@@ -49,8 +49,10 @@ var probe = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := probe(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	for _, program := range []func() (string, error){probe, cellProgram} {
+		if path, err := program(); err == nil {
+			os.RemoveAll(filepath.Dir(path))
+		}
 	}
 	os.Exit(code)
 }

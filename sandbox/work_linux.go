@@ -173,11 +173,14 @@ func (o workOrder) execute() error {
 	return fmt.Errorf("executing %s: %w", o.Argv[0], errno)
 }
 
+// limit bounds each process. What it writes in memory of its own counts with the stacks of its
+// threads, of which C libraries reserve 8 MiB each.
 func (o workOrder) limit() error {
+	const stack = 8 << 20
 	limits := []struct {
 		which int
 		value int64
-	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, o.Limits.Files}, {unix.RLIMIT_NPROC, o.Limits.Processes}, {unix.RLIMIT_DATA, o.Limits.Memory}}
+	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, o.Limits.Files}, {unix.RLIMIT_NPROC, o.Limits.Processes}, {unix.RLIMIT_DATA, o.Limits.Memory + stack*o.Limits.Processes}}
 	for _, l := range limits {
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.which, &now); err != nil {

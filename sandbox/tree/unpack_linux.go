@@ -33,7 +33,7 @@ func Unpack(r *Reader, root *os.File, owners Owners) error {
 			if errors.As(err, &entry) {
 				return err
 			}
-			return &EntryError{e.Path, err.Error()}
+			return fmt.Errorf("entry %q: %w", e.Path, err)
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/sandbox/tree"
 )
@@ -64,6 +63,9 @@ func (a *agent) note(name string, value any) { a.r.Got[name] = fmt.Sprint(value)
 
 const patience = 15 * time.Second
 
+// program is this program, as the test handed it over.
+var program = os.NewFile(programFD, "program")
+
 // base is a small root with this program in it, and a cell that runs it.
 func base(mode string, args ...string) sandbox.Cell {
 	return sandbox.Cell{
@@ -79,7 +81,6 @@ func base(mode string, args ...string) sandbox.Cell {
 // unpack writes the root: this program, a few files, and what else is given.
 func unpack(more func(*tree.Writer) error) func(*tree.Writer) error {
 	return func(w *tree.Writer) error {
-		program := os.NewFile(programFD, "program")
 		info, err := program.Stat()
 		if err != nil {
 			return err
@@ -92,8 +93,8 @@ func unpack(more func(*tree.Writer) error) func(*tree.Writer) error {
 		}{
 			{tree.Entry{Path: ".", Type: tree.Directory, Mode: 0o755}, nil},
 			{tree.Entry{Path: "bin", Type: tree.Directory, Mode: 0o755, MTime: 1000}, nil},
-			{tree.Entry{Path: "bin/probe", Type: tree.Regular, Mode: 0o755, Size: info.Size()}, io.NewSectionReader(program, 0, info.Size())},
-			{tree.Entry{Path: "bin/setuid", Type: tree.Link, Mode: 0o755, Target: "bin/probe"}, nil},
+			{tree.Entry{Path: "bin/probe", Type: tree.Regular, Mode: 0o4755, Size: info.Size()}, io.NewSectionReader(program, 0, info.Size())},
+			{tree.Entry{Path: "bin/setuid", Type: tree.Link, Target: "bin/probe"}, nil},
 			{tree.Entry{Path: "bin/script", Type: tree.Regular, Mode: 0o755, Size: int64(len(script))}, text(script)},
 			{tree.Entry{Path: "etc", Type: tree.Directory, Mode: 0o755}, nil},
 			{tree.Entry{Path: "etc/passwd", Type: tree.Regular, Mode: 0o644, Size: 5, MTime: 2000}, text("root\n")},
@@ -139,32 +140,4 @@ func (a *agent) once(name string, c sandbox.Cell) (sandbox.Exit, error) {
 	exit, err := p.Wait(ctx)
 	a.note(name+" exit", exit)
 	return exit, err
-}
-
-func scenarios() map[string]func(*agent) error {
-	return map[string]func(*agent) error{
-		"hello": func(a *agent) error {
-			_, err := a.once("out", base("hello"))
-			return err
-		},
-	}
-}
-
-func work(mode string, args []string) {
-	switch mode {
-	case "hello":
-		hello()
-	}
-}
-
-func hello() {
-	var st unix.Stat_t
-	unix.Stat("/etc/secret", &st)
-	host, _ := os.Hostname()
-	fmt.Printf("pid %d uid %d gid %d secret %d:%d host %s env %q\n", os.Getpid(), os.Getuid(), os.Getgid(), st.Uid, st.Gid, host, os.Environ())
-	for _, f := range []string{"/proc/self/status", "/proc/self/mountinfo", "/etc/hosts"} {
-		data, _ := os.ReadFile(f)
-		fmt.Printf("%s", data)
-	}
-	os.Exit(3)
 }
