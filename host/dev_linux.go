@@ -49,6 +49,13 @@ func (l *launch) startDev(ctx context.Context, job Job, agreement []byte) (body,
 		}
 		files = append(files, f)
 	}
+	for _, d := range job.Disks {
+		f, err := d.open()
+		if err != nil {
+			return body{}, err
+		}
+		files = append(files, f)
+	}
 	exited, err := l.exec(ctx, files)
 	if err != nil {
 		return body{}, err

@@ -39,6 +39,9 @@ type Job struct {
 	Parties   []json.RawMessage `json:"parties"`
 	Run       json.RawMessage   `json:"run"`
 	Inputs    []Input           `json:"-"`
+	Disks     []Disk            `json:"-"`
+	// Publish says at which addresses of this host the ports of a container are reached.
+	Publish []Publication `json:"publish,omitempty"`
 }
 
 // Input is one sealed file of a job.
@@ -46,6 +49,12 @@ type Input struct {
 	Name      wire.ID
 	Statement json.RawMessage // signed dataset statement
 	Path      string
+}
+
+// Disk is a disk of a job's container: "image", or "mount-N" (spec/room.md, section 3).
+type Disk struct {
+	Name string
+	Path string
 }
 
 // Config is what a host needs. Dir is required, and either VM or Programs and Root; the rest
@@ -61,8 +70,14 @@ type Config struct {
 	Dir string
 	// Ledgers maps the origins of shared ledgers to their URLs.
 	Ledgers map[string]string
+	// Egress maps names of places that containers may reach, as their agreement names them, to
+	// addresses; others are looked for under the name in the agreement.
+	Egress map[wire.ID]string
 	// Agreements are those that a [Manager] serves; none means each whose owners' data it holds.
 	Agreements []wire.Digest
+	// Suits, where set, refuses agreements under which no room of this host would get keys. A
+	// [Manager] asks it before it starts one: a machine would boot in vain.
+	Suits func(agreement.Agreement) error
 	// HTTP relays; nil is a client with our bounds.
 	HTTP *http.Client
 	// Log takes what the room's processes print before they fall silent; nil discards it.
@@ -130,7 +145,7 @@ func (c *Config) targets(job Job) (map[string]string, error) {
 
 // mayAsk are the only paths a room's calls may have.
 func mayAsk(stream, path string) bool {
-	broker := []string{release.PathChallenge, release.PathActivate, release.PathActivated, release.PathRelease, release.PathLive, release.PathConsistency, release.PathCheckpoint}
+	broker := []string{release.PathChallenge, release.PathActivate, release.PathActivated, release.PathRelease, release.PathLive, release.PathVolume, release.PathCertify, release.PathConsistency, release.PathCheckpoint}
 	if strings.HasPrefix(stream, "broker/") {
 		return slices.Contains(broker, path)
 	}
@@ -190,6 +205,10 @@ func (job Job) start(helpers []wire.ID) ([]byte, error) {
 		s.Inputs = append(s.Inputs, room.StartInput{Input: in.Name, Statement: in.Statement, FD: fd})
 		fd++
 	}
+	for _, d := range job.Disks {
+		s.Disks = append(s.Disks, room.StartDisk{Disk: d.Name, FD: fd})
+		fd++
+	}
 	if fd > room.MaxFD {
 		return nil, verdict.Misuse("room.inputs", "fewer files", "too many", "")
 	}
@@ -197,5 +216,5 @@ func (job Job) start(helpers []wire.ID) ([]byte, error) {
 }
 
 // The descriptors of an agent: 3 is the channel, 4 the evidence device, then helpers, then
-// inputs (spec/room.md).
+// inputs, then disks (spec/room.md).
 const firstFD = 5

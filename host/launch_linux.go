@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/channel"
 	"strongroom.dev/release"
+	"strongroom.dev/room"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -42,8 +44,13 @@ func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
+	ports, err := openPorts(a.Agreement, job)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	r := newRoom(c, targets, filepath.Join(c.Dir, id), cancel)
+	r.ports, r.places = ports, places(a.Agreement, job, c.Egress)
 	l := &launch{Room: r}
 	launch := l.startDev
 	if c.VM != nil {
@@ -51,6 +58,7 @@ func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
 	}
 	if l.body, err = launch(ctx, job, a.Canonical()); err != nil {
 		cancel()
+		ports.close()
 		return nil, err
 	}
 	go l.run(ctx, message)
@@ -177,7 +185,20 @@ func (l *launch) converse(ctx context.Context, message []byte) error {
 	if err := channel.WriteMessage(control, message); err != nil {
 		return err
 	}
+	defer l.ports.close()
+	go l.publish(ctx, session)
+	go l.obey(ctx, control)
 	return l.listen(control)
+}
+
+// obey passes the wish to end on to the room, once.
+func (l *launch) obey(ctx context.Context, control *channel.Stream) {
+	select {
+	case <-ctx.Done():
+	case <-l.done:
+	case <-l.stopping:
+		room.WriteCommand(control, room.Command{Command: room.Stop}) //nolint:errcheck // a room that is gone has ended
+	}
 }
 
 // relayAll answers the room's calls until the session ends.
@@ -186,6 +207,10 @@ func (l *launch) relayAll(ctx context.Context, session *channel.Session) {
 		stream, err := session.Accept(ctx)
 		if err != nil {
 			return
+		}
+		if strings.HasPrefix(stream.Name(), "egress/") {
+			go l.carry(ctx, stream)
+			continue
 		}
 		go stream.Serve(release.MaxRequest, func(path string, body []byte) (int, []byte) {
 			return l.relay(ctx, stream.Name(), path, body)

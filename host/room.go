@@ -11,6 +11,7 @@ import (
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // Room is a room that this host started. Its methods may be called from any goroutine.
@@ -20,6 +21,11 @@ type Room struct {
 	dir     string
 	cancel  context.CancelFunc
 	done    chan struct{}
+	ports   ports             // where a container's ports are reached
+	places  map[string]string // egress stream -> address
+
+	stopping chan struct{} // closed when the room is asked to end
+	asked    sync.Once
 
 	mu     sync.Mutex // owns what follows
 	events []room.Event
@@ -29,8 +35,14 @@ type Room struct {
 }
 
 func newRoom(c Config, targets map[string]string, dir string, cancel context.CancelFunc) *Room {
-	return &Room{config: c, targets: targets, dir: dir, cancel: cancel, done: make(chan struct{}), more: make(chan struct{})}
+	return &Room{config: c, targets: targets, dir: dir, cancel: cancel, done: make(chan struct{}), more: make(chan struct{}), stopping: make(chan struct{})}
 }
+
+// Finish asks a room that serves to end: its container is told to, and its volumes are closed.
+func (r *Room) Finish() { r.asked.Do(func() { close(r.stopping) }) }
+
+// Ports gives the addresses at which a container's ports are reached, by their names.
+func (r *Room) Ports() map[wire.ID]string { return r.ports.addresses() }
 
 // Stop kills the room. What it had in memory is gone.
 func (r *Room) Stop() {

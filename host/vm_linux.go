@@ -38,6 +38,18 @@ func (l *launch) startVM(ctx context.Context, job Job, agreement []byte) (body, 
 		}
 		vm.Machine.Disks = append(vm.Machine.Disks, qemu.Disk{Serial: fmt.Sprintf("input-%d", i), Path: path})
 	}
+	for i, d := range job.Disks {
+		f, err := d.open()
+		if err != nil {
+			return body{}, err
+		}
+		f.Close()
+		path, err := filepath.Abs(d.Path)
+		if err != nil {
+			return body{}, err
+		}
+		vm.Machine.Disks = append(vm.Machine.Disks, qemu.Disk{Serial: fmt.Sprintf("disk-%d", i), Path: path})
+	}
 	vm.Machine.InitData, vm.Machine.ShortInitData = attest.InitData(agreement), attest.ShortInitData(agreement)
 	if vm.Console == nil {
 		vm.Console = l.config.Log

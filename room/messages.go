@@ -21,6 +21,8 @@ type Start struct {
 	Run       json.RawMessage   `json:"run"`
 	Inputs    []StartInput      `json:"inputs"` // one for each dataset of the run
 	Helpers   []StartHelper     `json:"helpers"`
+	// Disks are what a container needs besides its inputs; none for other work.
+	Disks []StartDisk `json:"disks,omitempty"`
 }
 
 // StartFormat names the form of a start message.
@@ -37,6 +39,48 @@ type StartInput struct {
 type StartHelper struct {
 	Name wire.ID `json:"name"`
 	FD   int     `json:"fd"`
+}
+
+// StartDisk says where a disk of a container is: "image", or "mount-N", the mount's place in
+// the agreement. Its blocks are checked against the agreed root, or are the container's to
+// write.
+type StartDisk struct {
+	Disk string `json:"disk"`
+	FD   int    `json:"fd"`
+}
+
+// Command is what a host may say on the control stream while a room serves.
+type Command struct {
+	// Command is "stop": the container is told to end, its volumes are closed, and the room ends.
+	Command string `json:"command"`
+}
+
+// Stop is the one command there is.
+const Stop = "stop"
+
+// maxCommand bounds a command.
+const maxCommand = 256
+
+// ReadCommand reads a host's next command; io.EOF if the host says no more.
+func ReadCommand(r io.Reader) (Command, error) {
+	data, err := channel.ReadMessage(r, maxCommand)
+	if err != nil {
+		return Command{}, err
+	}
+	var c Command
+	if err := wire.Unmarshal(data, &c); err != nil || c.Command != Stop {
+		return Command{}, &verdict.Error{Kind: verdict.Usage, Check: "room.command", Expected: "the command stop", Got: verdict.Short(string(data)), Fix: "host and agent must be of the same version"}
+	}
+	return c, nil
+}
+
+// WriteCommand sends a command.
+func WriteCommand(w io.Writer, c Command) error {
+	data, err := wire.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return channel.WriteMessage(w, data)
 }
 
 // ParseStart reads a start message: form and limits.
@@ -74,6 +118,16 @@ func (s Start) check() error {
 		if err := take(h.FD); err != nil {
 			return err
 		}
+	}
+	names := map[string]bool{}
+	for _, d := range s.Disks {
+		if err := take(d.FD); err != nil {
+			return err
+		}
+		if names[d.Disk] || len(d.Disk) > MaxName {
+			return fmt.Errorf("disk %.60q is named twice, or too long", d.Disk)
+		}
+		names[d.Disk] = true
 	}
 	return nil
 }
@@ -123,6 +177,8 @@ const (
 	Computed   Step = "computed"   // the work has ended
 	Allowed    Step = "allowed"    // every owner's broker let the output out
 	Recorded   Step = "recorded"   // the record is in the shared ledgers
+	Serving    Step = "serving"    // the container runs, and its ports may be reached
+	Ended      Step = "ended"      // the container has ended, and its volumes are closed
 )
 
 // Text gives the step in words.
@@ -144,6 +200,10 @@ func (s Step) Text() string {
 		return "every owner's broker lets the result out"
 	case Recorded:
 		return "the run is recorded in the ledgers"
+	case Serving:
+		return "the container runs: its ports may be reached"
+	case Ended:
+		return "the container has ended"
 	}
 	return verdict.Short(string(s))
 }
