@@ -383,6 +383,16 @@ func TestStrangersStartNothing(t *testing.T) {
 	if _, err := manager(dataDir(t, forged(t, job)), run.Agreement).Start(t.Context(), job); verdict.As(err).Check != "dataset.signatures" {
 		t.Errorf("a statement not signed by the owner: %v", err)
 	}
+	unsuited, err := host.NewManager(host.Config{Programs: p, Root: root, Dir: t.TempDir(), Suits: func(a agreement.Agreement) error {
+		return verdict.Refuse("host.root", "another root", string(a.ID), "")
+	}}, dataDir(t, job), 1, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unsuited.Close()
+	if _, err := unsuited.Start(t.Context(), job); verdict.As(err).Check != "host.root" || len(unsuited.All()) != 0 {
+		t.Errorf("an agreement that the host's rooms do not suit: %v", err)
+	}
 	if _, err := manager(dataDir(t, job), run.Agreement).Start(t.Context(), job); err != nil {
 		t.Errorf("an agreement that is served: %v", err)
 	}

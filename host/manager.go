@@ -182,6 +182,11 @@ func (m *Manager) check(job Job) (*agreement.SignedAgreement, *agreement.SignedR
 	if err := a.Verify(parties, m.now()); err != nil {
 		return nil, nil, nil, err
 	}
+	if m.config.Suits != nil {
+		if err := m.config.Suits(a.Agreement); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	run, err := agreement.ParseRun(job.Run)
 	if err != nil {
 		return nil, nil, nil, err

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"strongroom.dev/agreement"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/host"
 	"strongroom.dev/host/qemu"
@@ -205,29 +206,28 @@ parties' descriptors name: parties of an agreement choose addresses that this ho
 	return cmd
 }
 
-// served gives the digests of agreements named by file or digest. A host is party to none, so
-// it need not hold them.
-func (a *app) served(names []string) ([]wire.Digest, error) {
-	var out []wire.Digest
+// served gives the digests of agreements named by file or digest, and those agreements that are at
+// hand. A host is party to none, so it need not hold them.
+func (a *app) served(names []string) (digests []wire.Digest, known []agreement.Agreement, err error) {
 	for _, name := range names {
 		digest, err := wire.ParseDigest(name)
 		if err != nil {
 			ag, yaml, err := a.loadAgreement(name)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if yaml {
-				return nil, verdict.Misuse("--agreement", "a signed agreement or its digest", name+", a draft", "strongroom agreement sign makes the signed form")
+				return nil, nil, verdict.Misuse("--agreement", "a signed agreement or its digest", name+", a draft", "strongroom agreement sign makes the signed form")
 			}
-			digest = ag.Digest()
+			digest, known = ag.Digest(), append(known, ag.Agreement)
 		}
-		out = append(out, digest)
+		digests = append(digests, digest)
 	}
-	return out, nil
+	return digests, known, nil
 }
 
 func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen, dir string, rooms int, agreements []string) error {
-	serves, err := a.served(agreements)
+	serves, known, err := a.served(agreements)
 	if err != nil {
 		return err
 	}
@@ -256,6 +256,12 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen
 	}
 	if config.Programs != nil {
 		defer config.Programs.Close()
+	}
+	if err := a.plannedHost(&config, vm, known); err != nil {
+		return err
+	}
+	if err := a.accelerate(ctx, config, vm); err != nil {
+		return err
 	}
 	if config.Dir, config.Agreements = dir, serves; dir == "" {
 		config.Dir = h.Path("rooms")

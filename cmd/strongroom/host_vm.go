@@ -98,7 +98,8 @@ func (f *vmFlags) check(given func(flag string) bool) error {
 	return f.checkSize()
 }
 
-// vmConfig makes what starts rooms as virtual machines. makeCA makes this home's authority for
+// vmConfig makes what starts rooms as virtual machines, but for what runs their processors
+// ([app.accelerate]). makeCA makes this home's authority for
 // software TPMs if there is none. The flags were checked.
 func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool) (*host.VM, error) {
 	dir, err := filepath.Abs(f.image)
@@ -119,9 +120,8 @@ func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool
 	}
 	m := &vm.Launch.Machine
 	m.CPUs, m.Memory, m.Kernel = f.cpus, int(memory>>20), filepath.Join(dir, image.FileUKI)
-	code, variables := filepath.Join(dir, image.FileCode), filepath.Join(dir, image.FileVars)
 	if f.platform == string(qemu.TPM) {
-		m.Platform, m.Firmware, m.Variables = qemu.TPM, code, variables
+		m.Platform, m.Firmware, m.Variables = qemu.TPM, filepath.Join(dir, image.FileCode), filepath.Join(dir, image.FileVars)
 		if vm.Launch.CA, err = a.tpmCA(ctx, h, makeCA); err != nil {
 			return nil, err
 		}
@@ -130,8 +130,7 @@ func (a *app) vmConfig(ctx context.Context, h *home.Home, f vmFlags, makeCA bool
 	} else if _, err := a.expected(f); err != nil {
 		return nil, err
 	}
-	m.Accel, err = a.accelerator(ctx, vm.Launch.Programs, m, code, variables)
-	return vm, err
+	return vm, nil
 }
 
 // confidential fills in what machines of SEV-SNP and TDX are started with.
@@ -187,17 +186,25 @@ func (a *app) expected(f vmFlags) (map[string]string, error) {
 	return p.measurements, err
 }
 
-// accelerator gives KVM where a machine has come through its firmware under it, just now.
-func (a *app) accelerator(ctx context.Context, programs qemu.Programs, m *qemu.Config, code, variables string) (string, error) {
-	err := qemu.Prove(ctx, programs, code, variables)
-	switch {
-	case err == nil:
-		return qemu.KVM, nil
-	case m.Platform != qemu.TPM || verdict.As(err).Check != "vm.kvm":
-		return "", err
+// accelerate has rooms run under KVM where a machine has come through its firmware under it, just
+// now; else in software, where the platform allows it.
+func (a *app) accelerate(ctx context.Context, c host.Config, f vmFlags) error {
+	if c.VM == nil {
+		return nil
 	}
-	a.say("KVM does not work here, so rooms run in software, some ten times slower: %s", verdict.As(err).Got)
-	return qemu.TCG, nil
+	dir, err := filepath.Abs(f.image)
+	if err != nil {
+		return err
+	}
+	m := &c.VM.Launch.Machine
+	m.Accel = qemu.KVM
+	err = qemu.Prove(ctx, c.VM.Launch.Programs, filepath.Join(dir, image.FileCode), filepath.Join(dir, image.FileVars))
+	if err == nil || m.Platform != qemu.TPM || verdict.As(err).Check != "vm.kvm" {
+		return err
+	}
+	m.Accel = qemu.TCG
+	a.say("KVM does not work here, so rooms run in software, some ten times slower; strongroom doctor host says why")
+	return nil
 }
 
 // tpmCA gives this home's authority for software TPMs.
@@ -207,7 +214,7 @@ func (a *app) tpmCA(ctx context.Context, h *home.Home, create bool) (*qemu.CA, e
 		return ca, err
 	}
 	if !create {
-		return nil, verdict.Misuse("vm.tpm_ca", "this home directory's authority for software TPMs", "none", "strongroom host root --platform tpm makes one; agreements pin its root")
+		return nil, verdict.Misuse("vm.tpm_ca", "this home directory's authority for software TPMs", "none", "start the room on the host whose root the agreement pins: --host URL, or --home with its directory; for a new agreement, strongroom host root --platform tpm makes one")
 	}
 	return qemu.NewCA(ctx, h.Path("tpm"), qemu.FindPrograms())
 }

@@ -142,7 +142,10 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := a.canProve(h, ag.Agreement, r.endorsements, r.references); err != nil {
 		return err
 	}
-	if err := site.ready(ctx); err != nil {
+	if err := a.activatedHere(ctx, ag, run.Work, run.Requester); err != nil {
+		return err
+	}
+	if err := site.ready(ctx, ag.Agreement); err != nil {
 		return err
 	}
 	if err := a.keepRequest(h, r, run); err != nil {

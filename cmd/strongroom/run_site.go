@@ -25,8 +25,8 @@ import (
 // site is where a room is started: on this machine, or by a host.
 type site interface {
 	datasets(ctx context.Context) ([]host.Sealed, error)
-	// ready looks whether a room could be started; it changes nothing.
-	ready(ctx context.Context) error
+	// ready looks whether a room could be started that the agreement accepts; it changes nothing.
+	ready(ctx context.Context, under agreement.Agreement) error
 	start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error)
 	// url is where the room goes on without this program; "" is nowhere.
 	url() string
@@ -116,13 +116,22 @@ type localSite struct {
 func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.flags.data) }
 
 // ready makes no root: an agreement that names it was made with it.
-func (s *localSite) ready(ctx context.Context) error {
+func (s *localSite) ready(ctx context.Context, under agreement.Agreement) error {
 	h, err := home.Open(s.app.homeDir)
 	if err != nil {
 		return err
 	}
-	s.config, err = s.app.hostConfig(ctx, h, s.flags, s.vm, false)
-	return err
+	if s.config, err = s.app.hostConfig(ctx, h, s.flags, s.vm, false); err != nil {
+		return err
+	}
+	p, err := s.app.planned(s.config, s.vm)
+	if err != nil {
+		return err
+	}
+	if err := p.suits(under); err != nil {
+		return err
+	}
+	return s.app.accelerate(ctx, s.config, s.vm)
 }
 
 func (s *localSite) url() string { return "" }
@@ -227,7 +236,7 @@ func (s remoteSite) start(ctx context.Context, job host.Job, _ *agreement.Signed
 	return remoteRoom{s.Host, info.ID}, nil
 }
 
-func (remoteSite) ready(context.Context) error { return nil }
+func (remoteSite) ready(context.Context, agreement.Agreement) error { return nil }
 
 func (s remoteSite) url() string { return s.URL }
 
