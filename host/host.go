@@ -78,9 +78,6 @@ type Config struct {
 	// Suits, where set, refuses agreements under which no room of this host would get keys. A
 	// [Manager] asks it before it starts one: a machine would boot in vain.
 	Suits func(agreement.Agreement) error
-	// Suits, where set, refuses agreements under which no room of this host would get keys. A
-	// [Manager] asks it before it starts one: a machine would boot in vain.
-	Suits func(agreement.Agreement) error
 	// HTTP relays; nil is a client with our bounds.
 	HTTP *http.Client
 	// Log takes what the room's processes print before they fall silent; nil discards it.
