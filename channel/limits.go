@@ -1,13 +1,13 @@
 package channel
 
 // Limits of a session. They bound what a hostile peer can make the other side hold: at most
-// 2*MaxStreams*Window bytes of data and one frame, whatever it sends.
+// 2*MaxStreams*Window bytes of data and one frame, whatever it sends: 128 MiB.
 const (
 	// MaxStreams is how many streams one side may have open at once that it opened itself: a
-	// room asks at most 32 brokers and a few ledgers, one at a time each.
-	MaxStreams = 48
-	// Window is how many bytes of one stream may be under way unread: enough to keep a pipe
-	// busy, small enough that all of them together stay below 32 MiB.
+	// room asks at most 32 brokers and a few ledgers; a host opens one for each connection to a
+	// container.
+	MaxStreams = 256
+	// Window is how many bytes of one stream may be under way unread: enough to keep a pipe busy.
 	Window = 256 << 10
 	// MaxFrame is the most data one frame carries, so that no stream holds up the others for
 	// long. It is also the only buffer a frame is read into.
