@@ -21,6 +21,7 @@ func (a *app) rootCommand() *cobra.Command {
   dataset, seal      bring data, sealed
   broker             your key service: releases keys only to what you agreed to
   run, room, host    run agreed work in a room
+  connect            reach a room with any client, once it has proven what it is
   open, receipt      results and their proof
   verify, policy     evidence of any hardware: what it proves, and what not
   attestation        a service that judges evidence for others
@@ -77,6 +78,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.brokerCommand(),
 		a.runCommand(),
 		a.roomCommand(),
+		a.connectCommand(),
 		a.hostCommand(),
 		a.ledgerCommand(),
 		a.receiptCommand(),
