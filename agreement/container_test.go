@@ -313,6 +313,7 @@ func containerForms() []agreementCase {
 	of("limits-processes", "A container has a bound on processes.", func(c *C) { c.Limits.Processes = 0 }, "limits.processes")
 	of("limits-files", "A container has a bound on files.", func(c *C) { c.Limits.Files = 0 }, "limits.files")
 	of("certified-stranger", "Only parties certify.", func(c *C) { c.CertifiedBy = "host" }, "certified_by")
+	of("certified-bystander", "Who certifies has released to the room.", func(c *C) { c.CertifiedBy = "researcher" }, "certified_by")
 	of("mesh-uncertified", "A mesh has an authority.", func(c *C) { c.Mesh, c.CertifiedBy, c.Ports[0].Names = true, "", nil }, "mesh")
 	whole("mesh-2-authorities", "A mesh has one authority.", func(a *A) {
 		other := container()
@@ -327,7 +328,7 @@ func containerForms() []agreementCase {
 // bare makes the service one without inputs, outputs and names.
 func bare(a *agreement.Agreement) {
 	c := a.Work[0].Container
-	c.Image.Sealed, c.Transit = "", nil
+	c.Image.Sealed, c.Transit, c.CertifiedBy, c.Ports = "", nil, "", []agreement.Port{}
 	c.Environment, c.Mounts = c.Environment[:3], c.Mounts[:2]
 	a.Inputs, a.Outputs, a.Work[0].Output = []agreement.Input{}, []agreement.Output{}, ""
 }
@@ -348,7 +349,7 @@ func containerVectors() []vector {
 	w.study.Work[0].Keepers = []wire.ID{"researcher"}
 	vs = append(vs, w.vector("container-keeper-no-broker", "A keeper has a broker.", w.signed().Document).fails("refused", "agreement.parties", ""))
 	w = containerWorld()
-	w.study.Work[0].Container.CertifiedBy = "researcher"
+	w.study.Work[0].Container.CertifiedBy, w.study.Work[0].Keepers = "researcher", []wire.ID{"researcher"}
 	vs = append(vs, w.vector("container-certifier-no-broker", "Who certifies has a broker.", w.signed().Document).fails("refused", "agreement.parties", ""))
 	w = newWorld()
 	for _, c := range []agreementCase{

@@ -47,7 +47,11 @@ func (a Agreement) containerWork(p place, w Work) error {
 	); err != nil {
 		return err
 	}
-	if len(a.OwnersOf(w)) == 0 {
+	owners := a.OwnersOf(w)
+	if by := w.Container.CertifiedBy; by != "" && !slices.Contains(owners, by) {
+		return p.dot("container").dot("certified_by").bad("a party whose broker admits the run: an input's owner, or a keeper", quoted(string(by)), "name the party under keepers too")
+	}
+	if len(owners) == 0 {
 		return p.dot("keepers").bad("an input, or a keeper: a party whose broker admits the run", "neither", "name the party that may end it under keepers")
 	}
 	return nil

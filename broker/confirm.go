@@ -96,6 +96,9 @@ func (b *Broker) confirm(ctx context.Context, of Confirmation) (Event, error) {
 			if waiting, err = b.rewind(tx, now, ev.TimeMS); err != nil {
 				return err
 			}
+			if err = moveVolumes(tx, ev.TimeMS); err != nil {
+				return err
+			}
 			ev.Notes = append(ev.Notes, fmt.Sprintf("%d agreement(s) must be activated again", len(facts.Unconfirmed)),
 				"witnesses that saw more of this log will not sign it again: if an agreement demands them, make a new log key and descriptor")
 		}
@@ -295,6 +298,12 @@ func replay(tx Tx, e ledger.Entry, at placed, unknown bool) error {
 		return replayAccept(tx, e)
 	case "publish":
 		return replayPublish(tx, e, unknown)
+	case "volume":
+		var f VolumeFacts
+		if err := wire.Unmarshal(e.Public, &f); err != nil {
+			return err
+		}
+		return replayVolume(tx, f, e.TimeMS)
 	}
 	return nil
 }

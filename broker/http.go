@@ -11,7 +11,8 @@ const (
 	PathPublish   = "/admin/publish"
 	PathConfirm   = "/admin/confirm"
 	PathWhy       = "/admin/why"
-	PathState     = "/admin/status" // GET: Status
+	PathState     = "/admin/status"    // GET: Status
+	PathAuthority = "/admin/authority" // GET: AuthorityAnswer
 )
 
 // Named is the one argument of an officer's act: a digest, or an id for why.
@@ -22,6 +23,11 @@ type Named struct {
 // WhyAnswer are the decisions about one id.
 type WhyAnswer struct {
 	Decisions []Decision `json:"decisions"`
+}
+
+// AuthorityAnswer is the certificate of the party's authority for rooms' names, PEM.
+type AuthorityAnswer struct {
+	Certificate string `json:"certificate"`
 }
 
 // MaxAnswer is the most bytes of an answer on the admin socket: maxWhy explanations.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
@@ -31,7 +32,7 @@ func (b *Broker) Live(ctx context.Context, data []byte) ([]byte, error) {
 	if err := b.serving(); err != nil {
 		return nil, err
 	}
-	if err := b.signedByRoom(asked); err != nil {
+	if err := b.signedByRoom(ofRun{asked.Broker, asked.Agreement, asked.Run, asked.RunID, asked.ReleaseID}, asked); err != nil {
 		return nil, err
 	}
 	now := b.now()
@@ -54,18 +55,25 @@ func (b *Broker) Live(ctx context.Context, data []byte) ([]byte, error) {
 	return release.NewLive(b.cfg.Keys.ReleaseKey(), asked.LiveRequest, answer)
 }
 
+// ofRun is the run that a room says it asks about.
+type ofRun struct {
+	broker         wire.ID
+	agreement, run wire.Digest
+	id, releaseID  string
+}
+
 // signedByRoom checks that the room that was given the keys is asking.
-func (b *Broker) signedByRoom(asked *release.SignedLiveRequest) error {
+func (b *Broker) signedByRoom(of ofRun, asked interface{ SignedBy(keys.PublicKey) error }) error {
 	var run *runRecord
 	err := b.cfg.State.View(func(tx Tx) (err error) {
-		run, err = load[runRecord](tx, tableRuns, asked.RunID)
+		run, err = load[runRecord](tx, tableRuns, of.id)
 		return err
 	})
 	if err != nil {
 		return broken("to read the run's record", err)
 	}
-	if run == nil || run.Room == nil || asked.Broker != b.name || run.ReleaseID != asked.ReleaseID || run.Agreement != asked.Agreement || run.Run != asked.Run {
-		return verdict.Refuse("live.run", "a run that this broker gave keys for", "run "+asked.RunID+", release "+asked.ReleaseID+", which it did not", "ask for keys first")
+	if run == nil || run.Room == nil || of.broker != b.name || run.ReleaseID != of.releaseID || run.Agreement != of.agreement || run.Run != of.run {
+		return verdict.Refuse("live.run", "a run that this broker gave keys for", "run "+of.id+", release "+of.releaseID+", which it did not", "ask for keys first")
 	}
 	return asked.SignedBy(*run.Room)
 }
@@ -75,24 +83,11 @@ func (b *Broker) signedByRoom(asked *release.SignedLiveRequest) error {
 func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer release.Live, output *placed, ledgers agreement.Ledgers, err error) {
 	nowMS := now.UnixMilli()
 	err = b.cfg.State.Update(func(tx Tx) error {
-		known, err := b.activated(tx, asked.Agreement)
+		known, run, err := b.goesOn(tx, asked.Agreement, asked.RunID, nowMS)
 		if err != nil {
 			return err
 		}
 		ledgers = known.agreement.Ledgers
-		run, err := load[runRecord](tx, tableRuns, asked.RunID)
-		if err != nil || run == nil {
-			return broken("to read the run's record", err)
-		}
-		if err := b.allowed(tx, run); err != nil {
-			return err
-		}
-		if err := b.stillListed(tx, run, known.agreement.Agreement); err != nil {
-			return err
-		}
-		if err := mayGoOn(known.agreement.Valid, run, nowMS); err != nil {
-			return err
-		}
 		if late := nowMS - asked.AfterMS - run.LeaseMS; late >= 0 {
 			return verdict.Refuse("lease", "a request of a room whose own lease lasts", fmt.Sprintf("one %d ms after it ended: the room last heard of this broker at %d", late, asked.AfterMS),
 				"the run is over: sign a new request; somebody held back what the room asked, or what it was answered")
@@ -115,6 +110,25 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 		return save(tx, tableRuns, asked.RunID, run)
 	})
 	return answer, output, ledgers, err
+}
+
+// goesOn gives a run's agreement and record if nothing ends the run.
+func (b *Broker) goesOn(tx Tx, digest wire.Digest, runID string, nowMS int64) (*parsedAgreement, *runRecord, error) {
+	known, err := b.activated(tx, digest)
+	if err != nil {
+		return nil, nil, err
+	}
+	run, err := load[runRecord](tx, tableRuns, runID)
+	if err != nil || run == nil {
+		return nil, nil, broken("to read the run's record", err)
+	}
+	if err := b.allowed(tx, run); err != nil {
+		return nil, nil, err
+	}
+	if err := b.stillListed(tx, run, known.agreement.Agreement); err != nil {
+		return nil, nil, err
+	}
+	return known, run, mayGoOn(known.agreement.Valid, run, nowMS)
 }
 
 // commit records the run's one answer; the same one again is no second.
@@ -144,6 +158,9 @@ func mayGoOn(valid agreement.Validity, run *runRecord, nowMS int64) error {
 	}
 	if run.LeaseEndMS == 0 {
 		return verdict.Refuse("lease", "a run whose keys have left", "one whose release was never answered", "ask again for the keys, with the same release id")
+	}
+	if run.Fenced != "" {
+		return verdict.Refuse("volume.fenced", "a run that holds its volumes", "one whose volume run "+run.Fenced+" took over", "the run is over: a volume is in one room at a time")
 	}
 	if nowMS >= run.LeaseEndMS {
 		return verdict.Refuse("lease", "a request before the lease ended", fmt.Sprintf("one %d ms after it", nowMS-run.LeaseEndMS),

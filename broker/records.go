@@ -8,6 +8,7 @@ import (
 
 	"strongroom.dev/keys"
 	"strongroom.dev/policy"
+	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -42,6 +43,12 @@ type runRecord struct {
 	Agreement wire.Digest `json:"agreement"`
 	Run       wire.Digest `json:"run"`
 	ReleaseID string      `json:"release_id"`
+	// Work and Inputs are what the run is of and was given, where it is a container's: whose volumes
+	// and names it may ask about.
+	Work   wire.ID                `json:"work,omitempty"`
+	Inputs []release.GrantedInput `json:"inputs,omitempty"`
+	// Fenced is the run that took over a volume that this one still held; it ends this one.
+	Fenced string `json:"fenced,omitempty"`
 	// Room is the room's signing key; absent after a rollback, which no run survives.
 	Room *keys.PublicKey `json:"room,omitempty"`
 	// Where the room runs, for denials that come later; absent after a rollback.

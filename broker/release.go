@@ -266,6 +266,9 @@ func spend(tx Tx, r *request, t policy.Terms, checks []verdict.Check, advances [
 		return placed{}, spentAlready(err, "release.id", "a fresh release id")
 	}
 	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, Listed: t.Listed, LeaseMS: t.LeaseMS}
+	if w, _ := r.agreement.WorkByName(r.run.Work); w.Container != nil {
+		run.Work, run.Inputs = w.Name, grantedInputs(t)
+	}
 	if err := insert(tx, tableRuns, t.RunID, run); err != nil {
 		return placed{}, spentAlready(err, "run.once", "the first release for run "+t.RunID)
 	}
@@ -292,10 +295,7 @@ func spentAlready(err error, check, expected string) error {
 // recordGrant queues the grant's entry, which says publicly what the receipt will prove.
 func recordGrant(tx Tx, r *request, t policy.Terms, checks []verdict.Check, now time.Time) (placed, error) {
 	facts := release.GrantFacts{ReleaseID: t.ReleaseID, Request: t.Request, Evidence: t.Evidence, Room: t.Room.Signing.ID(),
-		Class: t.Class, LeaseMS: t.LeaseMS, Inputs: []release.GrantedInput{}, Reference: t.Listed}
-	for _, in := range t.Inputs {
-		facts.Inputs = append(facts.Inputs, release.GrantedInput{Input: in.Input, Dataset: in.Dataset, Statement: in.Statement, Header: in.Header})
-	}
+		Class: t.Class, LeaseMS: t.LeaseMS, Inputs: grantedInputs(t), Reference: t.Listed}
 	public, err := json.Marshal(facts)
 	if err != nil {
 		return placed{}, err
@@ -303,6 +303,14 @@ func recordGrant(tx Tx, r *request, t policy.Terms, checks []verdict.Check, now 
 	e := ledger.Entry{Kind: "grant", TimeMS: now.UnixMilli(), Agreement: &t.Agreement, Run: &t.Run, RunID: t.RunID, Public: public}
 	d := Decision{Subject: r.refusal().subject, Agreement: t.Agreement.String(), RunID: t.RunID, ReleaseID: t.ReleaseID, Checks: checks}
 	return record(tx, e, d, t.RunID, t.ReleaseID)
+}
+
+func grantedInputs(t policy.Terms) []release.GrantedInput {
+	list := []release.GrantedInput{}
+	for _, in := range t.Inputs {
+		list = append(list, release.GrantedInput{Input: in.Input, Dataset: in.Dataset, Statement: in.Statement, Header: in.Header})
+	}
+	return list
 }
 
 // answer unwraps the headers, seals the keys to the room, keeps the signed grant and gives

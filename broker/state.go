@@ -29,12 +29,16 @@ const (
 	tableSeen       Table = "seen"       // log verifier key -> seenRecord
 	tableDecisions  Table = "decisions"  // entry number -> Decision
 	tableSubjects   Table = "subjects"   // run or release id / entry number -> ""
+	tableVolumes    Table = "volumes"    // dataset of a volume's key -> volumeRecord
+	tableAnswers    Table = "answers"    // run id / request digest -> answerRecord
+	tableRoots      Table = "roots"      // "names", or an agreement's digest -> rootRecord
 )
 
 // Tables lists every table, for stores that make them beforehand.
 func Tables() []Table {
 	return []Table{tableMeta, tableQueue, tableChallenges, tableReleases, tableGrants, tableRuns, tableCounts,
-		tableAgreements, tableIDs, tableRevoked, tableDenied, tableReferences, tableSets, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects}
+		tableAgreements, tableIDs, tableRevoked, tableDenied, tableReferences, tableSets, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects,
+		tableVolumes, tableAnswers, tableRoots}
 }
 
 // State is the broker's memory of what it has spent, recorded and promised.

@@ -26,6 +26,7 @@ type Status struct {
 	SinceStart Counts            `json:"since_start"`
 	Agreements []AgreementStatus `json:"agreements"`
 	Datasets   []DatasetStatus   `json:"datasets"`
+	Volumes    []VolumeStatus    `json:"volumes"`
 	Denied     []DenialStatus    `json:"denied"`
 	References []ReferenceStatus `json:"references"`
 	Witnesses  []string          `json:"witnesses"` // origins of the shared ledgers it was told of
@@ -99,7 +100,7 @@ func (b *Broker) Public() Public {
 // Status gives everything; it works on a locked broker too.
 func (b *Broker) Status(context.Context) (Status, error) {
 	s := Status{Public: b.Public(), Descriptor: b.current.Digest(), KeyStore: b.cfg.Keys.Kind(), Lock: b.lock.Load(), Checkpoint: b.cfg.Log.Checkpoint(),
-		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Denied: []DenialStatus{}, References: []ReferenceStatus{}, Witnesses: []string{}, Troubles: []string{}, Seen: []release.SeenLog{},
+		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Volumes: []VolumeStatus{}, Denied: []DenialStatus{}, References: []ReferenceStatus{}, Witnesses: []string{}, Troubles: []string{}, Seen: []release.SeenLog{},
 		SinceStart: Counts{b.counters.challenges.Load(), b.counters.activations.Load(), b.counters.lives.Load(), b.counters.malformed.Load(), b.counters.refused.Load(), b.counters.unlogged.Load()}}
 	for key := range b.cfg.Witnesses {
 		s.Witnesses = append(s.Witnesses, originOf(key))
@@ -135,6 +136,9 @@ func (b *Broker) fillStatus(tx Tx, s *Status) error {
 		return err
 	}
 	if s.References, err = b.referenceStatus(tx); err != nil {
+		return err
+	}
+	if s.Volumes, err = b.volumeStatus(tx); err != nil {
 		return err
 	}
 	err = errors.Join(

@@ -317,8 +317,11 @@ func randomID() string { id := keys.RandomID(); return hex.EncodeToString(id[:])
 func (w *world) newRun(a *agreement.SignedAgreement) *agreement.SignedRun {
 	w.t.Helper()
 	r := agreement.Run{Agreement: a.Digest(), RunID: randomID(), Requester: "study", Work: "mean-radius", Parameters: map[string]string{"least": "3"}, Expires: wire.At(w.now().Add(time.Hour))}
-	for _, owner := range []wire.ID{"alpha", "beta"} {
-		r.Datasets = append(r.Datasets, agreement.RunDataset{Input: owner + "-rows", Statement: w.statements[owner].Digest()})
+	for _, in := range a.Inputs {
+		r.Datasets = append(r.Datasets, agreement.RunDataset{Input: in.Name, Statement: w.statements[in.Owner].Digest()})
+	}
+	if a.Work[0].Container != nil {
+		r.Parameters = map[string]string{}
 	}
 	run, err := agreement.NewRun(r)
 	must(w.t, err)

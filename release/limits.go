@@ -12,6 +12,8 @@ const (
 	PathSeen        = "/v1/seen"
 	PathActivate    = "/v1/activate"
 	PathActivated   = "/v1/activated"
+	PathVolume      = "/v1/volume"
+	PathCertify     = "/v1/certify"
 )
 
 // Limits of messages, in bytes, checked before anything is parsed.
@@ -50,6 +52,10 @@ const (
 	MaxCredential = 1024
 	// MaxTPMAnswer is that of a TPM's answer; ours have 32 bytes.
 	MaxTPMAnswer = 64
+	// MaxSPKI is that of a public key to be certified: those of RSA keys of 8,192 bits have 1 KiB.
+	MaxSPKI = 2 << 10
+	// MaxChain is the most certificates in an answer, of at most MaxChainCertificate each.
+	MaxChain, MaxChainCertificate = 4, 8 << 10
 	// MaxPeers is the most other brokers' checkpoints in a request, and logs seen.
 	MaxPeers = 64
 	// MaxProof is the most hashes in a proof of a log: a tree has fewer than 2^63 entries, and a

@@ -28,6 +28,8 @@ func Broker(b *broker.Broker, logger *slog.Logger) http.Handler {
 	mux.Handle("POST "+release.PathLive, posted(living, logger, release.MaxSmall, b.Live))
 	mux.Handle("POST "+release.PathActivate, posted(busy, logger, release.MaxSmall, b.ActivateTPM))
 	mux.Handle("POST "+release.PathActivated, posted(busy, logger, release.MaxSmall, b.ActivatedTPM))
+	mux.Handle("POST "+release.PathVolume, posted(busy, logger, release.MaxSmall, b.Volume))
+	mux.Handle("POST "+release.PathCertify, posted(busy, logger, release.MaxSmall, b.Certify))
 	mux.Handle("POST "+release.PathSeen, posted(busy, logger, release.MaxSmall, b.Seen))
 	mux.Handle("POST "+release.PathConsistency, posted(busy, logger, release.MaxSmall, func(ctx context.Context, data []byte) ([]byte, error) {
 		var asked release.ConsistencyRequest
@@ -143,6 +145,10 @@ func BrokerAdmin(b *broker.Broker, logger *slog.Logger) http.Handler {
 		list, err := b.Why(r.Context(), n.Name)
 		return broker.WhyAnswer{Decisions: list}, err
 	})
+	mux.Handle("GET "+broker.PathAuthority, answering(logger, func(w http.ResponseWriter, r *http.Request) error {
+		certificate, err := b.Authority(r.Context())
+		return answerJSON(w)(broker.AuthorityAnswer{Certificate: certificate}, err)
+	}))
 	mux.Handle("GET "+broker.PathState, answering(logger, func(w http.ResponseWriter, r *http.Request) error {
 		return answerJSON(w)(b.Status(r.Context()))
 	}))
