@@ -68,7 +68,8 @@ type Platform struct {
 	// Releases are release lines accepted besides Images, or instead of them (R5).
 	Releases []ReleaseLine `json:"releases"`
 	// MayLack names sandbox layers a room may go without where its kernel denies them:
-	// user-namespace, mount-namespace, pid-namespace, network-namespace, seccomp, landlock.
+	// user-namespace, mount-namespace, pid-namespace, network-namespace, seccomp, landlock; and
+	// for containers user-range, memory-group.
 	// Only for kind dev.
 	MayLack []wire.ID `json:"may_lack"`
 }

@@ -24,7 +24,7 @@ func classesOf(kind wire.ID) []Class {
 
 // layers are what a dev room's sandbox may lack if the agreement says so.
 func layers() []wire.ID {
-	return []wire.ID{"user-namespace", "mount-namespace", "pid-namespace", "network-namespace", "seccomp", "landlock"}
+	return []wire.ID{"user-namespace", "mount-namespace", "pid-namespace", "network-namespace", "seccomp", "landlock", "user-range", "memory-group"}
 }
 
 func (a Agreement) validatePlatforms(p place) error {
