@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"strongroom.dev/sandbox"
@@ -173,11 +174,74 @@ func TestCellBounds(t *testing.T) {
 		}
 	})
 	eachUser(t, "memory", func(t *testing.T, r cellReport, _ bool) {
+		if !slices.Contains(sandbox.Layers(r.CellLacks), sandbox.MemoryGroup) {
+			expect(t, r, "out exit", "{0 9}")
+			return
+		}
 		// 128 MiB, and 8 MiB for each of 64 stacks.
-		if n, err := strconv.Atoi(strings.TrimSpace(r.Got["out"])); err == nil && (n < 50 || n > 640) || err != nil && r.Got["out exit"] != "{0 9}" {
+		if n, err := strconv.Atoi(strings.TrimSpace(r.Got["out"])); err != nil || n < 50 || n > 640 {
 			t.Errorf("got %q MiB, %s", r.Got["out"], r.Got["out exit"])
 		}
 	})
+	eachUser(t, "shared", func(t *testing.T, r cellReport, _ bool) {
+		want := "{0 9}"
+		if slices.Contains(sandbox.Layers(r.CellLacks), sandbox.MemoryGroup) {
+			want = "{0 0}" // what the lack of the layer says
+		}
+		expect(t, r, "out exit", want)
+	})
+}
+
+// TestCellGroupsGo: rooms that end, and rooms that are killed, leave no control group behind.
+func TestCellGroupsGo(t *testing.T) {
+	r := runCell(t, "hello", 0)
+	if slices.Contains(sandbox.Layers(r.CellLacks), sandbox.MemoryGroup) {
+		t.Skip("no control groups can be made here")
+	}
+	path, err := cellProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, to, _ := os.Pipe()
+	scenario, keep, _ := os.Pipe() // never ends: the agent waits
+	defer keep.Close()
+	cmd := exec.Command(path)
+	cmd.ExtraFiles = []*os.File{to, scenario, scenario}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	to.Close()
+	name := fmt.Sprintf("strongroom-%d-", cmd.Process.Pid)
+	if !eventually(func() bool { return len(groupsNamed(t, name)) == 3 }) {
+		t.Errorf("groups: %v", groupsNamed(t, name))
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	io.ReadAll(report)
+	if !eventually(func() bool { return len(groupsNamed(t, name)) == 0 }) {
+		t.Errorf("left behind: %v", groupsNamed(t, name))
+	}
+}
+
+func eventually(f func() bool) bool {
+	for range 500 {
+		if f() {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}
+
+func groupsNamed(t *testing.T, start string) (names []string) {
+	t.Helper()
+	filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), start) {
+			names = append(names, path)
+		}
+		return nil
+	})
+	return names
 }
 
 // TestCellNetwork: what the agent and the cell say to each other, and that there is nobody else.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,11 +18,12 @@ import (
 // The first argument tells a program that starts itself again what it is to be. None of them
 // is believed: each stage looks for itself what it is inside of.
 const (
-	argInside = "sandbox-inside"
-	argHelper = "sandbox-helper"
-	argProbe  = "sandbox-probe"
-	argCell   = "sandbox-cell"
-	argWork   = "sandbox-work"
+	argInside  = "sandbox-inside"
+	argHelper  = "sandbox-helper"
+	argProbe   = "sandbox-probe"
+	argCell    = "sandbox-cell"
+	argWork    = "sandbox-work"
+	argJanitor = "sandbox-janitor"
 )
 
 // Main runs a program that shuts itself in. main calls it first thing, on its first
@@ -43,11 +45,13 @@ func Main(helpers, cells int) (*Inside, error) {
 			os.Exit(cellMain())
 		case argWork:
 			os.Exit(workMain())
+		case argJanitor:
+			os.Exit(janitorMain())
 		case argInside:
 			return inside(helpers, cells)
 		}
 	}
-	code, err := outside(cells > 0)
+	code, err := outside(cells)
 	if err != nil {
 		return nil, err
 	}
@@ -57,10 +61,10 @@ func Main(helpers, cells int) (*Inside, error) {
 
 // outside starts the program again inside and waits for it. It holds no key and reads no
 // input; when it is killed, the kernel kills what is inside.
-func outside(cells bool) (int, error) {
+func outside(cells int) (int, error) {
 	// The death signal is tied to the thread that started the child.
 	runtime.LockOSThread()
-	if cells {
+	if cells > 0 {
 		detachDirectories()
 	}
 	files, err := inherited()
@@ -74,11 +78,23 @@ func outside(cells bool) (int, error) {
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = []string{}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // and /dev/null as standard input
-	cmd.ExtraFiles = files
+	groups := makeGroups(cells)
+	if len(groups) > 0 {
+		janitor, err := startJanitor(groups)
+		if err != nil {
+			removeGroups(groups)
+			return 1, err
+		}
+		defer janitor.Close()
+	}
+	cmd.ExtraFiles = slices.Clone(files)
+	for _, g := range groups {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, g.files[:]...)
+	}
 	flags := availableNamespaces()
-	cmd.Args = append(cmd.Args, strconv.FormatUint(uint64(flags), 16))
+	cmd.Args = append(cmd.Args, strconv.FormatUint(uint64(flags), 16), strconv.Itoa(len(files)), strconv.Itoa(len(groups)))
 	cmd.SysProcAttr = attributes(flags)
-	if cells && flags&unix.CLONE_NEWUSER != 0 && mapsMany() {
+	if cells > 0 && flags&unix.CLONE_NEWUSER != 0 && mapsMany() {
 		ids := rangeMap(nobodyID, hostIDs)
 		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
 	}
@@ -86,9 +102,7 @@ func outside(cells bool) (int, error) {
 	if err := cmd.Start(); err != nil {
 		return 1, fmt.Errorf("starting inside new namespaces: %w", err)
 	}
-	for _, f := range files {
-		f.Close()
-	}
+	closeAll(cmd.ExtraFiles)
 	// How the process inside ends is told by an exit code: what this one could print later might
 	// depend on data.
 	if err := discard(); err != nil {
@@ -283,7 +297,7 @@ func inside(helpers, cells int) (*Inside, error) {
 	if err := in.ready(helpers); err != nil {
 		return nil, err
 	}
-	in.prepareCells(cells)
+	in.prepareCells(cells, handedGroups())
 	lacks, err := lockProcess(Limits{Memory: agentMemory, CPUSeconds: agentCPU, Files: MaxFiles}, agentCalls())
 	if err != nil {
 		return nil, err

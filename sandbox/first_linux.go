@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +27,7 @@ import (
 type first struct {
 	link  *link
 	order cellOrder
+	group []*os.File // nil: none
 	// stdout and stderr are the ends that workloads write to, one after the other.
 	stdout, stderr *os.File
 
@@ -36,6 +38,7 @@ type first struct {
 
 const (
 	streamFD   = 4 // the order and the tree; control is 3
+	groupFD    = 5 // and those after it, if there is a group
 	hostName   = "room"
 	maxDials   = 64 // at once
 	dialWithin = 5  // seconds
@@ -48,7 +51,12 @@ func cellMain() int {
 		return 1
 	}
 	f := &first{link: &link{file: control}}
-	m := message{Lacks: cellLacks(argument(2))}
+	if argument(2) == strconv.Itoa(groupFiles) {
+		for i := range groupFiles {
+			f.group = append(f.group, os.NewFile(uintptr(groupFD+i), "group"))
+		}
+	}
+	m := message{Lacks: f.lacks()}
 	if err := f.shut(); err != nil {
 		m.Error = err.Error()
 	}
@@ -87,13 +95,15 @@ func polledFD(fd int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "control"), nil
 }
 
-// cellLacks says which layers of its own a cell is without.
-func cellLacks(argument string) []Lack {
-	var lacks []Lack
+// lacks says which layers of its own the cell is without.
+func (f *first) lacks() (lacks []Lack) {
 	if !hasRange() {
 		lacks = append(lacks, Lack{UserRange, "the room was not started by root: there is one user"})
 	}
-	return append(lacks, Lack{MemoryGroup, "memory is bounded for each process alone"})
+	if f.group == nil {
+		lacks = append(lacks, Lack{MemoryGroup, "the room has no control group: memory is bounded for each process alone"})
+	}
+	return lacks
 }
 
 // shut makes the process one that nobody beside it can look into or end.
@@ -147,6 +157,11 @@ func (f *first) build(files []*os.File) error {
 	}
 	if err := f.order.makeRoot(r, files); err != nil {
 		return err
+	}
+	if f.group != nil {
+		if err := boundGroup(f.group, f.order.Limits.Memory); err != nil {
+			return err
+		}
 	}
 	if err := unix.Sethostname([]byte(hostName)); err != nil {
 		return fmt.Errorf("host name: %w", err)

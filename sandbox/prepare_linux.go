@@ -60,10 +60,15 @@ func hasRange() bool {
 }
 
 // prepareCells starts n cells and waits until each is ready. Where none can be, noCell says
-// why: work without containers goes on.
-func (in *Inside) prepareCells(n int) {
-	for range n {
-		c, err := startCellProcess()
+// why: work without containers goes on. groups are for a cell each, or there are none.
+func (in *Inside) prepareCells(n int, groups [][]*os.File) {
+	for i := range n {
+		var files []*os.File
+		if i < len(groups) {
+			files = groups[i]
+		}
+		c, err := startCellProcess(files)
+		closeAll(files)
 		if err != nil {
 			in.noCell = fmt.Errorf("preparing it: %w", err)
 			return
@@ -88,7 +93,7 @@ func (in *Inside) prepareCells(n int) {
 	}
 }
 
-func startCellProcess() (*cell, error) {
+func startCellProcess(group []*os.File) (*cell, error) {
 	flags, err := availableForCell()
 	if err != nil {
 		return nil, err
@@ -111,11 +116,11 @@ func startCellProcess() (*cell, error) {
 	if c.stream, err = polled(stream); err != nil {
 		return nil, err
 	}
-	c.cmd = exec.Command("/proc/self/exe", argCell, strconv.FormatUint(uint64(flags), 16))
+	c.cmd = exec.Command("/proc/self/exe", argCell, strconv.Itoa(len(group)))
 	c.cmd.Args[0] = os.Args[0]
 	c.cmd.Env = []string{}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	c.cmd.ExtraFiles = []*os.File{theirControl, theirStream}
+	c.cmd.ExtraFiles = append([]*os.File{theirControl, theirStream}, group...)
 	c.cmd.SysProcAttr = cellAttributes(flags)
 	c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	return c, c.cmd.Start()

@@ -34,6 +34,7 @@ type workOrder struct {
 const (
 	workOrderFD  = 3
 	workStatusFD = 4
+	workGroupFD  = 5 // where it enters the group, if there is one
 )
 
 // spare is how many threads of the first process count with the workload's.
@@ -92,11 +93,11 @@ func (f *first) fork(order, status *os.File) (int, error) {
 		return 0, err
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NPROC, &before)
-	return syscall.ForkExec("/proc/self/exe", []string{os.Args[0], argWork}, &syscall.ProcAttr{
-		Env:   []string{},
-		Files: []uintptr{null.Fd(), f.stdout.Fd(), f.stderr.Fd(), order.Fd(), status.Fd()},
-		Sys:   f.order.attributes(),
-	})
+	files := []uintptr{null.Fd(), f.stdout.Fd(), f.stderr.Fd(), order.Fd(), status.Fd()}
+	if f.group != nil {
+		files = append(files, f.group[groupFiles-1].Fd())
+	}
+	return syscall.ForkExec("/proc/self/exe", []string{os.Args[0], argWork}, &syscall.ProcAttr{Env: []string{}, Files: files, Sys: f.order.attributes()})
 }
 
 // attributes say how the workload's process is started: as user 0 of its namespace, or where
@@ -173,14 +174,21 @@ func (o workOrder) execute() error {
 	return fmt.Errorf("executing %s: %w", o.Argv[0], errno)
 }
 
-// limit bounds each process. What it writes in memory of its own counts with the stacks of its
-// threads, of which C libraries reserve 8 MiB each.
+// limit enters the group and bounds each process. Without a group what a process writes in
+// memory of its own is bounded, with the stacks of its threads, of which C libraries reserve 8
+// MiB each.
 func (o workOrder) limit() error {
 	const stack = 8 << 20
-	limits := []struct {
+	type limit struct {
 		which int
 		value int64
-	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, o.Limits.Files}, {unix.RLIMIT_NPROC, o.Limits.Processes}, {unix.RLIMIT_DATA, o.Limits.Memory + stack*o.Limits.Processes}}
+	}
+	limits := []limit{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, o.Limits.Files}, {unix.RLIMIT_NPROC, o.Limits.Processes}}
+	if o.lacks(MemoryGroup) {
+		limits = append(limits, limit{unix.RLIMIT_DATA, o.Limits.Memory + stack*o.Limits.Processes})
+	} else if _, err := os.NewFile(workGroupFD, "group").WriteString("0"); err != nil { // 0: itself
+		return fmt.Errorf("entering the group: %w", err)
+	}
 	for _, l := range limits {
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.which, &now); err != nil {

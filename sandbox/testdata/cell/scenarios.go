@@ -45,6 +45,12 @@ func scenarios() map[string]func(*agent) error {
 			c.Limits.Memory = 128 << 20
 			return a.one("out", c)
 		},
+		"shared": func(a *agent) error {
+			c := base("shared")
+			c.Limits.Memory = 64 << 20
+			c.Mounts[0].Bytes = 512 << 20
+			return a.one("out", c)
+		},
 		"result": results, "volume": volumes, "files": mountedFiles,
 		"orphans": func(a *agent) error { return a.one("out", base("orphans")) },
 		"none":    func(a *agent) error { return a.one("out", base("hello")) },

@@ -23,7 +23,7 @@ func work(mode string, args []string) {
 		"hello": func([]string) { hello() }, "try": func([]string) { tell(attempts()) }, "setuid": func([]string) { fmt.Print(whoAmI()) },
 		"x32":   func([]string) { unix.RawSyscall(0x40000000+unix.SYS_GETPID, 0, 0, 0) },
 		"serve": serve, "wait": waitForSignal, "call": call, "bomb": func([]string) { bomb() }, "memory": func([]string) { fill() },
-		"result": func([]string) { result() }, "count": func([]string) { count() }, "orphans": func([]string) { orphans() },
+		"shared": func([]string) { fillFiles() }, "result": func([]string) { result() }, "count": func([]string) { count() }, "orphans": func([]string) { orphans() },
 		"volume": func([]string) { volume() }, "sleep": func([]string) { time.Sleep(time.Hour) }, "files": func([]string) { files() },
 	}
 	run, found := modes[mode]
@@ -351,6 +351,17 @@ func fill() {
 		}
 		for i := 0; i < len(b); i += 4096 {
 			b[i] = 1
+		}
+	}
+	fmt.Println(n)
+}
+
+// fillFiles takes memory by files in it, which no process owns.
+func fillFiles() {
+	n := 0
+	for ; n < 512; n++ {
+		if err := os.WriteFile(fmt.Sprint("/tmp/", n), make([]byte, 1<<20), 0o600); err != nil {
+			break
 		}
 	}
 	fmt.Println(n)
