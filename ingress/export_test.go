@@ -3,10 +3,13 @@ package ingress
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/binary"
 	"net"
 	"time"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
+	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
@@ -70,4 +73,59 @@ func Sessions(s *Server) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sessions)
+}
+
+// Derived gives what a connection's parts make: the nonce of its evidence, and the digest that
+// both ends sign.
+func Derived(nonce wire.Hash, exporter [32]byte, key wire.Hash, work, port wire.ID, evidence wire.Digest) (wire.Hash, wire.Digest) {
+	b := channelBinding{nonce: nonce, exporter: exporter, key: key, work: work, port: port}
+	return b.evidenceNonce(), b.digest(evidence)
+}
+
+// ConnectionType is the type of the room's signature.
+const ConnectionType = connectionType
+
+// ReadMessage reads a message's body as one of the four.
+func ReadMessage(name string, body []byte) error {
+	limit, into := map[string]int{"hello": MaxHello, "greeting": MaxShown, "admission": MaxAdmission, "decision": MaxDecision}[name], map[string]any{"hello": new(hello), "greeting": new(greeting), "admission": new(admission), "decision": new(decision)}[name]
+	return receive(bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)), limit, name, into)
+}
+
+// CheckHello checks a hello at a port.
+func CheckHello(body []byte, port wire.ID) error {
+	var h hello
+	if err := wire.Unmarshal(body, &h); err != nil {
+		return err
+	}
+	return h.check(port)
+}
+
+// CheckToken checks a token of an issuer.
+func CheckToken(text string, by agreement.Issuer, now time.Time) error {
+	t, err := parseToken(text)
+	if err != nil {
+		return verdict.NotGenuine("ingress.token", "a token", err.Error(), "")
+	}
+	return t.check(by, now)
+}
+
+// Session is a tunnel's keys.
+type Session struct{ s secrets }
+
+// NewSession makes the keys of a session from its two secrets.
+func NewSession(first, second *keys.Secret, request, answer []byte) Session {
+	return Session{newSecrets(first, second, request, answer)}
+}
+
+// Exporter gives what stands in the place of TLS's exporter.
+func (s Session) Exporter(nonce wire.Hash) [32]byte {
+	return s.s.base.Derive(exporterLabel, nonce[:])
+}
+
+// Message gives a whole sealed message of a direction.
+func (s Session) Message(direction string, id [16]byte, n uint64, plain []byte) []byte {
+	kind := map[string]byte{"send": tunnelSend, "sent": tunnelSend, "receive": tunnelReceive, "received": tunnelReceive, "close": tunnelClose}[direction]
+	by := map[string]*keys.Sealer{"send": s.s.send, "sent": s.s.ack, "receive": s.s.ask, "received": s.s.down, "close": s.s.end}[direction]
+	h := head(kind, id, n)
+	return by.Seal(append([]byte(nil), h...), n, plain, h)
 }
