@@ -47,8 +47,10 @@ func (a Agreement) InputsOf(w Work) []Input {
 			reads[in] = true
 		}
 	}
-	for _, in := range w.Container.inputs() {
-		reads[in] = true
+	if w.Container != nil {
+		for _, in := range w.Container.Inputs() {
+			reads[in] = true
+		}
 	}
 	var inputs []Input
 	for _, in := range a.Inputs {
@@ -59,11 +61,8 @@ func (a Agreement) InputsOf(w Work) []Input {
 	return inputs
 }
 
-// inputs gives the names of the inputs that a container gets, some of them perhaps twice.
-func (c *Container) inputs() []wire.ID {
-	if c == nil {
-		return nil
-	}
+// Inputs gives the names of the inputs that a container gets, each once.
+func (c Container) Inputs() []wire.ID {
 	names := []wire.ID{c.Image.Sealed}
 	for _, v := range c.Environment {
 		names = append(names, v.Input)
@@ -76,7 +75,12 @@ func (c *Container) inputs() []wire.ID {
 			names = append(names, k.Input)
 		}
 	}
-	return slices.DeleteFunc(names, func(name wire.ID) bool { return name == "" })
+	seen := map[wire.ID]bool{"": true}
+	return slices.DeleteFunc(names, func(name wire.ID) bool {
+		again := seen[name]
+		seen[name] = true
+		return again
+	})
 }
 
 // OwnersOf gives the parties whose brokers admit a run of a work, each once: the owners of

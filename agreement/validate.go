@@ -346,7 +346,7 @@ func (a Agreement) validateUse(p place) error {
 	inputs, inWork, outputs := map[wire.ID]bool{}, map[string]bool{}, map[wire.ID]bool{}
 	for _, t := range a.Tables {
 		for _, in := range t.Inputs {
-			inputs[in] = true
+			inputs[in] = true // a table that nothing reads is refused by itself
 		}
 	}
 	for _, w := range a.Work {
@@ -354,8 +354,8 @@ func (a Agreement) validateUse(p place) error {
 		for _, t := range w.Tables {
 			inWork[t] = true
 		}
-		for _, in := range w.Container.inputs() {
-			inputs[in] = true
+		for _, in := range a.InputsOf(w) {
+			inputs[in.Name] = true
 		}
 	}
 	return first(

@@ -25,6 +25,10 @@ type Start struct {
 	// Software says that their class is software: that nobody is kept out.
 	Software  bool
 	Witnesses []agreement.Witness
+	// Container makes the draft one about a container instead of a query, Work its name; without a
+	// name it is called as its image is.
+	Container *agreement.Container
+	Work      wire.ID
 }
 
 // Template writes a commented agreement.yaml to start from: one dataset of each owner, a
@@ -42,8 +46,12 @@ func Template(s Start) string {
 		fmt.Fprintf(&b, "  - id: %s\n    descriptor: %s\n", p.ID, orDigest(p.Descriptor))
 	}
 	writePlatforms(&b, s.Platforms, s.Software)
-	inputs := writeInputs(&b, owners(s.Owners, parties))
-	fmt.Fprintf(&b, templateBody, inputs, asker, asker)
+	if s.Container != nil {
+		writeService(&b, s, parties)
+	} else {
+		inputs := writeInputs(&b, owners(s.Owners, parties))
+		fmt.Fprintf(&b, templateBody, inputs, asker, asker)
+	}
 	if len(s.Witnesses) == 0 {
 		b.WriteString("  witnesses: []\n  quorum: 0\n")
 	} else {

@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) agreementInit() *cobra.Command {
-	var id, title, out string
+	var id, title, out, container, work string
 	var machines softwareFlags
 	var names, ledgers []string
 	var days int
@@ -31,7 +31,8 @@ rows, and an example of a query. What stands in angle brackets is yours to write
 check" refuses it by line until you do.`,
 		Example: `  strongroom agreement init --id my-study --party alpha --party beta --party carol > study.yaml
   strongroom agreement init --insecure-software > try.yaml     # for trying out, on this machine
-  strongroom agreement init --insecure-software --image room > try.yaml   # in virtual machines too`,
+  strongroom agreement init --insecure-software --image room > try.yaml   # in virtual machines too
+  strongroom agreement init --container web --party alpha --party beta > web.yaml   # what "container prepare" wrote`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json && (out == "" || out == "-") {
@@ -60,6 +61,14 @@ check" refuses it by line until you do.`,
 					return err
 				}
 			}
+			if container != "" {
+				if s.Container, err = a.preparedContainer(container); err != nil {
+					return err
+				}
+			}
+			if s.Work = wire.ID(work); work != "" && (!s.Work.Valid() || container == "") {
+				return verdict.Misuse("--work", "a name of 1 to 63 of a-z, 0-9 and -, with --container", verdict.Short(work), "choose such a name")
+			}
 			if id != "" && !s.ID.Valid() {
 				return verdict.Misuse("--id", "a name of 1 to 63 of a-z, 0-9 and -", verdict.Short(id), "choose such a name")
 			}
@@ -78,11 +87,24 @@ check" refuses it by line until you do.`,
 	f.StringArrayVar(&names, "party", nil, "`PARTY` of your address book, or yourself, in order; the last one asks (repeat)")
 	f.StringArrayVar(&ledgers, "ledger", nil, "verifier `KEY` of a shared ledger that witnesses every run (repeat)")
 	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
+	f.StringVar(&container, "container", "", "make it about the container that `container prepare` wrote into `DIR`, instead of a query")
+	f.StringVar(&work, "work", "", "what the container's work is called (default: as its image)")
 	f.BoolVar(&software, "insecure-software", false, "accept the dev platform of this machine, which keeps nobody out: for trying out")
 	machines.add(cmd)
 	f.StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
 	f.BoolVar(&force, "force", false, "replace FILE if it exists")
 	return cmd
+}
+
+// preparedContainer reads what `container prepare` wrote into a directory.
+func (a *app) preparedContainer(dir string) (*agreement.Container, error) {
+	path := filepath.Join(dir, "container.yaml")
+	data, err := a.readDocument(path, "a container, as `strongroom container prepare` writes it")
+	if err != nil {
+		return nil, err
+	}
+	c, err := draft.ParseContainer(path, data)
+	return &c, err
 }
 
 // partiesNamed gives each named party with the digest of its latest descriptor, and which

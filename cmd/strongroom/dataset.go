@@ -46,11 +46,13 @@ func (a *app) datasetPublish() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publish FILE --dataset ID",
 		Short: "Seal a file as the next version of a dataset",
-		Long: `Seals a CSV or Parquet file to your own broker, signs the statement that rooms check it by,
-and makes it the current version in your broker. The columns are those that an agreement
-gives your dataset, or those of a file.`,
+		Long: `Seals a file to your own broker, signs the statement that rooms check it by, and makes it the
+current version in your broker. The columns of CSV and Parquet are those that an agreement
+gives your dataset, or those of a file. What containers get has none: --format file for a
+secret, a key or a file, --format disk for the sealed disk of an image.`,
 		Example: `  strongroom dataset publish patients.csv --dataset patients --schema study.json -o sealed
-  strongroom dataset publish visits.parquet --dataset visits --schema-file visits.yaml --unique-unit`,
+  strongroom dataset publish visits.parquet --dataset visits --schema-file visits.yaml --unique-unit
+  strongroom dataset publish password.txt --dataset db-password --format file -o sealed`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.file = args[0]
@@ -61,7 +63,7 @@ gives your dataset, or those of a file.`,
 	f.StringVar(&p.dataset, "dataset", "", "`ID` of the dataset, the same for all its versions")
 	f.StringVar(&p.schema, "schema", "", "take the columns from this `AGREEMENT` (file, id or digest)")
 	f.StringVar(&p.schemaFile, "schema-file", "", "take the columns from this `FILE`: a YAML list of {name, type, scale, unit}")
-	f.StringVar(&p.format, "format", "", "csv or parquet (default: by the file's name)")
+	f.StringVar(&p.format, "format", "", "csv, parquet, file or disk (default: by the file's name, or as the agreement says)")
 	f.BoolVar(&p.unique, "unique-unit", false, "no two rows are about the same unit; rooms check it and then count rows")
 	f.StringVarP(&p.dir, "out", "o", ".", "`DIR` for the sealed file and its statement")
 	f.StringArrayVar(&p.alsoTo, "also-to", nil, "further `RECIPIENT` that can open the file: age1..., party or @FILE (repeat)")
@@ -70,7 +72,6 @@ gives your dataset, or those of a file.`,
 	f.BoolVar(&p.force, "force", false, "replace files of that name")
 	mustHave(cmd, "dataset")
 	cmd.MarkFlagsMutuallyExclusive("schema", "schema-file")
-	cmd.MarkFlagsOneRequired("schema", "schema-file")
 	return cmd
 }
 
@@ -148,15 +149,25 @@ func (a *app) dataOwner() (*home.Home, *agreement.SignedParty, error) {
 // columns gives the dataset's columns and format.
 func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Column, agreement.Format, error) {
 	format := agreement.Format(p.format)
+	opaque := format == agreement.Opaque || format == agreement.Disk
 	if format == "" {
 		format = agreement.Format(strings.TrimPrefix(strings.ToLower(filepath.Ext(p.file)), "."))
+		if p.schema != "" && !format.Columns() {
+			format = "" // as the agreement says
+		}
 	}
-	if format != agreement.CSV && format != agreement.Parquet {
-		return nil, "", verdict.Misuse("--format", "csv or parquet", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
-	}
-	if p.schemaFile != "" {
+	switch {
+	case opaque && (p.schemaFile != "" || p.unique):
+		return nil, "", verdict.Misuse("--format", "csv or parquet, which have columns", string(format), "leave --schema-file and --unique-unit out")
+	case opaque && p.schema == "":
+		return []agreement.Column{}, format, nil
+	case !opaque && format != "" && !format.Columns(), format == "" && p.schema == "":
+		return nil, "", verdict.Misuse("--format", "csv, parquet, file or disk", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
+	case p.schemaFile != "":
 		columns, err := a.schemaFile(p.schemaFile)
 		return columns, format, err
+	case p.schema == "":
+		return nil, "", verdict.Misuse("--schema", "the agreement that names the columns, or --schema-file", "neither", "give one of them; --format file and disk need none")
 	}
 	ag, _, err := a.loadAgreement(p.schema)
 	if err != nil {
@@ -166,6 +177,9 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 		owner, _ := ag.PartyByID(in.Owner)
 		if in.Dataset != wire.ID(p.dataset) || !a.isOwn(owner.Descriptor, own) {
 			continue
+		}
+		if format == "" && !in.Format.Columns() {
+			format = in.Format
 		}
 		if in.Format != format {
 			return nil, "", verdict.Misuse("--schema", "a "+string(in.Format)+" file, as the agreement says", string(format), "convert the file, or agree on the other format")
@@ -210,6 +224,9 @@ func (a *app) looksRight(path string, format agreement.Format, columns []agreeme
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
 		return misfile(path, "a "+string(format)+" file with data", "none in it", "name the right file")
+	}
+	if !format.Columns() {
+		return nil
 	}
 	if format == agreement.Parquet {
 		return parquetMagic(f, path, info.Size())
