@@ -31,7 +31,8 @@ type rootMaker struct {
 	dev   int // the machine's devices, O_PATH
 	// later are mounts that become read-only when everything is in its place.
 	later []int
-	made  int // files in stage
+	made  int   // files in stage
+	held  []int // descriptors that are let go of in the end
 }
 
 const stagePlace = "/root"
@@ -62,8 +63,16 @@ func (o *cellOrder) makeRoot(r io.Reader, files []*os.File) error {
 	return nil
 }
 
+// hold keeps a descriptor until the root is whole.
+func (m *rootMaker) hold(fd int, err error) (int, error) {
+	if err == nil {
+		m.held = append(m.held, fd)
+	}
+	return fd, err
+}
+
 // newMount makes a detached mount of a new file system.
-func newMount(kind string, attributes int, options ...string) (int, error) {
+func (m *rootMaker) newMount(kind string, attributes int, options ...string) (int, error) {
 	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, err
@@ -78,7 +87,7 @@ func newMount(kind string, attributes int, options ...string) (int, error) {
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return -1, err
 	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
+	return m.hold(unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes))
 }
 
 // attach moves a detached mount to a place that is open.
@@ -92,16 +101,12 @@ func restrict(mount int, attributes uint64) error {
 }
 
 // bound gives a detached mount of what is at a path of a mount in this namespace.
-func bound(dir int, name string, attributes uint64) (int, error) {
-	mount, err := unix.OpenTree(dir, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+func (m *rootMaker) bound(dir int, name string, attributes uint64) (int, error) {
+	mount, err := m.hold(unix.OpenTree(dir, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH))
 	if err != nil {
 		return -1, err
 	}
-	if err := restrict(mount, attributes); err != nil {
-		unix.Close(mount)
-		return -1, err
-	}
-	return mount, nil
+	return mount, restrict(mount, attributes)
 }
 
 // memory gives the options of an empty file system in memory.
@@ -124,11 +129,11 @@ func (m *rootMaker) makeStage() error {
 			bytes += st.Size + page
 		}
 	}
-	mount, err := newMount("tmpfs", plainest, memory(bytes+1<<20, 1000, 0o700, 0, 0)...)
+	mount, err := m.newMount("tmpfs", plainest, memory(bytes+1<<20, 1000, 0o700, 0, 0)...)
 	if err != nil {
 		return err
 	}
-	at, err := unix.Open(stagePlace, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	at, err := m.hold(unix.Open(stagePlace, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return err
 	}
@@ -139,13 +144,13 @@ func (m *rootMaker) makeStage() error {
 		return err
 	}
 	m.stage = mount
-	m.dev, err = unix.Open("/dev", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	m.dev, err = m.hold(unix.Open("/dev", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	return err
 }
 
 // makeTree mounts the root: what is unpacked from r, or what was handed over.
 func (m *rootMaker) makeTree(r io.Reader) error {
-	at, err := unix.Open(stagePlace+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	at, err := m.hold(unix.Open(stagePlace+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 	if err != nil {
 		return err
 	}
@@ -166,7 +171,7 @@ func (m *rootMaker) makeTree(r io.Reader) error {
 	}
 	const own = 200 // directories that are made for mounts
 	size := limits.Bytes + (limits.Entries+own)*page
-	if m.root, err = newMount("tmpfs", plain, memory(size, limits.Entries+own, 0o755, 0, 0)...); err != nil {
+	if m.root, err = m.newMount("tmpfs", plain, memory(size, limits.Entries+own, 0o755, 0, 0)...); err != nil {
 		return err
 	}
 	if err := attach(m.root, at); err != nil {
@@ -276,7 +281,7 @@ func (m *rootMaker) mount(c cellMount) error {
 	}
 	switch c.Kind {
 	case MemoryMount:
-		mount, err := newMount("tmpfs", int(attributes), memory(c.Bytes, c.Bytes/page+1000, c.Mode, c.UID, c.GID)...)
+		mount, err := m.newMount("tmpfs", int(attributes), memory(c.Bytes, c.Bytes/page+1000, c.Mode, c.UID, c.GID)...)
 		if err != nil {
 			return err
 		}
@@ -350,7 +355,7 @@ func (m *rootMaker) bindContent(content io.Reader, c cellMount) error {
 	if err := unix.Fchmodat(m.stage, name, c.Mode, 0); err != nil {
 		return err
 	}
-	mount, err := bound(m.stage, name, plainest|unix.MOUNT_ATTR_RDONLY)
+	mount, err := m.bound(m.stage, name, plainest|unix.MOUNT_ATTR_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -415,7 +420,7 @@ func (m *rootMaker) enter() error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return err
 	}
-	for _, fd := range []int{m.stage, m.dev} {
+	for _, fd := range m.held {
 		unix.Close(fd)
 	}
 	return unix.Chdir("/")

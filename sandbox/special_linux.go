@@ -19,7 +19,7 @@ func shownPaths() []string { return []string{"bus", "driver", "fs", "irq", "mtrr
 
 // proc mounts /proc of the cell's own pid namespace.
 func (m *rootMaker) proc() error {
-	mount, err := newMount("proc", plainest)
+	mount, err := m.newMount("proc", plainest)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (m *rootMaker) show(proc int, name string) error {
 		return err
 	}
 	defer unix.Close(at)
-	mount, err := bound(at, "", plainest|unix.MOUNT_ATTR_RDONLY)
+	mount, err := m.bound(at, "", plainest|unix.MOUNT_ATTR_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -81,9 +81,9 @@ func (m *rootMaker) mask(proc int, name string) error {
 	}
 	var mount int
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		mount, err = newMount("tmpfs", plainest|unix.MOUNT_ATTR_RDONLY, memory(page, 2, 0o555, 0, 0)...)
+		mount, err = m.newMount("tmpfs", plainest|unix.MOUNT_ATTR_RDONLY, memory(page, 2, 0o555, 0, 0)...)
 	} else {
-		mount, err = bound(m.dev, "null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+		mount, err = m.bound(m.dev, "null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
 	}
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (m *rootMaker) mask(proc int, name string) error {
 // devices mounts a /dev with the few that there are, terminals of the cell's own, and shared
 // memory unless the order mounts some.
 func (m *rootMaker) devices() error {
-	dev, err := newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, memory(64<<10, 64, 0o755, 0, 0)...)
+	dev, err := m.newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, memory(64<<10, 64, 0o755, 0, 0)...)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (m *rootMaker) devices() error {
 			return err
 		}
 	}
-	terminals, err := newMount("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "mode=0620", "ptmxmode=0666")
+	terminals, err := m.newMount("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "mode=0620", "ptmxmode=0666")
 	if err != nil {
 		return fmt.Errorf("pts: %w", err)
 	}
@@ -129,7 +129,7 @@ func (m *rootMaker) devices() error {
 		return nil
 	}
 	const bytes = 64 << 20 // as container run-times give
-	shared, err := newMount("tmpfs", plainest, memory(min(bytes, m.order.Limits.Memory), 10_000, 0o1777, 0, 0)...)
+	shared, err := m.newMount("tmpfs", plainest, memory(min(bytes, m.order.Limits.Memory), 10_000, 0o1777, 0, 0)...)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (m *rootMaker) devices() error {
 // device binds one of the machine's devices, which the agent kept; one that it has not is not
 // in the cell either.
 func (m *rootMaker) device(dev int, name string) error {
-	mount, err := bound(m.dev, name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	mount, err := m.bound(m.dev, name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
 	if errors.Is(err, unix.ENOENT) && name != "null" {
 		return nil
 	}

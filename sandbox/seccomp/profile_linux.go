@@ -59,10 +59,12 @@ func conditions() map[string][]Rule {
 	sockets := exactly(unix.SYS_SOCKET, 0, unix.AF_UNIX)
 	for _, family := range []uint32{unix.AF_INET, unix.AF_INET6} {
 		for _, kind := range []uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM} { // none that reads or writes raw packets
-			sockets = append(sockets, Rule{unix.SYS_SOCKET, []Condition{{Argument: 0, Mask: ^uint32(0), Value: family}, {Argument: 1, Mask: 0xf, Value: kind}}})
+			sockets = append(sockets, Rule{Call: unix.SYS_SOCKET, When: []Condition{{Argument: 0, Mask: ^uint32(0), Value: family}, {Argument: 1, Mask: 0xf, Value: kind}}})
 		}
 	}
-	sockets = append(sockets, Rule{unix.SYS_SOCKET, []Condition{{Argument: 0, Mask: ^uint32(0), Value: unix.AF_NETLINK}, {Argument: 2, Mask: ^uint32(0), Value: unix.NETLINK_ROUTE}}})
+	sockets = append(sockets, Rule{Call: unix.SYS_SOCKET, When: []Condition{{Argument: 0, Mask: ^uint32(0), Value: unix.AF_NETLINK}, {Argument: 2, Mask: ^uint32(0), Value: unix.NETLINK_ROUTE}}})
+	// C libraries and PAM take this error as the word that a kernel has no such thing.
+	sockets = append(sockets, Rule{Call: unix.SYS_SOCKET, Fail: unix.EAFNOSUPPORT})
 	var ioctl Rule
 	ioctl.Call = unix.SYS_IOCTL
 	// What types into a terminal, and what changes the keys of encrypted directories.

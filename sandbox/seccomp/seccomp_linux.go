@@ -9,16 +9,27 @@ package seccomp
 
 import (
 	"fmt"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Rule allows a system call, always or if all its conditions hold. Several rules may stand
-// for one call.
+// for one call; the first that fits holds.
 type Rule struct {
 	Call uint32
 	When []Condition
+	// Fail makes the rule one that refuses, with this error.
+	Fail syscall.Errno
+}
+
+// action is what the kernel does when the rule fits.
+func (r Rule) action() uint32 {
+	if r.Fail != 0 {
+		return unix.SECCOMP_RET_ERRNO | uint32(r.Fail)
+	}
+	return unix.SECCOMP_RET_ALLOW
 }
 
 // Condition holds if an argument, masked, has the value, or if Not, has not. Only the low 32
@@ -41,7 +52,7 @@ func Always(calls ...uintptr) []Rule {
 
 // If is a rule with one condition.
 func If(call uintptr, argument int, mask, value uint32) Rule {
-	return Rule{uint32(call), []Condition{{Argument: argument, Mask: mask, Value: value}}}
+	return Rule{Call: uint32(call), When: []Condition{{Argument: argument, Mask: mask, Value: value}}}
 }
 
 // Filter is a list of rules ready for the kernel.
@@ -91,7 +102,7 @@ func (f Filter) program() []unix.SockFilter {
 // loaded again for the next rule.
 func (r Rule) program() []unix.SockFilter {
 	if len(r.When) == 0 {
-		return []unix.SockFilter{jump(unix.BPF_JEQ, r.Call, 0, 1), give(unix.SECCOMP_RET_ALLOW)}
+		return []unix.SockFilter{jump(unix.BPF_JEQ, r.Call, 0, 1), give(r.action())}
 	}
 	const each = 3 // instructions of a condition
 	body := len(r.When)*each + 1
@@ -105,7 +116,7 @@ func (r Rule) program() []unix.SockFilter {
 		p = append(p, load(uint32(offsetArgs+8*c.Argument)),
 			unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: c.Mask}, jump(unix.BPF_JEQ, c.Value, yes, no))
 	}
-	return append(p, give(unix.SECCOMP_RET_ALLOW), load(offsetNumber))
+	return append(p, give(r.action()), load(offsetNumber))
 }
 
 // Install puts the filter on this thread, or on every thread of the process, for good. The

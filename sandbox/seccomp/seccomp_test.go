@@ -89,10 +89,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestProfile(t *testing.T) {
-	const allowed, denied, none = "allowed", "operation not permitted", "function not implemented"
+	const allowed, denied, none, family = "allowed", "operation not permitted", "function not implemented", "address family not supported by protocol"
 	for _, c := range []struct{ attempt, deny, want string }{
 		{"nothing", "", allowed}, {"unix", "", allowed}, {"tcp", "", allowed}, {"udp", "", allowed}, {"route", "", allowed},
-		{"raw", "", denied}, {"sctp", "", denied}, {"audit", "", denied}, {"vsock", "", denied},
+		{"raw", "", family}, {"sctp", "", family}, {"audit", "", family}, {"vsock", "", family},
 		{"ordinary ioctl", "", "inappropriate ioctl for device"}, {"tiocsti", "", denied}, {"fscrypt", "", denied},
 		{"personality", "", allowed}, {"no randomness", "", denied}, {"clone3", "", none}, {"beyond", "", none}, {"x32", "", "signal: bad system call"},
 		{"tcp", "socket", denied}, {"unix", "socket socketpair", denied}, {"getpid", "getpid", denied}, {"ordinary ioctl", "ioctl", denied},
