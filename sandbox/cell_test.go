@@ -3,6 +3,7 @@
 package sandbox_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	"strongroom.dev/sandbox"
+	"strongroom.dev/sandbox/tree"
 )
 
 // cellReport is what an agent with cells found: see testdata/cell.
@@ -376,4 +379,65 @@ func TestCellVolume(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCellMountedRoot: a root that is a mount, with users as a disk has them, as in a machine.
+func TestCellMountedRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes such mounts")
+	}
+	mount := detachedTree(t)
+	if err := sandbox.MapForCells(mount); err != nil {
+		t.Fatal(err)
+	}
+	r := runCell(t, "mounted", 0, mount, detachedTree(t))
+	if r.Error != "" || r.Got["out exit"] != "{3 0}" || !strings.Contains(r.Got["out"], "secret 33:34 host room") || !strings.Contains(r.Got["out"], "setuid 4755 same true CapInh:0000000000000000 CapPrm:0000000000000000") {
+		t.Errorf("%s %s %s", r.Error, r.Got["out exit"], r.Got["out"])
+	}
+	expect(t, r, "missing", "cell: mounts: /missing: /missing is not in the image: no such file or directory")
+}
+
+// detachedTree is a root in memory with what the workload looks for.
+func detachedTree(t *testing.T) *os.File {
+	t.Helper()
+	path, err := cellProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err == nil {
+		err = unix.FsconfigCreate(fs)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := os.NewFile(uintptr(fd), "mount")
+	t.Cleanup(func() { mount.Close() })
+	dir, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := os.NewFile(uintptr(dir), "root")
+	defer root.Close()
+	var stream bytes.Buffer
+	w := tree.NewWriter(&stream)
+	for _, name := range []string{"proc", "dev", "tmp", "bin", "etc"} {
+		w.Add(tree.Entry{Path: name, Type: tree.Directory, Mode: 0o755}, nil)
+	}
+	w.Add(tree.Entry{Path: "bin/probe", Type: tree.Regular, Mode: 0o4755, Size: int64(len(program))}, bytes.NewReader(program))
+	w.Add(tree.Entry{Path: "bin/setuid", Type: tree.Link, Target: "bin/probe"}, nil)
+	w.Add(tree.Entry{Path: "etc/secret", Type: tree.Regular, Mode: 0o600, UID: 33, GID: 34}, nil)
+	w.Close()
+	if err := tree.Unpack(tree.NewReader(&stream, tree.Limits{Entries: 100, Bytes: 1 << 30}), root, nil); err != nil {
+		t.Fatal(err)
+	}
+	return mount
 }

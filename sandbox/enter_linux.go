@@ -24,6 +24,7 @@ const (
 	argCell    = "sandbox-cell"
 	argWork    = "sandbox-work"
 	argJanitor = "sandbox-janitor"
+	argHold    = "sandbox-hold"
 )
 
 // Main runs a program that shuts itself in. main calls it first thing, on its first
@@ -47,6 +48,8 @@ func Main(helpers, cells int) (*Inside, error) {
 			os.Exit(workMain())
 		case argJanitor:
 			os.Exit(janitorMain())
+		case argHold:
+			os.Exit(holdMain())
 		case argInside:
 			return inside(helpers, cells)
 		}

@@ -51,6 +51,18 @@ func scenarios() map[string]func(*agent) error {
 			c.Mounts[0].Bytes = 512 << 20
 			return a.one("out", c)
 		},
+		"mounted": func(a *agent) error {
+			c := base("hello")
+			c.Root = sandbox.Root{Mount: os.NewFile(handedFD, "root")}
+			if err := a.one("out", c); err != nil {
+				return err
+			}
+			c.Root.Mount = os.NewFile(handedFD+1, "root") // a mount is for one cell
+			c.Mounts[0].Path = "/missing"
+			_, err := a.in.StartCell(context.Background(), c)
+			a.note("missing", err)
+			return nil
+		},
 		"result": results, "volume": volumes, "files": mountedFiles,
 		"orphans": func(a *agent) error { return a.one("out", base("orphans")) },
 		"none":    func(a *agent) error { return a.one("out", base("hello")) },
