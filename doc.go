@@ -19,6 +19,7 @@
 //	tcbinfo           what DICE devices state in their certificates
 //	plainyaml         YAML with one reading, for what people write
 //	verity            trees by which a kernel checks a disk, block by block
+//	erofs             read-only file systems, the same bytes for the same tree
 //	keys              typed keys, signed documents, HPKE
 //	agreement         who, which code, which data, which results: signed and named by digest
 //	agreement/draft   agreements as people write them

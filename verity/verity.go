@@ -17,8 +17,11 @@ import (
 // BlockSize is the size of data blocks and hash blocks, in bytes.
 const BlockSize = 4096
 
-// MaxData bounds the data of one disk, in bytes: all of it is held in memory.
+// MaxData bounds the data of one disk that [Tree] and [Disk] hold in memory, in bytes.
 const MaxData = 1 << 30
+
+// MaxBlocks bounds the data blocks of one disk that is written or read block by block: 1 TiB.
+const MaxBlocks = 1 << 28
 
 // perBlock is how many hashes a block of the tree holds.
 const perBlock = BlockSize / sha256.Size
