@@ -25,7 +25,7 @@ const (
 	Directory             // its parent stands before it; "." is the root itself, first or not at all
 	Regular
 	Symlink // Target is the text of the link, whatever it points to
-	Link    // Target is the path of an earlier entry of type Regular or Symlink
+	Link    // Target is the path of an earlier entry that is no Directory
 	Pipe
 )
 
