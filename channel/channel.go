@@ -75,7 +75,8 @@ type Session struct {
 	opened   int // streams in the map that this side opened
 	accepted int // streams in the map that the peer opened
 	nextID   uint32
-	peerID   uint32    // the last identifier that the peer used
+	peerID   uint32 // the last identifier that the peer used
+	pieces   pieces
 	ready    []*Stream // streams with something to send, each at most once
 	backlog  []*Stream // opened by the peer, not yet accepted; at most MaxStreams
 	err      error     // set once, when the session ends

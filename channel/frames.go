@@ -41,13 +41,13 @@ func maxPayload(kind byte) (least, most int, known bool) {
 // connection, so a peer can't make it stand still by not reading.
 func (s *Session) reading() {
 	defer s.running.Done()
-	r := bufio.NewReaderSize(s.conn, MaxFrame)
+	r := bufio.NewReaderSize(s.conn, readAhead)
 	if err := s.read(r); err != nil {
 		s.fail(err)
 	}
 }
 
-func (s *Session) read(r io.Reader) error {
+func (s *Session) read(r *bufio.Reader) error {
 	hello := make([]byte, len(preface))
 	if _, err := io.ReadFull(r, hello); err != nil {
 		return err
@@ -55,10 +55,12 @@ func (s *Session) read(r io.Reader) error {
 	if string(hello) != preface {
 		return violation("the preface of strongroom/channel/v1", "%s", verdict.Short(string(hello)))
 	}
-	buffer := make([]byte, MaxFrame)
 	for {
-		header := buffer[:headerSize]
-		if _, err := io.ReadFull(r, header); err != nil {
+		header, err := r.Peek(headerSize)
+		if err == io.EOF && len(header) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
 			return err // io.EOF between frames: the peer went away
 		}
 		kind, id, size := header[0], binary.BigEndian.Uint32(header[1:]), binary.BigEndian.Uint32(header[5:])
@@ -66,11 +68,14 @@ func (s *Session) read(r io.Reader) error {
 		if !known || uint64(size) < uint64(least) || uint64(size) > uint64(most) {
 			return violation("a frame of a known kind and size", "kind %d with %d bytes", kind, size)
 		}
-		payload := buffer[:size]
-		if _, err := io.ReadFull(r, payload); err != nil {
+		whole, err := r.Peek(headerSize + int(size))
+		if err != nil {
 			return ended(err)
 		}
-		if err := s.take(kind, id, payload); err != nil {
+		if err := s.take(kind, id, whole[headerSize:]); err != nil {
+			return err
+		}
+		if _, err := r.Discard(len(whole)); err != nil {
 			return err
 		}
 	}
@@ -113,7 +118,8 @@ func (s *Session) take(kind byte, id uint32, payload []byte) error {
 		if t.broken == nil {
 			t.broken = fmt.Errorf("%w by the %s: %s", ErrReset, s.peer(), verdict.Short(string(payload)))
 		}
-		t.in, t.out = nil, nil
+		t.in.clear(&s.pieces)
+		t.out = nil
 		s.drop(t)
 	}
 	return nil
@@ -147,7 +153,7 @@ func (s *Session) takeData(t *Stream, payload []byte) error {
 	}
 	t.room -= len(payload)
 	if t.broken == nil {
-		t.in = append(t.in, payload...)
+		t.in.add(payload, &s.pieces)
 	}
 	return nil
 }
@@ -164,40 +170,39 @@ func (s *Session) queue(t *Stream) {
 // writing sends what the streams have to send, one frame of each in turn.
 func (s *Session) writing() {
 	defer s.running.Done()
-	w := bufio.NewWriterSize(s.conn, 2*MaxFrame)
-	w.WriteString(preface) // an error shows at the next Flush
-	frames := make([]byte, 0, 4*headerSize+MaxName+MaxFrame+MaxReason)
+	frames := append(make([]byte, 0, writeAhead), preface...)
 	for {
-		var more, live bool
-		if frames, more, live = s.next(frames[:0]); !live {
+		if _, err := s.conn.Write(frames); err != nil {
+			s.fail(fmt.Errorf("writing to the %s: %w", s.peer(), err))
 			return
 		}
-		_, err := w.Write(frames)
-		if err == nil && !more {
-			err = w.Flush()
-		}
-		if err != nil {
-			s.fail(fmt.Errorf("writing to the %s: %w", s.peer(), err))
+		var live bool
+		if frames, live = s.next(frames[:0]); !live {
 			return
 		}
 	}
 }
 
-// next waits for a stream with something to send and appends its frames. more says that
-// other streams wait; not live, that the session has ended.
-func (s *Session) next(frames []byte) (out []byte, more, live bool) {
+// next waits for streams with something to send and appends their frames, one of each in
+// turn, as many as fit. Not live: the session has ended.
+func (s *Session) next(frames []byte) (out []byte, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.ready) == 0 && s.err == nil {
-		s.writable.Wait()
+	for len(frames) == 0 { // a stream that is over may have nothing to say
+		for len(s.ready) == 0 && s.err == nil {
+			s.writable.Wait()
+		}
+		if s.err != nil {
+			return nil, false
+		}
+		for len(s.ready) > 0 && len(frames)+mostFrames <= cap(frames) {
+			t := s.ready[0]
+			s.ready = s.ready[1:]
+			t.queued = false
+			frames = t.frames(frames)
+		}
 	}
-	if s.err != nil {
-		return nil, false, false
-	}
-	t := s.ready[0]
-	s.ready = s.ready[1:]
-	t.queued = false
-	return t.frames(frames), len(s.ready) > 0, true
+	return frames, true
 }
 
 // frames appends what the stream has to send now and enters it as sent.
@@ -222,7 +227,12 @@ func (t *Stream) frames(b []byte) []byte {
 		t.consumed = 0
 	}
 	if t.out != nil {
-		b = frame(b, frameData, t.id, t.out)
+		n := min(len(t.out), MaxFrame)
+		b = frame(b, frameData, t.id, t.out[:n])
+		if t.out = t.out[n:]; len(t.out) > 0 {
+			t.session.queue(t) // the rest in its turn
+			return b
+		}
 		t.out = nil
 		t.changed.Broadcast()
 	}

@@ -27,12 +27,12 @@ type Stream struct {
 	queued  bool // stands in session.ready
 	gone    bool // no longer in session.streams
 
-	in       []byte // received, not yet read; at most Window
-	room     int    // bytes the peer may still send
-	consumed int    // bytes read since credit was last given
-	inEnded  bool   // the peer sent its end
+	in       inbox // received, not yet read; at most Window
+	room     int   // bytes the peer may still send
+	consumed int   // bytes read since credit was last given
+	inEnded  bool  // the peer sent its end
 
-	out      []byte // the piece a Write waits to see sent; at most MaxFrame
+	out      []byte // what a Write waits to see sent; at most Window
 	credit   int    // bytes this side may still send
 	sayOpen  bool   // the open frame is still to be sent
 	outEnded bool   // CloseWrite was called
@@ -66,7 +66,7 @@ func (t *Stream) Read(p []byte) (int, error) {
 	s := t.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(t.in) == 0 {
+	for t.in.empty() {
 		switch {
 		case t.broken != nil:
 			return 0, t.broken
@@ -79,11 +79,7 @@ func (t *Stream) Read(p []byte) (int, error) {
 		}
 		t.changed.Wait()
 	}
-	n := copy(p, t.in)
-	t.in = t.in[n:]
-	if len(t.in) == 0 {
-		t.in = nil // lets the buffer go
-	}
+	n := t.in.take(p, &s.pieces)
 	t.consumed += n
 	if t.consumed >= Window/2 && !t.inEnded {
 		s.queue(t)
@@ -104,14 +100,15 @@ func (t *Stream) Write(p []byte) (int, error) {
 		if err := t.writeErr(); err != nil {
 			return sent, err
 		}
-		n := min(t.credit, MaxFrame, len(p)-sent)
+		n := min(t.credit, len(p)-sent)
 		t.credit -= n
 		t.out = p[sent : sent+n]
 		s.queue(t)
 		for t.out != nil && t.writeErr() == nil {
 			t.changed.Wait()
 		}
-		if t.out != nil { // never handed on, and p belongs to the caller again
+		if t.out != nil { // not all was handed on, and p belongs to the caller again
+			sent += n - len(t.out)
 			t.out = nil
 			return sent, t.writeErr()
 		}
@@ -164,7 +161,7 @@ func (t *Stream) Close() error {
 	}
 	over := t.inEnded && t.outEnded
 	if over {
-		t.in = nil
+		t.in.clear(&s.pieces)
 	}
 	s.mu.Unlock()
 	if !over {
@@ -185,7 +182,8 @@ func (t *Stream) give(err error, reason string) {
 	if t.broken != nil || t.gone {
 		return
 	}
-	t.broken, t.in, t.out = err, nil, nil
+	t.broken, t.out = err, nil
+	t.in.clear(&s.pieces)
 	t.sayReset = cut(reason)
 	t.changed.Broadcast()
 	s.queue(t)
