@@ -13,11 +13,21 @@ import (
 )
 
 // Diff says what changed between two agreements, one line a change, "" if nothing did:
-// "+" for what is new, "-" for what is gone, "~" for what has another value. Entries of
+// "+" for what is new, "-" for what is gone, "~" for what has another value, and last in words
+// what that means for containers, "!". Entries of
 // lists are matched by their name, so that a changed query does not look like two.
 func Diff(old, new *SignedAgreement) string {
 	d := differ{}
 	d.compare("", decode(old.Document.Body), decode(new.Document.Body))
+	for _, w := range new.Work {
+		before, found := old.WorkByName(w.Name)
+		if !found || before.Container == nil || w.Container == nil {
+			continue
+		}
+		for _, line := range DiffContainers(*before.Container, *w.Container) {
+			fmt.Fprintf(&d.b, "! %s: %s\n", w.Name, line)
+		}
+	}
 	return d.b.String()
 }
 
@@ -121,7 +131,7 @@ func entryNames(list []any) []string {
 	for i, v := range list {
 		out[i] = flat(v)
 		if m, ok := v.(map[string]any); ok {
-			for _, key := range []string{"name", "id", "kind", "product"} {
+			for _, key := range []string{"name", "id", "path", "kind", "product"} {
 				if name, ok := m[key].(string); ok {
 					out[i] = verdict.Printable(name)
 					break

@@ -136,7 +136,13 @@ func (e *explainer) whoTakesPart() {
 			roles = append(roles, "may ask for runs")
 		}
 		if e.a.receives(p.ID) {
-			roles = append(roles, e.does(p.ID, "receives", "receive")+" results")
+			roles = append(roles, e.does(p.ID, "receives", "receive")+" "+e.received(p.ID))
+		}
+		if e.a.keeps(p.ID) {
+			roles = append(roles, e.does(p.ID, "admits", "admit")+" runs and may end them")
+		}
+		if e.a.certifies(p.ID) {
+			roles = append(roles, e.does(p.ID, "certifies", "certify")+" rooms")
 		}
 		if len(roles) == 0 {
 			roles = []string{"only " + e.does(p.ID, "has", "have") + " to agree"}
@@ -156,6 +162,18 @@ func (e *explainer) whoTakesPart() {
 	}
 }
 
+// received names what a party gets out of rooms.
+func (e *explainer) received(id wire.ID) string {
+	results := slices.ContainsFunc(e.a.Outputs, func(o Output) bool { return slices.Contains(o.Receivers, id) })
+	switch logs := e.a.receivesLogs(id); {
+	case results && logs:
+		return "results and logs"
+	case logs:
+		return "logs"
+	}
+	return "results"
+}
+
 func (e *explainer) signedParties() []*SignedParty {
 	var out []*SignedParty
 	for _, p := range e.parties {
@@ -171,10 +189,23 @@ func (e *explainer) data() {
 		if in.Statement != nil {
 			version = "Only the one version " + in.Statement.Short() + "."
 		}
-		e.item("%s %s %q: %s dataset %q, %s with %s. %s", e.name(in.Owner), e.does(in.Owner, "brings", "bring"), in.Name, e.does(in.Owner, "its", "your"), in.Dataset, in.Format, plural(int64(len(in.Schema)), "column"), version)
-		e.more("Columns: %s.", columns(in.Schema))
+		e.item("%s %s %q: %s dataset %q, %s. %s", e.name(in.Owner), e.does(in.Owner, "brings", "bring"), in.Name, e.does(in.Owner, "its", "your"), in.Dataset, what(in), version)
+		if in.Format.Columns() {
+			e.more("Columns: %s.", columns(in.Schema))
+		}
 		e.more("At most %s in any 24 hours may read it, counted by %s.", plural(in.RunsPerDay, "run"), e.of(in.Owner, "broker"))
 	}
+}
+
+// what says what an input is.
+func what(in Input) string {
+	switch in.Format {
+	case Opaque:
+		return "a sealed file for a container: a secret, a key or data"
+	case Disk:
+		return "the sealed disk of a container's image"
+	}
+	return string(in.Format) + " with " + plural(int64(len(in.Schema)), "column")
 }
 
 func columns(schema []Column) string {
@@ -191,6 +222,10 @@ func columns(schema []Column) string {
 func (e *explainer) work() {
 	e.heading("What may be run, and nothing else")
 	for _, w := range e.a.Work {
+		if w.Container != nil {
+			e.container(w)
+			continue
+		}
 		e.item("%q may be asked for by %s. It reads all rows of %s. Its result is %q.", w.Name, e.names(w.MayRun, "or"), e.sources(w), w.Output)
 		e.more("In its authors' words: %q", oneLine(w.Description))
 		e.parameters(w)
@@ -247,6 +282,10 @@ func step(scale int64) string { return "0." + strings.Repeat("0", int(scale)-1) 
 func (e *explainer) results() {
 	e.heading("What leaves the room, to whom, under which rules")
 	for _, o := range e.a.Outputs {
+		if o.Format == formatFile {
+			e.item("%q goes to %s and nobody else, sealed so that only they can open it: a file of at most %s that a container wrote, whatever it holds.", o.Name, e.names(o.Receivers, "and"), size(o.MaxBytes))
+			continue
+		}
 		e.item("%q goes to %s and nobody else, sealed so that only they can open it. At most %s and %s, padded so that its size says little.",
 			o.Name, e.names(o.Receivers, "and"), plural(o.MaxRows, "row"), size(o.MaxBytes))
 		if o.MinGroup == 1 {
@@ -255,5 +294,6 @@ func (e *explainer) results() {
 		}
 		e.more("A cell of the result is shown only if every owner with people in it has at least %d of its own there. Rows of others can't pad a group: each owner's people are counted apart.", o.MinGroup)
 	}
+	e.containerOutputs()
 	e.say("The machine's operator sees no result, but sees when runs happen, how long they take and how much memory they move.")
 }

@@ -29,6 +29,20 @@ func (e *explainer) gains(id wire.ID) {
 			results = append(results, fmt.Sprintf("%q", o.Name))
 		}
 	}
+	for _, w := range e.a.Work {
+		c := w.Container
+		if c == nil {
+			continue
+		}
+		if slices.Contains(c.Logs.Receivers, id) {
+			results = append(results, fmt.Sprintf("the logs of %q", w.Name))
+		}
+		for _, p := range c.Ports {
+			if p.Allow.Anyone || slices.Contains(p.Allow.Parties, id) {
+				results = append(results, fmt.Sprintf("whatever port %q of %q answers", p.Name, w.Name))
+			}
+		}
+	}
 	if len(results) == 0 {
 		e.item("%s %s no result.", e.name(id), e.does(id, "receives", "receive"))
 	} else {
@@ -54,7 +68,14 @@ func (e *explainer) exposed(owner wire.ID) {
 	e.more("If everybody else (%s) works together against %s, they can learn this about %s data, and no more than this as long as the machines and room images below are sound:", e.names(everyone, "and"), e.name(owner), e.does(owner, "its", "your"))
 	shown := 0
 	for _, w := range e.a.Work {
-		if !slices.Contains(e.a.OwnersOf(w), owner) {
+		if !slices.ContainsFunc(e.a.InputsOf(w), func(in Input) bool { return in.Owner == owner }) {
+			continue
+		}
+		if w.Container != nil {
+			if ways := e.ways(w, owner); len(ways) > 0 {
+				shown++
+				e.exposedByContainer(w, owner, ways)
+			}
 			continue
 		}
 		out, _ := e.a.OutputByName(w.Output)
@@ -159,7 +180,11 @@ func (e *explainer) machines() {
 		}
 		e.images(m)
 		if len(m.MayLack) > 0 {
-			e.more("The room may run without %s where the machine's kernel denies them: a flaw in the SQL engine would then reach further.", listed(idTexts(m.MayLack), "and"))
+			runs := "the SQL engine"
+			if slices.ContainsFunc(e.a.Work, func(w Work) bool { return w.Container != nil }) {
+				runs = "what runs in it"
+			}
+			e.more("The room may run without %s where the machine's kernel denies them: a flaw in %s would then reach further.", listed(idTexts(m.MayLack), "and"), runs)
 		}
 	}
 }
@@ -205,7 +230,7 @@ func guarantees(kind wire.ID, class Class) (keeps, trust string) {
 func (e *explainer) brokers() {
 	e.heading("Where the keys are")
 	for _, p := range e.a.Parties {
-		if !e.a.owns(p.ID) {
+		if e.a.needsBroker(p.ID) == "" {
 			continue
 		}
 		signed := e.parties[p.ID]
@@ -214,6 +239,9 @@ func (e *explainer) brokers() {
 			continue
 		}
 		e.item("%s runs, in %s own words: %q. Whoever runs it can read all %s.", capital(e.of(p.ID, "broker")), e.does(p.ID, "its", "your"), oneLine(signed.Broker.Operator), e.does(p.ID, "data of "+e.name(p.ID), "your data"))
+		if e.a.certifies(p.ID) {
+			e.more("Whoever runs it can also certify any other key as one of this agreement's rooms: clients that only check names would take it for one.")
+		}
 	}
 	e.say("Nothing is released before each owner has activated the agreement in its own broker; signing alone releases nothing. Each owner can switch off its own data at any time, alone.")
 }
