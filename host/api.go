@@ -16,9 +16,9 @@ const (
 // MaxWaitMS is how long an answer about events may be held back until there is one.
 const MaxWaitMS = 20_000
 
-// MaxFile is the largest file that is fetched from a host: an output has at most 1 GiB, and
-// its sealed form a little more.
-const MaxFile = 1<<30 + 64<<20
+// MaxFile is the largest file that is fetched from a host: an output has at most 1 GiB, what holds
+// it the next power of two (spec/result.md, section 2), and its sealed form a little more.
+const MaxFile = 2<<30 + 64<<20
 
 // RoomList is what a host answers about its rooms.
 type RoomList struct {

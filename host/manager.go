@@ -100,6 +100,9 @@ func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
 	if err := m.checkInputs(job.Inputs, a, parties); err != nil {
 		return Info{}, err
 	}
+	if err := CheckSpace(m.config.Dir, ResultSize(a.Agreement, run.Work)); err != nil {
+		return Info{}, err
+	}
 	random := keys.RandomID()
 	id := hex.EncodeToString(random[:4])
 	now := m.now()

@@ -140,7 +140,7 @@ func (r *Room) listen(control io.Reader) error {
 		}
 		if e.Event == room.File {
 			if err := r.receive(control, e); err != nil {
-				return err
+				return unkept(err)
 			}
 		}
 		r.add(e)

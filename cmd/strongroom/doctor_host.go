@@ -56,17 +56,16 @@ func (a *app) diagnoseHost(ctx context.Context, f doctorFlags) error {
 	if f.platform != "" {
 		platforms = []wire.ID{wire.ID(f.platform)}
 	}
-	if f.firmware != "" && (f.platform == "" || f.platform == string(qemu.TPM)) {
-		return verdict.Misuse("--platform", "snp or tdx, since firmware is named", strconv.Quote(verdict.Short(f.platform)), "name the platform that it is for")
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := tempRoom(0); err != nil {
+		return err // the machine that KVM is tried with needs it
 	}
 	machine := ready.This(a.proof(f.image))
 	var all []prognosis
 	for _, p := range platforms {
-		own, err := absolute(firmwareFor(f, p))
-		if err != nil {
-			return err
-		}
-		checks, err := machine.Examine(ctx, ready.Asked{Platform: p, Firmware: own, QuoteSocket: f.quotes})
+		checks, err := machine.Examine(ctx, ready.Asked{Platform: p, Firmware: firmwareFor(f, p), QuoteSocket: f.quotes})
 		if err != nil {
 			return err
 		}
@@ -81,6 +80,21 @@ func (a *app) diagnoseHost(ctx context.Context, f doctorFlags) error {
 		}
 	}
 	return verdict.FromCheck(verdict.Broken, *firstFailed(all[0].Checks), all[0].Checks)
+}
+
+// check finds what is wrong with the flags, and makes their paths absolute: QEMU is run elsewhere.
+func (f *doctorFlags) check() (err error) {
+	if f.firmware != "" && (f.platform == "" || f.platform == string(qemu.TPM)) {
+		return verdict.Misuse("--platform", "snp or tdx, since firmware is named", strconv.Quote(verdict.Short(f.platform)), "name the platform that it is for")
+	}
+	if f.firmware, err = absolute(f.firmware); err != nil {
+		return err
+	}
+	if f.image, err = absolute(f.image); err != nil || f.image == "" {
+		return err
+	}
+	_, err = image.Open(f.image)
+	return err
 }
 
 // firmwareFor gives the firmware that rooms of a platform are started with: what was named, or the

@@ -165,12 +165,17 @@ func (a *app) softwareRoot(ctx context.Context, platform string) (wire.Hash, err
 	return key.Public().ID(), nil
 }
 
+// hosting is one call of `host serve`.
+type hosting struct {
+	hostFlags
+	vm          vmFlags
+	listen, dir string
+	rooms       int
+	agreements  []string
+}
+
 func (a *app) hostServe() *cobra.Command {
-	var flags hostFlags
-	var vm vmFlags
-	var listen, dir string
-	var rooms int
-	var agreements []string
+	var s hosting
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Start rooms for whoever may run an agreement's work",
@@ -190,19 +195,19 @@ parties' descriptors name: parties of an agreement choose addresses that this ho
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			if err := vm.check(cmd.Flags().Changed); err != nil {
+			if err := s.vm.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
-			return a.serveHost(ctx, flags, vm, listen, dir, rooms, agreements)
+			return a.serveHost(ctx, s)
 		},
 	}
-	flags.add(cmd)
-	vm.add(cmd, string(dev.Name), "what rooms run on: dev, tpm, snp or tdx")
+	s.hostFlags.add(cmd)
+	s.vm.add(cmd, string(dev.Name), "what rooms run on: dev, tpm, snp or tdx")
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
-	f.StringVar(&dir, "dir", "", "`DIR` for what rooms let out (default: rooms in the home directory)")
-	f.IntVar(&rooms, "rooms", 4, "how many rooms may run at once")
-	f.StringArrayVar(&agreements, "agreement", nil, "serve only this agreement: `FILE|DIGEST` (repeat)")
+	f.StringVar(&s.listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
+	f.StringVar(&s.dir, "dir", "", "`DIR` for what rooms let out (default: rooms in the home directory)")
+	f.IntVar(&s.rooms, "rooms", 4, "how many rooms may run at once")
+	f.StringArrayVar(&s.agreements, "agreement", nil, "serve only this agreement: `FILE|DIGEST` (repeat)")
 	return cmd
 }
 
@@ -226,22 +231,27 @@ func (a *app) served(names []string) (digests []wire.Digest, known []agreement.A
 	return digests, known, nil
 }
 
-func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen, dir string, rooms int, agreements []string) error {
-	serves, known, err := a.served(agreements)
+// serveHost finds everything that can be wrong in the call before anything is made.
+func (a *app) serveHost(ctx context.Context, s hosting) error {
+	serves, known, err := a.served(s.agreements)
 	if err != nil {
 		return err
 	}
-	if rooms < 1 {
-		return verdict.Misuse("--rooms", "at least 1", fmt.Sprint(rooms), "give a number")
+	if s.rooms < 1 {
+		return verdict.Misuse("--rooms", "at least 1", fmt.Sprint(s.rooms), "give a number")
 	}
-	if _, err := flags.urls(); err != nil {
+	if _, err := s.urls(); err != nil {
 		return err
 	}
-	if _, err := host.List(flags.data); err != nil {
+	if _, err := host.List(s.data); err != nil {
 		return err
 	}
-	// Everything that can be wrong in the call is found before anything is made.
-	listener, err := net.Listen("tcp", listen)
+	if s.vm.platform != string(dev.Name) {
+		if err := tempRoom(0); err != nil {
+			return err
+		}
+	}
+	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
 	}
@@ -250,33 +260,44 @@ func (a *app) serveHost(ctx context.Context, flags hostFlags, vm vmFlags, listen
 	if err != nil {
 		return err
 	}
-	config, err := a.hostConfig(ctx, h, flags, vm, true)
+	if s.dir == "" {
+		s.dir = h.Path("rooms")
+	}
+	config, err := a.hostConfig(ctx, h, s.hostFlags, s.vm, true)
 	if err != nil {
 		return err
 	}
 	if config.Programs != nil {
 		defer config.Programs.Close()
 	}
-	if err := a.plannedHost(&config, vm, known); err != nil {
+	if err := a.plannedHost(&config, s.vm, known); err != nil {
 		return err
 	}
-	if err := a.accelerate(ctx, config, vm); err != nil {
+	config.Dir, config.Agreements = s.dir, serves
+	return a.serveRooms(ctx, s, config, listener)
+}
+
+// serveRooms serves rooms until ctx ends.
+func (a *app) serveRooms(ctx context.Context, s hosting, config host.Config, listener net.Listener) error {
+	release, err := host.Own(config.Dir)
+	if err != nil {
 		return err
 	}
-	if config.Dir, config.Agreements = dir, serves; dir == "" {
-		config.Dir = h.Path("rooms")
+	defer release()
+	if err := a.accelerate(ctx, config, s.vm); err != nil {
+		return err
 	}
-	manager, err := host.NewManager(config, flags.data, rooms, a.now)
+	manager, err := host.NewManager(config, s.data, s.rooms, a.now)
 	if err != nil {
 		return err
 	}
 	defer manager.Close()
-	ready, err := a.hostReady(listener.Addr().String(), vm, config)
+	ready, err := a.hostReady(listener.Addr().String(), s.vm, config)
 	if err != nil {
 		return err
 	}
 	if err := a.print(ready, func(w io.Writer) {
-		fmt.Fprintf(w, "Host listening on http://%s, data in %s\n", listener.Addr(), flags.data)
+		fmt.Fprintf(w, "Host listening on http://%s, data in %s\n", listener.Addr(), s.data)
 		if text := insecurity(config); text != "" {
 			fmt.Fprintln(w, text)
 		}

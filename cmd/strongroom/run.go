@@ -136,7 +136,7 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	}
 	// A run has one answer and is paid for once: look for a place for it before it starts.
 	names := resultNames(ag.Agreement, run.Run)
-	if err := placeFor(r.out, names); err != nil {
+	if err := placeFor(r.out, names, host.ResultSize(ag.Agreement, run.Work)); err != nil {
 		return err
 	}
 	if err := a.canProve(h, ag.Agreement, r.endorsements, r.references); err != nil {
@@ -145,7 +145,7 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	if err := a.activatedHere(ctx, ag, run.Work, run.Requester); err != nil {
 		return err
 	}
-	if err := site.ready(ctx, ag.Agreement); err != nil {
+	if err := site.ready(ctx, ag.Agreement, run.Work); err != nil {
 		return err
 	}
 	if err := a.keepRequest(h, r, run); err != nil {
@@ -205,7 +205,7 @@ func (a *app) runIn(ctx context.Context, site site, r *running, names []string, 
 		return err
 	}
 	digest := run.Digest()
-	return a.collect(ctx, r.out, names, room, wanted{run.RunID, &digest, r.endorsements, r.references}, later)
+	return site.keep(a.collect(ctx, r.out, names, room, wanted{run.RunID, &digest, r.endorsements, r.references}, later))
 }
 
 // requestFor makes and signs the run request, or reads one that was signed before.

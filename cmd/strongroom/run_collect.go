@@ -35,10 +35,10 @@ func resultName(output, receiver wire.ID, runID string) string {
 	return fmt.Sprintf("%s-%s-%s", output, receiver, runID[:8])
 }
 
-// placeFor looks whether results can be put into a directory, and refuses names that are
-// taken. It leaves nothing behind: the directory is made when there is a result.
-func placeFor(dir string, names []string) error {
-	if err := canPut(dir); err != nil {
+// placeFor looks whether results of so many bytes can be put into a directory, and refuses names
+// that are taken. It leaves nothing behind: the directory is made when there is a result.
+func placeFor(dir string, names []string, bytes int64) error {
+	if err := canPut(dir, bytes); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -51,8 +51,9 @@ func placeFor(dir string, names []string) error {
 	return nil
 }
 
-// canPut tries to make a file in a directory, or in the nearest one above it that is there.
-func canPut(dir string) error {
+// canPut tries to make a file in a directory, or in the nearest one above it that is there, and
+// asks for room for so many bytes.
+func canPut(dir string, bytes int64) error {
 	at := filepath.Clean(dir)
 	for {
 		info, err := os.Stat(at)
@@ -74,7 +75,7 @@ func canPut(dir string) error {
 		if err != nil {
 			return verdict.Misuse("--out", "a directory to write to", verdict.Short(err.Error()), "choose another")
 		}
-		return nil
+		return outSpace(at, bytes)
 	}
 }
 
@@ -104,17 +105,20 @@ func (a *app) collect(ctx context.Context, dir string, names []string, room star
 		return unseen(ctx, err, room.id(), later)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return verdict.Misuse("--out", "a directory", err.Error(), later)
+		return unseen(ctx, outError(dir, err), room.id(), later)
 	}
 	private, err := os.MkdirTemp(dir, ".strongroom-*") // mode 0700, on the file system of the results
 	if err != nil {
-		return verdict.Misuse("--out", "a directory to write to", err.Error(), later)
+		return unseen(ctx, outError(dir, err), room.id(), later)
 	}
 	defer func() { os.RemoveAll(private) }()
 	var results []collected
 	for _, name := range offered {
 		proven, err := a.fetchResult(ctx, private, name, room, run)
 		if err != nil {
+			if e := verdict.As(err); e.Check == "--out" {
+				err = outError(dir, e.Err) // the private directory is gone soon
+			}
 			return unseen(ctx, err, room.id(), later)
 		}
 		results = append(results, collected{name, proven})
@@ -185,26 +189,33 @@ func (a *app) fetchResult(ctx context.Context, dir, name string, room startedRoo
 func fetchFile(ctx context.Context, room startedRoom, path string, limit int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return err
+		return outError(filepath.Dir(path), err)
 	}
 	defer f.Close()
 	dst := &bounded{w: f, left: limit}
 	err = room.fetch(ctx, filepath.Base(path), dst)
-	if dst.left < 0 {
+	switch {
+	case dst.left < 0:
 		return verdict.NotGenuine("room.file", fmt.Sprintf("at most %d bytes of %s", limit, filepath.Base(path)), "more", "do not use this host")
+	case dst.failed != nil:
+		return outError(filepath.Dir(path), dst.failed)
+	case err != nil:
+		return err
 	}
-	if err == nil {
-		err = f.Sync()
+	if err := f.Sync(); err != nil {
+		return outError(filepath.Dir(path), err)
 	}
-	return err
+	return nil
 }
 
 var errTooLarge = errors.New("too large")
 
-// bounded refuses to write more than so much; left is negative once it has refused.
+// bounded refuses to write more than so much; left is negative once it has refused. failed is what
+// kept it from writing.
 type bounded struct {
-	w    io.Writer
-	left int64
+	w      io.Writer
+	left   int64
+	failed error
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
@@ -212,7 +223,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 		b.left = -1
 		return 0, errTooLarge
 	}
-	return b.w.Write(p)
+	n, err := b.w.Write(p)
+	b.failed = err
+	return n, err
 }
 
 func (a *app) printResults(dir, roomID string, run wanted, results []collected) error {

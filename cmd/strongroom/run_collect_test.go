@@ -72,13 +72,13 @@ func TestFetchIsBounded(t *testing.T) {
 
 func TestResultsReplaceNothing(t *testing.T) {
 	dir := t.TempDir()
-	if err := placeFor(dir, []string{"counts-lab-00010203"}); err != nil {
+	if err := placeFor(dir, []string{"counts-lab-00010203"}, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("/nowhere", filepath.Join(dir, "counts-lab-00010203.proof")); err != nil {
 		t.Fatal(err)
 	}
-	if err := placeFor(dir, []string{"counts-lab-00010203"}); err == nil {
+	if err := placeFor(dir, []string{"counts-lab-00010203"}, 0); err == nil {
 		t.Error("a name that is taken is taken for a result")
 	}
 }

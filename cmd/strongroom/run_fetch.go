@@ -102,7 +102,7 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, en
 		digest := request.Digest()
 		want.request = &digest
 	}
-	if err := placeFor(out, names); err != nil {
+	if err := placeFor(out, names, host.ResultSize(ag.Agreement, info.Work)); err != nil {
 		return err
 	}
 	if err := a.canProve(h, ag.Agreement, endorsements, references); err != nil {

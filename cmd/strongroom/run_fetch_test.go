@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,7 +117,7 @@ func TestPlaceForLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for out, usage := range map[string]bool{filepath.Join(dir, "a", "b"): false, dir: false, file: true, filepath.Join(file, "x"): true} {
-		if err := placeFor(out, []string{"n"}); (err != nil) != usage || usage && verdict.Exit(err) != 2 {
+		if err := placeFor(out, []string{"n"}, 0); (err != nil) != usage || usage && verdict.Exit(err) != 2 {
 			t.Errorf("%s: %v", out, err)
 		}
 	}
@@ -135,4 +137,30 @@ func TestRunFlags(t *testing.T) {
 	if err := (&running{work: "w", expires: time.Hour, host: "dev"}).check(none); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestOutFull says of a result that can't be written where it was to go, and where it still is.
+func TestOutFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := placeFor(dir, []string{"n"}, 1<<62); verdict.As(err).Check != "--out" || verdict.As(err).Where != dir {
+		t.Errorf("no room for the result: %v", err)
+	}
+	full := &bounded{w: brokenDisk{}, left: 100}
+	if _, err := full.Write([]byte("x")); err == nil || !errors.Is(full.failed, syscall.ENOSPC) {
+		t.Errorf("a full disk: %v, remembered %v", err, full.failed)
+	}
+	err := unseen(t.Context(), outError(dir, full.failed), "room", "fetch it later")
+	if e := verdict.As(err); e.Kind != verdict.Broken || e.Check != "--out" || e.Fix != "fetch it later" || !strings.Contains(e.Got, "no space") {
+		t.Errorf("%+v", e)
+	}
+	local := &localSite{app: &app{}}
+	if got := local.keep(err); got != err {
+		t.Errorf("without a room: %v", got)
+	}
+}
+
+type brokenDisk struct{}
+
+func (brokenDisk) Write([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "write", Path: "p", Err: syscall.ENOSPC}
 }

@@ -20,13 +20,17 @@ import (
 	"strongroom.dev/ledger"
 	"strongroom.dev/room"
 	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
 )
 
 // site is where a room is started: on this machine, or by a host.
 type site interface {
 	datasets(ctx context.Context) ([]host.Sealed, error)
 	// ready looks whether a room could be started that the agreement accepts; it changes nothing.
-	ready(ctx context.Context, under agreement.Agreement) error
+	ready(ctx context.Context, under agreement.Agreement, work wire.ID) error
+	// keep sees to results that could not be put where they belong, and adds to the error where
+	// they are.
+	keep(err error) error
 	start(ctx context.Context, job host.Job, run *agreement.SignedRun) (startedRoom, error)
 	// url is where the room goes on without this program; "" is nowhere.
 	url() string
@@ -116,7 +120,10 @@ type localSite struct {
 func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.flags.data) }
 
 // ready makes no root: an agreement that names it was made with it.
-func (s *localSite) ready(ctx context.Context, under agreement.Agreement) error {
+func (s *localSite) ready(ctx context.Context, under agreement.Agreement, work wire.ID) error {
+	if err := tempRoom(host.ResultSize(under, work)); err != nil {
+		return err
+	}
 	h, err := home.Open(s.app.homeDir)
 	if err != nil {
 		return err
@@ -236,7 +243,7 @@ func (s remoteSite) start(ctx context.Context, job host.Job, _ *agreement.Signed
 	return remoteRoom{s.Host, info.ID}, nil
 }
 
-func (remoteSite) ready(context.Context, agreement.Agreement) error { return nil }
+func (remoteSite) ready(context.Context, agreement.Agreement, wire.ID) error { return nil }
 
 func (s remoteSite) url() string { return s.URL }
 
