@@ -54,6 +54,8 @@ type Info struct {
 	State string    `json:"state"`
 	Step  room.Step `json:"step"`
 	Files []string  `json:"files"`
+	// Ports are the addresses at which a container's ports are reached.
+	Ports map[wire.ID]string `json:"ports,omitempty"`
 	// Error says why a room stopped, in one line.
 	Error string `json:"error"`
 	// Shown is the room's evidence for each broker, for anyone to verify.
@@ -318,6 +320,9 @@ func (e *entry) describe() Info {
 		}
 	}
 	info.Files = append(info.Files, e.room.files...)
+	if !ended {
+		info.Ports = e.room.Ports()
+	}
 	if ended {
 		info.State = "done"
 		if e.room.err != nil {

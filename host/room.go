@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"strongroom.dev/internal/durable"
@@ -40,6 +41,13 @@ func newRoom(c Config, targets map[string]string, dir string, cancel context.Can
 
 // Finish asks a room that serves to end: its container is told to, and its volumes are closed.
 func (r *Room) Finish() { r.asked.Do(func() { close(r.stopping) }) }
+
+// Serves reports whether a container runs in the room.
+func (r *Room) Serves() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.events, func(e room.Event) bool { return e.Step == room.Serving })
+}
 
 // Ports gives the addresses at which a container's ports are reached, by their names.
 func (r *Room) Ports() map[wire.ID]string { return r.ports.addresses() }

@@ -1,6 +1,10 @@
 package room
 
-import "strongroom.dev/verdict"
+import (
+	"slices"
+
+	"strongroom.dev/verdict"
+)
 
 // The codes of runs that stop after an input was decrypted. Which one it is must not depend
 // on data beyond the phase that failed: details go to the data's owners only (R19).
@@ -40,9 +44,16 @@ var codes = map[string][2]string{
 // known reports whether a check is one of the codes.
 func known(code string) bool { _, found := codes[code]; return found }
 
+// spoken are checks of a container's machine, which are made before it starts or after it has
+// ended and never read its data: what they say stays whole.
+var spoken = []string{"container.image", "container.data", "container.mount", "volume.generation", "volume.root", "volume.fenced", "volume.disk"}
+
 // onlyCode reduces an error to its code.
 func onlyCode(err error) error {
 	e := verdict.As(err)
+	if slices.Contains(spoken, e.Check) {
+		return e
+	}
 	code, kind := e.Check, e.Kind
 	if !known(code) {
 		code = codeInternal

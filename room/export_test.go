@@ -14,7 +14,7 @@ func SizedContainer(h Head, body []byte, salt [32]byte, maxBytes int64) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(container(salt, part))
+	return io.ReadAll(plaintext(salt, part))
 }
 
 // Format is the formatter of results.

@@ -31,7 +31,7 @@ type letOut struct {
 // records the run, and only then hands results and proofs to the host.
 func (r *run) finish(ctx context.Context) error {
 	result, err := r.task.do(ctx)
-	if err != nil {
+	if err != nil || r.work.Output == "" {
 		return err
 	}
 	if err := r.step(Computed); err != nil {
@@ -118,7 +118,7 @@ func (r *run) sealResults(salt [32]byte, part []byte, commitment wire.Digest) ([
 			return nil, err
 		}
 		hash := sha256.New()
-		summary, err := seal.Seal(io.MultiWriter(file, hash), container(salt, part), to, seal.Options{})
+		summary, err := seal.Seal(io.MultiWriter(file, hash), plaintext(salt, part), to, seal.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +134,15 @@ func (r *run) sealResults(salt [32]byte, part []byte, commitment wire.Digest) ([
 		outs = append(outs, out)
 	}
 	return outs, nil
+}
+
+// sealTo seals what src holds, and gives the sealed file from its start.
+func sealTo(file *os.File, src io.Reader, to []seal.Recipient) (int64, error) {
+	summary, err := seal.Seal(file, src, to, seal.Options{})
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	return summary.Size, err
 }
 
 // signed signs a document with the room's key and gives it in canonical form.

@@ -147,6 +147,8 @@ type Event struct {
 	// long at most.
 	For    string `json:"for,omitempty"`
 	WaitMS int64  `json:"wait_ms,omitempty"`
+	// Text is what a notice named Name says.
+	Text string `json:"text,omitempty"`
 	// Error says why a room stopped, as verdict.Encode writes it.
 	Error json.RawMessage `json:"error,omitempty"`
 }
@@ -160,6 +162,7 @@ const (
 	Evidence EventKind = "evidence"
 	Waiting  EventKind = "waiting"
 	File     EventKind = "file"
+	Notice   EventKind = "notice"
 	Done     EventKind = "done"
 	Stopped  EventKind = "stopped"
 )

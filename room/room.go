@@ -23,7 +23,7 @@ import (
 	"strongroom.dev/workload/sql"
 )
 
-// Config is what a room stands on. All members but Lacks are required: the zero Config
+// Config is what a room stands on. All members but Lacks and Containers are required: the zero Config
 // refuses.
 type Config struct {
 	// Lacks are the sandbox layers that the kernel denied.
@@ -66,6 +66,8 @@ type Config struct {
 	// EngineMemory and EngineThreads are what the engine may use.
 	EngineMemory  int64
 	EngineThreads int64
+	// Containers is what work of kind container needs; nil: this room does none.
+	Containers *Containers
 }
 
 func (c *Config) complete() bool {

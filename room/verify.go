@@ -206,9 +206,8 @@ func (r *run) checkPlatform() error {
 		return verdict.Refuse("room.platform", "a platform that the agreement accepts", string(r.machine.Platform), "start the room on another kind of machine")
 	}
 	for _, lack := range r.Lacks {
-		if !slices.Contains(r.agreement.Platforms[i].MayLack, lack.Layer) {
-			return verdict.Refuse("room.sandbox", "a kernel that allows the sandbox layer "+string(lack.Layer), lack.Reason,
-				"start the room on another machine, or agree on may_lack: ["+string(lack.Layer)+"]")
+		if err := r.mayLack(lack); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"strongroom.dev/room"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
+	"strongroom.dev/workload/container"
 	"strongroom.dev/workload/sql"
 )
 
@@ -135,6 +136,13 @@ func (a *agent) config(memory int64) room.Config {
 		Longest:       room.MaxWork,
 		EngineMemory:  memory,
 		EngineThreads: int64(runtime.NumCPU()),
+		Containers: &room.Containers{
+			Lacks:   a.inside.CellLacks,
+			Cell:    container.Cells(a.inside),
+			Accept:  a.session.Accept,
+			Open:    a.session.Open,
+			Command: func() (room.Command, error) { return room.ReadCommand(a.control) },
+		},
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 // running is one call of `run`.
 type running struct {
 	hostFlags
+	containerFlags
 	vm         vmFlags
 	agreement  string
 	work       string
@@ -76,6 +77,7 @@ its result. A room on this machine ends with it.`,
 		},
 	}
 	r.hostFlags.add(cmd)
+	r.containerFlags.add(cmd)
 	r.vm.add(cmd, string(qemu.TPM), "what a room of --host qemu runs on: tpm, snp or tdx")
 	f := cmd.Flags()
 	f.StringVar(&r.work, "work", "", "name of the agreed work")
@@ -132,6 +134,10 @@ func (a *app) runWork(ctx context.Context, r *running) error {
 	}
 	job, err := jobOf(ag, parties, run)
 	if err != nil {
+		return err
+	}
+	work, _ := ag.WorkByName(run.Work)
+	if err := r.fill(&job, work, site.url() != ""); err != nil {
 		return err
 	}
 	// A run has one answer and is paid for once: look for a place for it before it starts.
@@ -193,6 +199,11 @@ func (a *app) keepRequest(h *home.Home, r *running, run *agreement.SignedRun) er
 // runIn starts the room and stays with it to the end.
 func (a *app) runIn(ctx context.Context, site site, r *running, names []string, job host.Job, run *agreement.SignedRun) error {
 	later := a.fetchLater(site.url(), run.RunID, r.out)
+	if local, here := site.(*localSite); here {
+		var end context.CancelFunc
+		ctx, end = gently(ctx, local.finish)
+		defer end()
+	}
 	room, err := site.start(ctx, job, run)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -202,6 +213,9 @@ func (a *app) runIn(ctx context.Context, site site, r *running, names []string, 
 	}
 	a.say("room %s is starting, run %s", verdict.Printable(room.id()), run.RunID)
 	if err := a.follow(ctx, room, later); err != nil {
+		return err
+	}
+	if err := a.collectLogs(ctx, r.out, room, run.RunID); err != nil || len(names) == 0 {
 		return err
 	}
 	digest := run.Digest()
@@ -251,7 +265,14 @@ func (a *app) fillRequest(ctx context.Context, r *running, ag *agreement.SignedA
 		}
 		return agreement.Run{}, verdict.Misuse("--work", "one of "+strings.Join(names, ", "), verdict.Short(r.work), "name work of the agreement")
 	}
+	if err := r.only(work, s.url() != ""); err != nil {
+		return agreement.Run{}, err
+	}
 	parameters, err := parseParameters(work, r.parameters)
+	if err != nil {
+		return agreement.Run{}, err
+	}
+	variables, err := r.variables(work)
 	if err != nil {
 		return agreement.Run{}, err
 	}
@@ -265,7 +286,7 @@ func (a *app) fillRequest(ctx context.Context, r *running, ag *agreement.SignedA
 	}
 	id := keys.RandomID()
 	return agreement.Run{Agreement: ag.Digest(), RunID: hex.EncodeToString(id[:]), Requester: me, Work: work.Name, Parameters: parameters,
-		Datasets: datasets, Expires: wire.At(a.now().Add(r.expires))}, nil
+		Environment: variables, Datasets: datasets, Expires: wire.At(a.now().Add(r.expires))}, nil
 }
 
 // parseParameters brings the parameters into their canonical text.
@@ -356,6 +377,9 @@ func printRequest(w io.Writer, ag *agreement.SignedAgreement, run agreement.Run)
 	fmt.Fprintf(w, "Would ask for %s of %s version %d, as %s\n", run.Work, ag.ID, ag.Version, run.Requester)
 	for name, value := range run.Parameters {
 		fmt.Fprintf(w, "  %s = %s\n", name, value)
+	}
+	for name, value := range run.Environment {
+		fmt.Fprintf(w, "  variable %s = %s\n", name, verdict.Printable(value))
 	}
 	for _, d := range run.Datasets {
 		fmt.Fprintf(w, "  input %s, statement %s\n", d.Input, d.Statement.Short())

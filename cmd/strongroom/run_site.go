@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -46,6 +47,8 @@ type startedRoom interface {
 	// files gives the names of what the room let out, as the host tells them: not to be
 	// believed, not to be printed as they are.
 	files(ctx context.Context) ([]string, error)
+	// ports are where a container's ports are reached.
+	ports(ctx context.Context) (map[wire.ID]string, error)
 	// fetch copies one of them.
 	fetch(ctx context.Context, name string, dst io.Writer) error
 }
@@ -101,20 +104,24 @@ func (r *running) checkHost(given func(flag string) bool) error {
 func (a *app) site(r *running) site {
 	switch r.host {
 	case "dev":
-		return &localSite{app: a, flags: r.hostFlags, vm: vmFlags{platform: string(dev.Name)}}
+		return &localSite{app: a, flags: r.hostFlags, container: r.containerFlags, vm: vmFlags{platform: string(dev.Name)}}
 	case "qemu":
-		return &localSite{app: a, flags: r.hostFlags, vm: r.vm}
+		return &localSite{app: a, flags: r.hostFlags, container: r.containerFlags, vm: r.vm}
 	}
 	return remoteSite{client.Host{URL: strings.TrimSuffix(r.host, "/"), HTTP: client.New()}}
 }
 
 // localSite starts rooms on this machine: on the INSECURE dev platform, or as virtual machines.
 type localSite struct {
-	app    *app
-	flags  hostFlags
-	vm     vmFlags
-	config host.Config
-	room   *host.Room
+	app       *app
+	flags     hostFlags
+	container containerFlags
+	vm        vmFlags
+	config    host.Config
+	log       *roomLog
+
+	mu   sync.Mutex // owns what follows
+	room *host.Room
 }
 
 func (s *localSite) datasets(context.Context) ([]host.Sealed, error) { return host.List(s.flags.data) }
@@ -131,6 +138,9 @@ func (s *localSite) ready(ctx context.Context, under agreement.Agreement, work w
 	if s.config, err = s.app.hostConfig(ctx, h, s.flags, s.vm, false); err != nil {
 		return err
 	}
+	if s.config.Egress, err = s.container.places(); err != nil {
+		return err
+	}
 	p, err := s.app.planned(s.config, s.vm)
 	if err != nil {
 		return err
@@ -138,6 +148,8 @@ func (s *localSite) ready(ctx context.Context, under agreement.Agreement, work w
 	if err := p.suits(under); err != nil {
 		return err
 	}
+	s.log = &roomLog{w: s.app.err}
+	s.config.Log = s.log
 	return s.app.accelerate(ctx, s.config, s.vm)
 }
 
@@ -163,8 +175,25 @@ func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.Sign
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.room = r
-	return localRoom{r, id}, nil
+	return localRoom{r, id, s.log}, nil
+}
+
+// finish asks a room that serves to end, and ends any other at once.
+func (s *localSite) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.room == nil {
+		return
+	}
+	if s.room.Serves() {
+		s.app.say("  asking the room to end; once more ends it at once")
+		s.room.Finish()
+		return
+	}
+	go s.room.Stop()
 }
 
 // enoughLedgers looks for where the agreed shared ledgers are, before a run is paid for that
@@ -207,6 +236,7 @@ func (s *localSite) close() {
 type localRoom struct {
 	*host.Room
 	name string
+	log  *roomLog
 }
 
 func (r localRoom) id() string { return r.name }
@@ -216,7 +246,13 @@ func (r localRoom) events(ctx context.Context, from int) ([]room.Event, bool, er
 	return events, ended, ctx.Err()
 }
 
-func (r localRoom) wait(ctx context.Context) error { return r.Wait(ctx) }
+func (r localRoom) wait(ctx context.Context) error {
+	err := r.Wait(ctx)
+	r.log.end(err)
+	return err
+}
+
+func (r localRoom) ports(context.Context) (map[wire.ID]string, error) { return r.Ports(), nil }
 
 func (r localRoom) files(context.Context) ([]string, error) { return r.Files(), nil }
 
@@ -282,6 +318,11 @@ func (r remoteRoom) files(ctx context.Context) ([]string, error) {
 	return info.Files, err
 }
 
+func (r remoteRoom) ports(ctx context.Context) (map[wire.ID]string, error) {
+	info, err := r.Room(ctx, r.name)
+	return info.Ports, err
+}
+
 func (r remoteRoom) fetch(ctx context.Context, name string, dst io.Writer) error {
 	return r.Fetch(ctx, r.name, name, dst)
 }
@@ -291,6 +332,8 @@ func (a *app) sayEvent(e room.Event) {
 	switch e.Event {
 	case room.Progress:
 		a.say("  %s", e.Step.Text())
+	case room.Notice:
+		a.say("  %s %s", verdict.Printable(verdict.Short(e.Name)), verdict.Printable(verdict.Short(e.Text)))
 	case room.Waiting:
 		who := "the " + strings.NewReplacer("broker/", "broker of ", "ledger/", "shared ledger ", "ledgers of broker/", "shared ledgers that must sign for the broker of ").Replace(e.For)
 		a.say("  waiting for %s, trying again for up to %s", verdict.Printable(verdict.Short(who)), time.Duration(e.WaitMS)*time.Millisecond)
@@ -327,6 +370,9 @@ func (a *app) follow(ctx context.Context, r startedRoom, later string) error {
 		silent = time.Time{}
 		for _, e := range events {
 			a.sayEvent(e)
+			if e.Step == room.Serving {
+				a.sayPorts(ctx, r)
+			}
 		}
 		from += len(events)
 		if ended {

@@ -84,8 +84,8 @@ func committed(h Head, body []byte, maxBytes int64) ([]byte, error) {
 	return out[:cap(out)], nil // make has zeroed the rest
 }
 
-// container gives the whole plaintext.
-func container(salt [32]byte, part []byte) io.Reader {
+// plaintext gives the whole plaintext.
+func plaintext(salt [32]byte, part []byte) io.Reader {
 	return io.MultiReader(bytes.NewReader([]byte(containerMagic)), bytes.NewReader(salt[:]), bytes.NewReader(part))
 }
 

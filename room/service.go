@@ -1,0 +1,266 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/channel"
+	"strongroom.dev/ingress"
+	"strongroom.dev/sandbox"
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+	"strongroom.dev/workload/container"
+)
+
+// Containers is what a room needs to run work of kind container.
+type Containers struct {
+	// Lacks are layers that the kernel denied to cells only.
+	Lacks []sandbox.Lack
+	// Cell starts a cell that was made ready.
+	Cell func(ctx context.Context, c sandbox.Cell) (container.Cell, error)
+	// Mounted and Scratch are as in container.Machine: nil where the machine has no such.
+	Mounted func(ctx context.Context, name string, disk agreement.VerityDisk) (*os.File, error)
+	Scratch func(ctx context.Context, name string, m agreement.Mount) (*os.File, error)
+	// Volumes opens volumes, asking their owners' brokers; nil: none.
+	Volumes func(broker container.Broker) *container.Volumes
+	// Accept gives the next stream that the host opened, Open opens one to it.
+	Accept func(ctx context.Context) (*channel.Stream, error)
+	Open   func(ctx context.Context, name string) (*channel.Stream, error)
+	// Command waits for the host's next command.
+	Command func() (Command, error)
+}
+
+// service is work of kind container: an existing image that serves, or gives a result.
+type service struct {
+	*run
+	agreed agreement.Container
+	disks  map[string]int // descriptors by name
+	server *ingress.Server
+	// running is what connections go to; nil before and after.
+	running atomic.Pointer[container.Running]
+	shown   certificates
+
+	mu      sync.Mutex // owns what follows
+	notices int
+	pieces  int // of logs that were let out
+}
+
+// check looks at what does not need the inputs: the machine, the requester's values, and the
+// disks, so that a wrong one costs nobody a run.
+func (s *service) check(ctx context.Context) error {
+	for _, lack := range s.Containers.Lacks {
+		if err := s.mayLack(lack); err != nil {
+			return err
+		}
+	}
+	if err := container.CheckEnvironment(s.agreed.Environment, s.request.Environment); err != nil {
+		return err
+	}
+	for _, d := range s.start.Disks {
+		s.disks[d.Disk] = d.FD
+	}
+	for _, name := range s.needed() {
+		if _, found := s.disks[name]; !found {
+			return verdict.Misuse("room.disks", "the disk "+name+" of the container", "none", "hand it over: --disk "+name+"=FILE")
+		}
+	}
+	if s.agreed.Image.Sealed != "" || s.Containers.Mounted != nil {
+		return nil
+	}
+	f, err := s.disk(container.ImageName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return container.CheckDisk(ctx, f, s.agreed.Image.Disk)
+}
+
+// needed are the names of the disks that the host must hand over.
+func (s *service) needed() (names []string) {
+	if s.agreed.Image.Sealed == "" {
+		names = append(names, container.ImageName)
+	}
+	for i, m := range s.agreed.Mounts {
+		if m.Kind == agreement.Data || m.Kind == agreement.Volume {
+			names = append(names, container.MountName(i))
+		}
+	}
+	return names
+}
+
+func (s *service) disk(name string) (*os.File, error) {
+	fd, found := s.disks[name]
+	if !found {
+		return nil, verdict.Misuse("room.disks", "the disk "+name+" of the container", "none", "hand it over: --disk "+name+"=FILE")
+	}
+	f, err := s.Input(fd)
+	if err != nil {
+		return nil, verdict.Misuse("room.disks", "an open disk "+name, err.Error(), "hand it over: --disk "+name+"=FILE")
+	}
+	return f, nil
+}
+
+// do runs the container to its end, and takes its result out if one was agreed.
+func (s *service) do(ctx context.Context) (outcome, error) {
+	began := s.Elapsed()
+	inputs := map[wire.ID]container.Plaintext{}
+	for _, in := range s.inputs {
+		info, err := in.plain.Stat()
+		if err != nil {
+			return outcome{}, err
+		}
+		inputs[in.agreed.Name] = container.Plaintext{File: in.plain, Size: info.Size()}
+	}
+	plan, err := container.NewPlan(s.agreed, s.request.Environment, inputs)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := s.certify(ctx); err != nil {
+		return outcome{}, err
+	}
+	if s.server, err = s.newServer(); err != nil {
+		return outcome{}, err
+	}
+	defer s.server.Close()
+	running, err := container.Start(ctx, plan, s.machine())
+	if err != nil {
+		return outcome{}, s.cause(ctx, err)
+	}
+	o, err := s.serve(ctx, running)
+	states, closing := running.Close(context.WithoutCancel(ctx))
+	s.forget()
+	s.timings.WorkMS = (s.Elapsed() - began).Milliseconds()
+	for _, v := range states {
+		if !v.Closed {
+			s.notice(container.EventVolume, v.Path+": not closed")
+		}
+	}
+	if err = errors.Join(s.cause(ctx, err), closing); err != nil {
+		return outcome{}, err
+	}
+	return o, s.step(Ended)
+}
+
+// cause gives the end of the run instead of what broke because of it.
+func (s *service) cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// serve carries connections until the container has ended.
+func (s *service) serve(ctx context.Context, running *container.Running) (o outcome, err error) {
+	serving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.running.Store(running)
+	defer s.running.Store(nil)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	all.Go(func() { s.accept(serving) })
+	all.Go(func() { s.recertify(serving) })
+	go s.obey(running)
+	if err := s.step(Serving); err != nil {
+		return o, err
+	}
+	ending, err := running.Wait(ctx)
+	if err != nil || s.work.Output == "" {
+		return o, err
+	}
+	if ending.Exit != (sandbox.Exit{}) || ending.Stopped {
+		o.code, o.said = codeWork, fmt.Sprintf("the container ended with code %d, signal %d", ending.Code, ending.Signal)
+		return o, nil
+	}
+	f, size, err := running.Result(ctx, s.output.MaxBytes)
+	if err != nil {
+		o.code, o.said = codeWork, verdict.Short(err.Error())
+		return o, nil
+	}
+	defer f.Close()
+	o.body = make([]byte, size)
+	if _, err := io.ReadFull(f, o.body); err != nil {
+		o.code, o.body, o.said = codeWork, nil, verdict.Short(err.Error())
+	}
+	return o, nil
+}
+
+// obey ends the container when the host asks for that: nothing rests on who asks.
+func (s *service) obey(running *container.Running) {
+	if c, err := s.Containers.Command(); err == nil && c.Command == Stop {
+		running.Stop()
+	}
+}
+
+// accept serves the streams that the host opens, each of which is one connection.
+func (s *service) accept(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		stream, err := s.Containers.Accept(ctx)
+		if err != nil {
+			return
+		}
+		name, found := strings.CutPrefix(stream.Name(), "ingress/")
+		if !found {
+			stream.Reset("no such stream")
+			continue
+		}
+		all.Go(func() {
+			defer stream.Close()
+			s.server.Serve(ctx, wire.ID(name), stream) //nolint:errcheck // its client was told
+		})
+	}
+}
+
+// containerMachine is what the plan runs on.
+func (s *service) machine() container.Machine {
+	m := container.Machine{
+		Cell:    s.Containers.Cell,
+		Disk:    s.disk,
+		Mounted: s.Containers.Mounted,
+		Scratch: s.Containers.Scratch,
+		Egress: func(ctx context.Context, name wire.ID) (container.Stream, error) {
+			return s.Containers.Open(ctx, "egress/"+string(name))
+		},
+		Now:   s.clock.now,
+		Logs:  s.letOutLogs,
+		Event: s.notice,
+	}
+	if s.Containers.Volumes != nil {
+		m.Volumes = s.Containers.Volumes(s.volume)
+	}
+	return m
+}
+
+// maxNotices bounds what a room tells besides its steps: a container that is refused over and
+// over does not fill its host's memory.
+const maxNotices = 200
+
+// notice tells the host what it may know of the container.
+func (s *service) notice(name, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.notices++; s.notices > maxNotices {
+		return
+	}
+	s.Tell(Event{Event: Notice, Name: name, Text: verdict.Short(text)}) //nolint:errcheck // it is news, not more
+}
+
+// mayLack refuses a layer that this machine lacks and the agreement does not do without.
+func (r *run) mayLack(lack sandbox.Lack) error {
+	i := slices.IndexFunc(r.agreement.Platforms, func(p agreement.Platform) bool { return p.Kind == r.machine.Platform })
+	if i >= 0 && slices.Contains(r.agreement.Platforms[i].MayLack, lack.Layer) {
+		return nil
+	}
+	return verdict.Refuse("room.sandbox", "a kernel that allows the sandbox layer "+string(lack.Layer), lack.Reason,
+		"start the room on another machine, or agree on may_lack: ["+string(lack.Layer)+"]")
+}
