@@ -22,7 +22,7 @@ const (
 	nobodyID = 65534
 )
 
-// cellNamespaces are those of a cell, which none can do without but the last.
+// cellNamespaces are those of a cell.
 const cellNamespaces = allNamespaces | unix.CLONE_NEWCGROUP
 
 // rangeMap maps users 0 to 65535 to what they are one level further out: first and the rest
@@ -93,12 +93,17 @@ func (in *Inside) prepareCells(n int, groups [][]*os.File) {
 	}
 }
 
+// startCellProcess starts a cell in all its namespaces, or in all but the last, which older
+// kernels don't have.
 func startCellProcess(group []*os.File) (*cell, error) {
-	flags, err := availableForCell()
+	c, err := startCellIn(cellNamespaces, group)
 	if err != nil {
-		return nil, err
+		c, err = startCellIn(cellNamespaces&^unix.CLONE_NEWCGROUP, group)
 	}
-	c := &cell{}
+	return c, err
+}
+
+func startCellIn(flags uintptr, group []*os.File) (*cell, error) {
 	control, theirControl, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -112,10 +117,10 @@ func startCellProcess(group []*os.File) (*cell, error) {
 	if control, err = polled(control); err != nil {
 		return nil, err
 	}
-	c.link = &link{file: control}
-	if c.stream, err = polled(stream); err != nil {
+	if stream, err = polled(stream); err != nil {
 		return nil, err
 	}
+	c := &cell{link: &link{file: control}, stream: stream}
 	c.cmd = exec.Command("/proc/self/exe", argCell, strconv.Itoa(len(group)))
 	c.cmd.Args[0] = os.Args[0]
 	c.cmd.Env = []string{}
@@ -123,22 +128,12 @@ func startCellProcess(group []*os.File) (*cell, error) {
 	c.cmd.ExtraFiles = append([]*os.File{theirControl, theirStream}, group...)
 	c.cmd.SysProcAttr = cellAttributes(flags)
 	c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	return c, c.cmd.Start()
-}
-
-// availableForCell gives the namespaces that a cell can have here.
-func availableForCell() (uintptr, error) {
-	var err error
-	for _, flags := range []uintptr{cellNamespaces, cellNamespaces &^ unix.CLONE_NEWCGROUP} {
-		cmd := exec.Command("/proc/self/exe", argProbe)
-		cmd.Env = []string{}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.SysProcAttr = cellAttributes(flags)
-		if err = cmd.Run(); err == nil {
-			return flags, nil
-		}
+	if err := c.cmd.Start(); err != nil {
+		control.Close()
+		stream.Close()
+		return nil, fmt.Errorf("the kernel makes none of its namespaces: %w", err)
 	}
-	return 0, fmt.Errorf("the kernel makes none of its namespaces: %w", err)
+	return c, nil
 }
 
 // cellAttributes say how a cell's first process is started: as user 0 of its namespace.
