@@ -102,7 +102,9 @@ type Explanation struct {
 	Type     string `json:"type"`
 	Digest   string `json:"digest"` // lower-case hex
 	Text     string `json:"text"`
-	Cover    Cover  `json:"cover"`
+	// Words say what the event is to somebody who doesn't know event logs.
+	Words string `json:"words"`
+	Cover Cover  `json:"cover"`
 }
 
 // Explain describes every event in one bank. Registers are numbered as kind numbers them; an
@@ -112,12 +114,13 @@ type Explanation struct {
 func (l *Log) Explain(kind Kind, bank Algorithm) []Explanation {
 	all := make([]Explanation, 0, len(l.Events))
 	end := l.firmwareEnd(kind, bank)
+	tell := narrator{kind: kind, bank: bank}
 	for i, e := range l.Events {
 		reg, err := register(kind, e.Register)
 		if err != nil {
 			reg = e.Register
 		}
-		x := Explanation{i + 1, reg, e.Type.String(), hex.EncodeToString(e.Digest(bank)), e.Text(), e.Cover(bank)}
+		x := Explanation{i + 1, reg, e.Type.String(), hex.EncodeToString(e.Digest(bank)), e.Text(), "", e.Cover(bank)}
 		switch {
 		case end < 0 || e.Register != secureBootHolder(kind) || !e.Extends():
 		case i == end && e.Type != Separator:
@@ -125,6 +128,7 @@ func (l *Log) Explain(kind Kind, bank Algorithm) []Explanation {
 		case i > end && e.Type == EFIVariableDriverConfig:
 			x.Text = cut("not the firmware's own word: " + x.Text)
 		}
+		x.Words = tell.words(e, x)
 		all = append(all, x)
 	}
 	return all

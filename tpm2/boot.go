@@ -101,12 +101,13 @@ func (boot *Boot) Claims() map[string]any {
 	events := make([]any, len(boot.Events))
 	for i, e := range boot.Events {
 		events[i] = map[string]any{
-			"number": e.Number, "pcr": int(e.Register), "type": e.Type, "digest": e.Digest, "text": e.Text, "cover": string(e.Cover),
+			"number": e.Number, "pcr": int(e.Register), "type": e.Type, "digest": e.Digest, "text": e.Text, "words": e.Words, "cover": string(e.Cover),
 		}
 	}
 	all := map[string]any{
 		"bank": boot.Bank.String(), "matched": list(boot.Matched), "differ": list(boot.Differ), "unquoted": list(boot.Unquoted),
 		"unexplained": list(boot.Unexplained), "events": events, "events_left_out": boot.Left, "secure_boot": string(boot.SecureBoot),
+		"boot_variables_only": boot.BootVariables, "only_aggregate": boot.OnlyAggregate,
 	}
 	if boot.Firmware != nil {
 		all["firmware"] = firmwareClaims(boot.Firmware)

@@ -82,7 +82,7 @@ func (b *boot) explain(log *measure.Log) {
 			b.left++
 		default:
 			b.events = append(b.events, map[string]any{
-				"number": e.Number, "rtmr": int(e.Register), "type": e.Type, "digest": e.Digest, "text": e.Text, "cover": string(e.Cover),
+				"number": e.Number, "rtmr": int(e.Register), "type": e.Type, "digest": e.Digest, "text": e.Text, "words": e.Words, "cover": string(e.Cover),
 			})
 		}
 	}
