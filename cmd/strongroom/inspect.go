@@ -33,9 +33,13 @@ type inspection struct {
 	// Signatures, each with what this home knows of its key.
 	Signatures []signatureFact `json:"signatures,omitempty"`
 	Body       json.RawMessage `json:"body,omitempty"`
+	// Boot tells what booted, of evidence with an event log.
+	Boot *bootStory `json:"boot,omitempty"`
 	// Verified and NotVerified say in words what was checked and what was not.
 	Verified    []string `json:"verified"`
 	NotVerified []string `json:"not_verified"`
+
+	image *bootImage // to compare a boot with, nil for none
 }
 
 type fact struct {
@@ -65,12 +69,16 @@ func (i *inspection) notVerified(format string, args ...any) {
 
 func (a *app) inspectCommand() *cobra.Command {
 	var root bool
+	var image imageFlags
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Say what a file of ours is, and what about it is not verified",
 		Long: `Shows any file of ours: party, agreement (signed or YAML), dataset statement, run request,
 evidence, proof, bundle of endorsements, appraisal policy, reference values (signed or a draft),
 receipt, checkpoint, sealed file, key file, public key, or the directory of a log or a party. It never shows a secret.
+
+Of evidence with an event log it tells what booted, line by line; --image DIR has each line compared
+with the files of an image directory.
 
 It is for looking: it exits 0 for any file of ours, genuine or not, and 2 for one that is not
 ours. What must be relied on is verified by "agreement check", "receipt verify",
@@ -79,13 +87,14 @@ ours. What must be relied on is verified by "agreement check", "receipt verify",
   strongroom inspect patients-v1.age --root`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			i, err := a.inspect(args[0], root)
+			i, err := a.inspect(args[0], root, image)
 			if err != nil {
 				return err
 			}
 			return a.print(i, i.text)
 		},
 	}
+	image.add(cmd)
 	cmd.Flags().BoolVar(&root, "root", false, "of a sealed file: compute its Merkle root too, which reads all of it")
 	return cmd
 }
@@ -111,14 +120,19 @@ func (i *inspection) text(w io.Writer) {
 	for _, v := range i.NotVerified {
 		fmt.Fprintf(w, "  NOT verified  %s\n", v)
 	}
+	i.Boot.text(w)
 	if len(i.Body) > 0 {
 		fmt.Fprintln(w)
 		indented(w, i.Body)
 	}
 }
 
-func (a *app) inspect(path string, root bool) (*inspection, error) {
+func (a *app) inspect(path string, root bool, named imageFlags) (*inspection, error) {
 	i := &inspection{File: path, Facts: []fact{}, Verified: []string{}, NotVerified: []string{}}
+	var err error
+	if i.image, err = a.readBootImage(named); err != nil {
+		return nil, err
+	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		if root {
 			return nil, verdict.Misuse("--root", "a sealed file with it", "a directory", "leave it out")

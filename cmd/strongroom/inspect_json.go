@@ -2,13 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"maps"
-	"slices"
 	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
+	"strongroom.dev/attest/azure"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/attest/tpm"
 	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
@@ -75,6 +75,10 @@ func (a *app) inspectTyped(i *inspection, docType string, data []byte) error {
 		return a.inspectReference(i, data)
 	case endorse.Type:
 		return a.inspectEndorsements(i, data)
+	case tpm.Type:
+		return a.inspectFound(i, attest.Evidence{Platform: tpm.Name, Evidence: data})
+	case azure.Type:
+		return a.inspectFound(i, attest.Evidence{Platform: azure.Name, Evidence: data})
 	}
 	kind, found := map[string]string{
 		release.RequestType:     "a room's request for keys",
@@ -274,38 +278,6 @@ func (a *app) inspectProof(i *inspection, data []byte) error {
 	}
 	i.fact("owners", "%d release(s), %d record(s) in shared ledgers", len(b.Releases), len(b.Records))
 	i.notVerified("all of it: strongroom receipt verify does it, with your own roots")
-	return nil
-}
-
-func (a *app) inspectEvidence(i *inspection, data []byte) error {
-	var e attest.Evidence
-	if err := json.Unmarshal(data, &e); err != nil {
-		return verdict.Misuse("inspect", "evidence", verdict.Short(err.Error()), "take the file as it was written")
-	}
-	i.Kind = "evidence of a room"
-	i.Digest = e.Digest().String()
-	i.fact("platform", "%s", e.Platform)
-	for _, p := range platforms() {
-		if p.Name != e.Platform {
-			continue
-		}
-		facts, err := p.Verify(e.Evidence, a.now())
-		if err != nil {
-			i.notVerified("that it is genuine: %s", err)
-			return nil
-		}
-		i.fact("class", "%s", facts.Class)
-		i.fact("root", "%s", facts.Root)
-		for _, c := range facts.Checks {
-			i.verified("%s: %s", c.ID, verdict.Printable(c.Got))
-		}
-		for _, name := range slices.Sorted(maps.Keys(facts.Measurements)) {
-			i.fact("measured", "%s %s", name, facts.Measurements[name])
-		}
-		i.notVerified("that its root is one you rely on, and that it is about a run, agreement or room: a broker's challenge decides that")
-		return nil
-	}
-	i.notVerified("anything: this build does not verify the platform")
 	return nil
 }
 

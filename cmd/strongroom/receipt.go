@@ -23,7 +23,7 @@ func (a *app) receiptCommand() *cobra.Command {
 		Use:   "receipt",
 		Short: "Check afterwards what a room did",
 	}
-	return group(cmd, a.receiptVerify())
+	return group(cmd, a.receiptVerify(), a.receiptEvidence())
 }
 
 func (a *app) receiptVerify() *cobra.Command {

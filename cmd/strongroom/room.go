@@ -7,14 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
-	"strongroom.dev/attest"
 	"strongroom.dev/attest/snp"
 	"strongroom.dev/attest/tdx"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
 	"strongroom.dev/internal/home"
-	"strongroom.dev/policy"
-	"strongroom.dev/room"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -22,7 +19,7 @@ import (
 func (a *app) roomCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "room",
-		Short: "The rooms of a host: list, status, fetch, verify, stop",
+		Short: "The rooms of a host: list, status, fetch, verify, evidence, stop",
 	}
 	var url string
 	cmd.PersistentFlags().StringVar(&url, "host", "http://127.0.0.1:7600", "the host's `URL`")
@@ -32,7 +29,7 @@ func (a *app) roomCommand() *cobra.Command {
 		}
 		return client.Host{URL: strings.TrimSuffix(url, "/")}, nil
 	}
-	return group(cmd, a.roomList(at), a.roomStatus(at), a.roomFetch(at), a.roomVerify(at), a.roomStop(at))
+	return group(cmd, a.roomList(at), a.roomStatus(at), a.roomFetch(at), a.roomVerify(at), a.roomEvidence(at), a.roomStop(at))
 }
 
 func (a *app) roomList(at func() (client.Host, error)) *cobra.Command {
@@ -126,6 +123,7 @@ func (a *app) roomStop(at func() (client.Host, error)) *cobra.Command {
 func (a *app) roomVerify(at func() (client.Host, error)) *cobra.Command {
 	var endorsements endorsementFlags
 	var references referenceFlags
+	var image imageFlags
 	cmd := &cobra.Command{
 		Use: "verify ROOM|RUN", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
@@ -135,7 +133,11 @@ the challenge comes from the host, so the evidence of a room that has ended pass
 Whether brokers gave it data is theirs to say, and what came out of it is for its results'
 proofs. Evidence of SEV-SNP, TDX or Azure needs what their makers sign: --endorsements. Where
 the agreement names a release line, --reference gives the set that lists the room's image; the
-newest of those given counts, besides those that "reference add" keeps.`,
+newest of those given counts, besides those that "reference add" keeps.
+
+Of a machine with a TPM it tells what booted, line by line, compared with the agreement's image;
+--image DIR compares it with the files of an image directory and demands that nothing else
+booted.`,
 		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600 --endorsements endorsements/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := at()
@@ -146,11 +148,12 @@ newest of those given counts, besides those that "reference add" keeps.`,
 			if err != nil {
 				return err
 			}
-			return a.verifyRoom(r, endorsements, references)
+			return a.verifyRoom(r, endorsements, references, image)
 		},
 	}
 	endorsements.add(cmd)
 	references.addRooms(cmd)
+	image.add(cmd)
 	return cmd
 }
 
@@ -158,6 +161,8 @@ newest of those given counts, besides those that "reference add" keeps.`,
 type shownTo struct {
 	Broker wire.ID         `json:"broker"`
 	Checks []verdict.Check `json:"checks"`
+	// Boot tells what booted, where evidence proves it.
+	Boot *bootStory `json:"boot,omitempty"`
 }
 
 // unknownOfRoom is what evidence for somebody else's challenge leaves open.
@@ -166,7 +171,7 @@ var unknownOfRoom = []string{
 	"whether the owners' brokers set that challenge and gave it keys: their logs say so",
 }
 
-func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references referenceFlags) error {
+func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references referenceFlags, named imageFlags) error {
 	h, err := a.openHome()
 	if err != nil {
 		return err
@@ -187,13 +192,21 @@ func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references 
 	if len(r.Shown) == 0 {
 		return verdict.Refuse("room.evidence", "evidence of the room", "none so far", "wait until it has been challenged")
 	}
+	image, err := a.readBootImage(named)
+	if err != nil {
+		return err
+	}
 	brokers := []shownTo{}
 	for _, s := range r.Shown {
-		checks, err := a.verifyShown(h, table, ag, sets, s)
+		shown := roomShown{Shown: s, agreement: ag, broker: brokerOf(h, ag, s.Broker), endorsed: endorsed, image: image, now: a.now()}
+		one, err := shown.verify(h, table, sets)
 		if err != nil {
+			if one.Boot.wrong() != nil && !a.json {
+				one.Boot.text(a.out) // which line it is
+			}
 			return fmt.Errorf("evidence for the broker of %s: %w", s.Broker, err)
 		}
-		brokers = append(brokers, shownTo{s.Broker, checks})
+		brokers = append(brokers, one)
 	}
 	return a.print(map[string]any{"room": r.ID, "verdict": "genuine", "class": ag.Protection, "agreement": ag.Digest(), "brokers": brokers, "unknown": unknownOfRoom}, func(w io.Writer) {
 		fmt.Fprintf(w, "Evidence of room %s is genuine under %s version %d, class %s\n", verdict.Printable(r.ID), ag.ID, ag.Version, ag.Protection)
@@ -205,6 +218,7 @@ func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references 
 			for _, c := range b.Checks {
 				fmt.Fprintf(w, "  ok  %-20s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
 			}
+			b.Boot.text(w)
 		}
 	})
 }
@@ -218,26 +232,4 @@ func brokerOf(h *home.Home, ag *agreement.SignedAgreement, name wire.ID) *agreem
 		}
 	}
 	return nil
-}
-
-// verifyShown checks one piece of evidence as the broker it was made for would.
-func (a *app) verifyShown(h *home.Home, table []attest.Platform, ag *agreement.SignedAgreement, sets policy.References, s room.Shown) ([]verdict.Check, error) {
-	claims, err := attest.Verify(s.Evidence, table, attest.Expectation{
-		Binding: attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(s.Challenge), Signing: s.Room.Signing, HPKE: s.Room.HPKE,
-			Agreement: ag.Digest(), Run: s.Run},
-		AgreementBody: ag.Canonical(), Now: a.now(), Trust: attest.TrustOf(ag.Agreement, brokerOf(h, ag, s.Broker))})
-	if err != nil {
-		return nil, err
-	}
-	accepted, listed := policy.Accepted(ag.Agreement, sets, claims)
-	checks := append(claims.Checks(), accepted...)
-	for _, c := range checks {
-		if !c.OK {
-			return nil, verdict.FromCheck(verdict.Invalid, c, checks)
-		}
-	}
-	if listed != nil {
-		return checks, h.SawReference(listed.Name)
-	}
-	return checks, nil
 }

@@ -22,6 +22,8 @@ type verifyFlags struct {
 	nonce, reportData, at, policy string
 	anyNonce, allowSoftware       bool
 	explain                       bool
+	image                         imageFlags
+	activators, roots             []string
 	endorsements                  endorsementFlags
 	reference                     referenceFlags
 }
@@ -30,6 +32,8 @@ type verifyFlags struct {
 type appraised struct {
 	File string `json:"file"`
 	appraise.Result
+	// Boot tells what booted, line by line, where that was asked for and evidence proves it.
+	Boot *bootStory `json:"boot,omitempty"`
 	// invalid is set if the file holds no genuine evidence.
 	invalid bool
 }
@@ -51,10 +55,18 @@ missing is a failed check, never skipped. Endorsements never go back in time: th
 directory, if there is one, remembers the newest of each that was used, and older ones are
 refused, unless --at judges evidence as of its own time.
 
+With an event log, --explain tells what booted line by line, and compares each with what the policy
+says. --image DIR compares it with the image in a directory, file by file, and demands that
+nothing else booted.
+
+Whether the key of a TPM lives in one is somebody's word: of its maker, or of a broker that had the
+TPM prove it. --activator names a broker whose word you take, --root the root of a software TPM.
+
 Exit 0: affirming, or warning. 3: genuine, but not to be trusted (policy, freshness, missing
 or outdated collateral). 4: not genuine, or no evidence at all.`,
 		Example: `  strongroom verify report.bin --endorsements amd/ --nonce 5f1c...
   strongroom verify quote.bin --endorsements intel.bundle --report-data @hash.bin --explain
+  strongroom verify room.json --image room --activator alpha.party.json --root sha256:... --report-data 91c5... --at 2026-03-01T10:00:00Z
   strongroom verify old/*.bin --at 2026-03-01T00:00:00Z --insecure-any-nonce --output json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.verify(f, args) },
@@ -65,10 +77,13 @@ or outdated collateral). 4: not genuine, or no evidence at all.`,
 	flags.StringVar(&f.at, "at", "", "judge as of this time, such as 2026-11-24T09:30:00Z (default: now)")
 	flags.StringVar(&f.policy, "policy", "", "an appraisal policy that judges too")
 	flags.BoolVar(&f.explain, "explain", false, "write what was found as a letter")
+	flags.StringArrayVar(&f.activators, "activator", nil, "`KEY` or party descriptor FILE of a broker whose word that a key lives in a TPM you take (repeat)")
+	flags.StringArrayVar(&f.roots, "root", nil, "`FINGERPRINT` of a root of software TPMs you rely on, INSECURE (repeat)")
 	flags.BoolVar(&f.anyNonce, "insecure-any-nonce", false, "make missing freshness a warning: for looking at recorded evidence")
 	flags.BoolVar(&f.allowSoftware, "insecure-allow-software", false, "make evidence of a software platform a warning")
 	f.endorsements.add(cmd)
 	f.reference.add(cmd)
+	f.image.add(cmd)
 	return cmd
 }
 
@@ -82,7 +97,15 @@ func (a *app) verify(f verifyFlags, files []string) error {
 		return err
 	}
 	demand.Seen = memory.seen
-	table := examiners(set)
+	trust, err := a.tpmTrust(f.activators, f.roots)
+	if err != nil {
+		return err
+	}
+	table := trusting(examiners(set), set, trust)
+	image, err := a.readBootImage(f.image)
+	if err != nil {
+		return err
+	}
 	data := make([][]byte, len(files))
 	for i, file := range files {
 		if data[i], err = a.readEvidence(file); err != nil {
@@ -92,6 +115,7 @@ func (a *app) verify(f verifyFlags, files []string) error {
 	results := make([]appraised, len(files))
 	for i, file := range files {
 		results[i] = examineOne(table, demand, file, data[i])
+		results[i].addBoot(demand, image, f.explain)
 	}
 	if f.at == "" {
 		if err := a.sawReferences(results); err != nil {
@@ -216,6 +240,7 @@ func showResults(w io.Writer, results []appraised, explain bool) {
 		if explain {
 			fmt.Fprintf(w, "%s\n\n%s", verdict.Printable(r.File), r.Letter())
 			r.showMeasured(w)
+			r.Boot.text(w)
 			continue
 		}
 		fmt.Fprintf(w, "%s: %s, %s\n", verdict.Printable(r.File), r.Verdict, r.what())
@@ -223,6 +248,7 @@ func showResults(w io.Writer, results []appraised, explain bool) {
 			fmt.Fprintf(w, "  %s %-24s %s\n", r.mark(c), c.ID, verdict.Printable(said(c)))
 		}
 		r.showMeasured(w)
+		r.Boot.text(w)
 	}
 }
 
