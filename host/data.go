@@ -114,7 +114,7 @@ func reason(err error) string {
 // data directory has them: what a requester names in its run request. Owners' brokers refuse
 // what is not current.
 func Latest(list []Sealed, a *agreement.SignedAgreement, parties []*agreement.SignedParty, work agreement.Work) ([]agreement.RunDataset, error) {
-	var out []agreement.RunDataset
+	out := []agreement.RunDataset{} // a document has no null
 	for _, in := range a.InputsOf(work) {
 		owner := ownerName(a, parties, in.Owner)
 		var best *agreement.SignedDataset

@@ -42,7 +42,7 @@ type Containers struct {
 type service struct {
 	*run
 	agreed agreement.Container
-	disks  map[string]int // descriptors by name
+	disks  map[string]*os.File // by name; the container's once it starts
 	server *ingress.Server
 	// running is what connections go to; nil before and after.
 	running atomic.Pointer[container.Running]
@@ -65,22 +65,21 @@ func (s *service) check(ctx context.Context) error {
 		return err
 	}
 	for _, d := range s.start.Disks {
-		s.disks[d.Disk] = d.FD
+		f, err := s.Input(d.FD)
+		if err != nil {
+			return verdict.Misuse("room.disks", "an open disk "+verdict.Short(d.Disk), err.Error(), "hand over the container's disks")
+		}
+		s.disks[d.Disk] = f
 	}
 	for _, name := range s.needed() {
-		if _, found := s.disks[name]; !found {
+		if s.disks[name] == nil {
 			return verdict.Misuse("room.disks", "the disk "+name+" of the container", "none", "hand it over: --disk "+name+"=FILE")
 		}
 	}
 	if s.agreed.Image.Sealed != "" || s.Containers.Mounted != nil {
 		return nil
 	}
-	f, err := s.disk(container.ImageName)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return container.CheckDisk(ctx, f, s.agreed.Image.Disk)
+	return container.CheckDisk(ctx, s.disks[container.ImageName], s.agreed.Image.Disk)
 }
 
 // needed are the names of the disks that the host must hand over.
@@ -96,15 +95,13 @@ func (s *service) needed() (names []string) {
 	return names
 }
 
+// disk gives a disk away, once.
 func (s *service) disk(name string) (*os.File, error) {
-	fd, found := s.disks[name]
-	if !found {
+	f := s.disks[name]
+	if f == nil {
 		return nil, verdict.Misuse("room.disks", "the disk "+name+" of the container", "none", "hand it over: --disk "+name+"=FILE")
 	}
-	f, err := s.Input(fd)
-	if err != nil {
-		return nil, verdict.Misuse("room.disks", "an open disk "+name, err.Error(), "hand it over: --disk "+name+"=FILE")
-	}
+	delete(s.disks, name)
 	return f, nil
 }
 

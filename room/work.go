@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/release"
@@ -126,7 +127,7 @@ func (r *run) taskOf(w agreement.Work) task {
 	case w.Kind == "sql":
 		return &query{run: r}
 	case w.Kind == "container" && w.Container != nil && r.Containers != nil:
-		return &service{run: r, agreed: *w.Container, disks: map[string]int{}}
+		return &service{run: r, agreed: *w.Container, disks: map[string]*os.File{}}
 	}
 	return nil
 }
