@@ -10,7 +10,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,19 +93,49 @@ func runCell(t *testing.T, scenario string, uid uint32, files ...*os.File) cellR
 // says whether users 0 to 65535 exist in its cells.
 func eachUser(t *testing.T, scenario string, check func(t *testing.T, r cellReport, ranged bool)) {
 	t.Helper()
-	for _, uid := range users(t) {
+	for _, uid := range cellUsers(t) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			r := runCell(t, scenario, uid)
 			if len(r.Lacks) != 0 || r.Error != "" {
 				t.Fatalf("lacks %v: %s", r.Lacks, r.Error)
 			}
 			ranged := !slices.Contains(sandbox.Layers(r.CellLacks), sandbox.UserRange)
-			if ranged != (os.Geteuid() == 0 && uid == 0) {
+			if uid == 0 {
+				uid = uint32(os.Geteuid())
+			}
+			if ranged != (uid == 0 || granted(uid)) {
 				t.Errorf("a range of users: %v", ranged)
 			}
 			check(t, r, ranged)
 		})
 	}
+}
+
+// cellUsers are users, and one for whom the machine has set ids aside, if it has.
+func cellUsers(t *testing.T) []uint32 {
+	list := users(t)
+	for uid := uint32(1000); os.Geteuid() == 0 && uid < 1010; uid++ {
+		if granted(uid) {
+			return append(list, uid)
+		}
+	}
+	return list
+}
+
+// granted reports whether ids are set aside for a user, and can be had.
+func granted(uid uint32) bool {
+	u, err := user.LookupId(fmt.Sprint(uid))
+	if err != nil || u.Gid != u.Uid {
+		return false
+	}
+	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+		data, err := os.ReadFile(file)
+		if err != nil || !regexp.MustCompile(`(?m)^(`+u.Username+`|`+u.Uid+`):\d+:65536$`).Match(data) {
+			return false
+		}
+	}
+	_, err = os.Stat("/usr/bin/newuidmap")
+	return err == nil
 }
 
 func expect(t *testing.T, r cellReport, name, want string) {
@@ -336,7 +368,7 @@ func TestCellMounts(t *testing.T) {
 
 // TestCellVolume: directories that were handed over, one to write in, one to read.
 func TestCellVolume(t *testing.T) {
-	for _, uid := range users(t) {
+	for _, uid := range cellUsers(t) {
 		dir := t.TempDir()
 		for parent := dir; parent != os.TempDir(); parent = filepath.Dir(parent) {
 			os.Chmod(parent, 0o755)

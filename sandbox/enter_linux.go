@@ -77,10 +77,6 @@ func outside(cells int) (int, error) {
 	if err := keepDescriptors(); err != nil {
 		return 1, err
 	}
-	cmd := exec.Command("/proc/self/exe", argInside)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = []string{}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // and /dev/null as standard input
 	groups := makeGroups(cells)
 	if len(groups) > 0 {
 		janitor, err := startJanitor(groups)
@@ -90,22 +86,10 @@ func outside(cells int) (int, error) {
 		}
 		defer janitor.Close()
 	}
-	cmd.ExtraFiles = slices.Clone(files)
-	for _, g := range groups {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, g.files[:]...)
-	}
-	flags := availableNamespaces()
-	cmd.Args = append(cmd.Args, strconv.FormatUint(uint64(flags), 16), strconv.Itoa(len(files)), strconv.Itoa(len(groups)))
-	cmd.SysProcAttr = attributes(flags)
-	if cells > 0 && flags&unix.CLONE_NEWUSER != 0 && mapsMany() {
-		ids := rangeMap(nobodyID, hostIDs)
-		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	if err := cmd.Start(); err != nil {
+	cmd, err := startInside(files, groups, cells > 0)
+	if err != nil {
 		return 1, fmt.Errorf("starting inside new namespaces: %w", err)
 	}
-	closeAll(cmd.ExtraFiles)
 	// How the process inside ends is told by an exit code: what this one could print later might
 	// depend on data.
 	if err := discard(); err != nil {
@@ -122,6 +106,38 @@ func outside(cells int) (int, error) {
 		return code, nil
 	}
 	return 1, fmt.Errorf("the process inside ended: %s", cmd.ProcessState)
+}
+
+// startInside starts the program inside, with the descriptors and groups handed on, which are
+// closed here. The ids of cells come from root, or from what root granted an ordinary user.
+func startInside(files []*os.File, groups []group, cells bool) (*exec.Cmd, error) {
+	handed := slices.Clone(files)
+	for _, g := range groups {
+		handed = append(handed, g.files[:]...)
+	}
+	defer closeAll(handed)
+	flags := availableNamespaces()
+	command := func() *exec.Cmd {
+		cmd := exec.Command("/proc/self/exe", argInside, strconv.FormatUint(uint64(flags), 16), strconv.Itoa(len(files)), strconv.Itoa(len(groups)))
+		cmd.Args[0] = os.Args[0]
+		cmd.Env = []string{}
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // and /dev/null as standard input
+		cmd.ExtraFiles = slices.Clone(handed)
+		return cmd
+	}
+	if g, found := granted(); cells && found && flags&unix.CLONE_NEWUSER != 0 {
+		if cmd := command(); startGranted(cmd, flags, g) == nil {
+			return cmd, nil
+		} // else without, which is said
+	}
+	cmd := command()
+	cmd.SysProcAttr = attributes(flags)
+	if cells && flags&unix.CLONE_NEWUSER != 0 && mapsMany() {
+		ids := rangeMap(nobodyID, hostIDs)
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return cmd, cmd.Start()
 }
 
 // discard sends standard output and error to nowhere.
@@ -286,6 +302,9 @@ func enclose(argument string, last, devices bool) []Lack {
 // inside is the program proper: it has an empty root, readies its helpers and cells, and then
 // gives up the right to make any.
 func inside(helpers, cells int) (*Inside, error) {
+	if err := takeGranted(); err != nil {
+		return nil, err
+	}
 	if cells > 0 {
 		detachDirectories() // those that outside had no right to
 	}

@@ -98,7 +98,7 @@ func polledFD(fd int) (*os.File, error) {
 // lacks says which layers of its own the cell is without.
 func (f *first) lacks() (lacks []Lack) {
 	if !hasRange() {
-		lacks = append(lacks, Lack{UserRange, "the room was not started by root: there is one user"})
+		lacks = append(lacks, Lack{UserRange, "neither root nor somebody with subordinate ids started the room: there is one user"})
 	}
 	if f.group == nil {
 		lacks = append(lacks, Lack{MemoryGroup, "the room has no control group: memory is bounded for each process alone"})

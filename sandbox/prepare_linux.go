@@ -6,58 +6,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// The ids of a room's cells on the machine: those that nobody uses for anything else (systemd
-// leaves them free). They are the same for every room, so that what one writes into a kept
-// volume has the same owners in the next. The cell's user 0 is the agent's.
-const (
-	idRange  = 1 << 16
-	hostIDs  = 0x70000000
-	nobodyID = 65534
-)
-
 // cellNamespaces are those of a cell.
 const cellNamespaces = allNamespaces | unix.CLONE_NEWCGROUP
-
-// rangeMap maps users 0 to 65535 to what they are one level further out: first and the rest
-// apart, as they are on the machine.
-func rangeMap(first, rest int) []syscall.SysProcIDMap {
-	return []syscall.SysProcIDMap{{ContainerID: 0, HostID: first, Size: 1}, {ContainerID: 1, HostID: rest, Size: idRange - 1}}
-}
-
-// extents is what /proc/self/uid_map or gid_map says: for each extent its first id inside,
-// its first id outside and its length.
-func extents(file string) (list [][3]int) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil
-	}
-	for line := range strings.Lines(string(data)) {
-		var e [3]int
-		if n, err := fmt.Sscan(line, &e[0], &e[1], &e[2]); n != 3 || err != nil {
-			return nil
-		}
-		list = append(list, e)
-	}
-	return list
-}
-
-// hasRange reports whether users and groups 0 to 65535 exist here as rangeMap makes them.
-func hasRange() bool {
-	for _, file := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
-		e := extents(file)
-		if len(e) != 2 || e[0][0] != 0 || e[0][2] != 1 || e[1][0] != 1 || e[1][2] != idRange-1 {
-			return false
-		}
-	}
-	return true
-}
 
 // prepareCells starts n cells and waits until each is ready. Where none can be, noCell says
 // why: work without containers goes on. groups are for a cell each, or there are none.
