@@ -122,7 +122,7 @@ func TestAllow(t *testing.T) {
 		"token by another key":            {who{token: issuer{stranger, idp.name}.token(nil)}, "ingress.token"},
 		"token without a signature":       {who{token: unsigned(idp.token(nil), "none")}, "ingress.token"},
 		"token with a symmetric MAC":      {who{token: unsigned(idp.token(nil), "HS256")}, "ingress.token"},
-		"token with extensions":           {who{token: ed.sign(encode(map[string]any{"alg": "EdDSA", "crit": []string{"x"}}), encode(map[string]any{"iss": idp.name}))}, "ingress.token"},
+		"token with extensions":           {who{token: ed.sign(encode(map[string]any{"alg": "EdDSA", "crit": []string{"x"}, "x": 1}), strings.Split(idp.token(nil), ".")[1])}, "ingress.token"},
 		"no token":                        {who{token: "not a token"}, "ingress.token"},
 		"certificate and, by it, a party": {who{certificate: otherCA.issue(t, nil), party: "beta", signers: beta[:2]}, ""},
 	} {
@@ -171,7 +171,22 @@ func TestPartyElsewhere(t *testing.T) {
 	must(s.connect(t, c))
 	kept.replay = true
 	if _, err := s.connect(t, c); verdict.As(err).Check != "ingress.party" || verdict.As(err).Kind != verdict.Invalid {
-		t.Errorf("got %v", err)
+		t.Errorf("the signature alone: %v", err)
+	}
+	// The whole document, as somebody who saw it could send it.
+	one, other := wire.DigestOf([]byte("one")), wire.DigestOf([]byte("other"))
+	for _, test := range []struct {
+		agreed, connected wire.Digest
+		ok                bool
+	}{{w.Agreement.Digest(), one, true}, {w.Agreement.Digest(), other, false}, {other, one, false}} {
+		doc := must(keys.NewDocument(ingress.PartyType, map[string]any{"party": "alpha", "agreement": test.agreed, "connection": one}))
+		if err := doc.Sign(w.Keys["alpha"][0]); err != nil {
+			t.Fatal(err)
+		}
+		err := ingress.AdmitParty(s.Server, "web", must(doc.Encode()), test.connected)
+		if test.ok != (err == nil) || err != nil && (verdict.As(err).Check != "ingress.party" || verdict.As(err).Kind != verdict.Invalid) {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 }
 

@@ -68,6 +68,11 @@ func ReadAll(data []byte) {
 	}
 }
 
+// AdmitParty judges a document of a party at a port, for a connection.
+func AdmitParty(s *Server, name wire.ID, doc []byte, connected wire.Digest) error {
+	return s.ports[name].admit(caller{party: doc}, connected)
+}
+
 // Sessions counts the tunnel's sessions.
 func Sessions(s *Server) int {
 	s.mu.Lock()

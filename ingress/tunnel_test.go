@@ -247,9 +247,19 @@ func TestTunnelDeadline(t *testing.T) {
 // TestTunnelSessions: a room has so many sessions and no more, and each ends with its client.
 func TestTunnelSessions(t *testing.T) {
 	s := serve(t, world(t, agreement.Allow{Anyone: true}), nil, nil)
-	conn := must(s.client().ConnectTunnel(t.Context(), s.post("web", nil)))
+	var asked []byte
+	conn := must(s.client().ConnectTunnel(t.Context(), s.post("web", func(request []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
+		if request[0] == 2 {
+			asked = request
+		}
+		return next(request)
+	})))
 	if n := ingress.Sessions(s.Server); n != 1 {
 		t.Errorf("%d sessions", n)
+	}
+	// Its requests are its own port's.
+	if answer := must(s.post("admin", nil)(t.Context(), asked)); answer[0] != 0xff || !bytes.Contains(answer, []byte("tunnel.session")) {
+		t.Errorf("a session of another port: %q", answer)
 	}
 	conn.Close()
 	for range 100 {
