@@ -95,6 +95,9 @@ type errand struct {
 	answer  []byte
 	output  *wire.Digest
 	receipt *ledger.Receipt
+	// more is what else the room asks; done says that it is over.
+	more func(*client.Broker) error
+	done bool
 }
 
 // advance does the rest of an errand, as far as the broker lives.
@@ -139,6 +142,12 @@ func (e *errand) advance(c *client.Broker) error {
 		}
 		e.receipt = l.Receipt
 	}
+	if e.more != nil {
+		if err := e.more(c); err != nil {
+			return err
+		}
+	}
+	e.done = true
 	return nil
 }
 
@@ -151,7 +160,15 @@ func TestKill(t *testing.T) {
 		rounds = 3
 	}
 	w := newWorld(t)
-	w.agreement.Inputs[0].RunsPerDay, w.agreement.LeaseMS = 100000, 120_000
+	w.agreement.Inputs[0].RunsPerDay = 100000
+	all := w.liveThrough(t, rounds)
+	w.checkAfterDeaths(t, all)
+}
+
+// liveThrough has rooms run errands with a broker that is killed again and again.
+func (w *world) liveThrough(t *testing.T, rounds int) []*errand {
+	t.Helper()
+	w.agreement.LeaseMS = 120_000
 	h := w.newHouse()
 	_, a := h.ready()
 	h.close()
@@ -168,13 +185,13 @@ func TestKill(t *testing.T) {
 		}
 		open = nil
 		for _, e := range all {
-			if e.receipt == nil {
+			if !e.done {
 				open = append(open, e)
 			}
 		}
 	}
 	t.Logf("%d runs; %d times a death cut one off", len(all), cut)
-	w.checkAfterDeaths(t, all)
+	return all
 }
 
 // killedBroker starts a broker, has two rooms at a time finish what was left open and then
@@ -204,6 +221,9 @@ func (w *world) killedBroker(t *testing.T, epoch string, open []*errand, a *agre
 			return e
 		}
 		e := &errand{room: w.newRoom(a, w.newRun(a)), output: commitment(randomID())}
+		if w.more != nil {
+			e.more = w.more(e)
+		}
 		*all = append(*all, e)
 		return e
 	}
@@ -242,7 +262,7 @@ func (w *world) killedBroker(t *testing.T, epoch string, open []*errand, a *agre
 	return cut
 }
 
-func (w *world) checkAfterDeaths(t *testing.T, all []*errand) {
+func (w *world) checkAfterDeaths(t *testing.T, all []*errand) (*house, *broker.Broker) {
 	t.Helper()
 	h := w.newHouse()
 	b := h.open()
@@ -275,6 +295,7 @@ func (w *world) checkAfterDeaths(t *testing.T, all []*errand) {
 	if int64(len(logged.grants)) != s.Datasets[0].Runs || s.Recorded["grant"] != int64(len(logged.grants)) || s.Recorded["output"] != int64(len(logged.outputs)) {
 		t.Errorf("the log has grants for %d runs and %d outputs; %d runs were counted, %v recorded", len(logged.grants), len(logged.outputs), s.Datasets[0].Runs, s.Recorded)
 	}
+	return h, b
 }
 
 // entries are the places of grants and outputs in a log, by run id.

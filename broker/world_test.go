@@ -17,6 +17,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/broker"
+	"strongroom.dev/client"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
@@ -51,6 +52,8 @@ type world struct {
 	fileKey     []byte
 	statements  map[wire.ID]*agreement.SignedDataset // by owner
 	agreement   agreement.Agreement
+	// more is what else the rooms of TestKill ask.
+	more func(*errand) func(*client.Broker) error
 }
 
 func newWorld(t testing.TB) *world {
