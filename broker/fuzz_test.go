@@ -24,6 +24,12 @@ func FuzzMessages(f *testing.F) {
 		}
 		b.Live(ctx, data)        //nolint:errcheck // a false commitment would show in the room's test
 		b.Challenge(ctx, data)   //nolint:errcheck // challenges are anyone's
+		if _, err := b.Volume(ctx, data); err == nil {
+			t.Error("a volume for somebody who is no room")
+		}
+		if _, err := b.Certify(ctx, data); err == nil {
+			t.Error("a certificate for somebody who is no room")
+		}
 		b.Why(ctx, string(data)) //nolint:errcheck // most ids are unknown
 		b.Seen(ctx, data)        //nolint:errcheck // so are most logs
 	})

@@ -166,6 +166,18 @@ func (m *messageVector) run(t *testing.T) string {
 		if r, err = release.ParseLiveRequest(data); err == nil {
 			digest, err = r.Document.Digest(), r.SignedBy(m.Key)
 		}
+	case release.VolumeRequestType:
+		var r *release.SignedVolumeRequest
+		if r, err = release.ParseVolumeRequest(data); err == nil {
+			digest, err = r.Document.Digest(), r.SignedBy(m.Key)
+		}
+	case release.CertifyRequestType:
+		var r *release.SignedCertifyRequest
+		if r, err = release.ParseCertifyRequest(data); err == nil {
+			digest, err = r.Document.Digest(), r.SignedBy(m.Key)
+		}
+	case release.VolumeAnswerType:
+		_, err = release.VerifyVolumeAnswer(data, m.Key, volumeRequest(release.VolumeOpen))
 	case release.ChallengeType:
 		_, err = release.VerifyChallenge(data, m.Key, "alpha", asked())
 	case release.LiveType:
@@ -322,6 +334,50 @@ func messageCases(t *testing.T, add func(string, vector)) {
 	message("live-lease", "a lease longer than the 3,000 ms agreed", "live.lease", release.LiveType, broker, data)
 }
 
+// containerCases are messages about volumes and certificates; a certificate itself is no
+// vector, since a signature by ECDSA is never the same twice.
+func containerCases(t *testing.T, add func(string, vector)) {
+	room, broker := fixedKey(t, 1), fixedKey(t, 2)
+	message := func(name, what, expect, docType string, key *keys.SigningKey, data []byte) {
+		add(name, vector{What: what, Expect: expect, Message: &messageVector{Type: docType, Key: key.Public(), Text: string(data)}})
+	}
+	volume := func(step release.VolumeStep, change func(*release.VolumeRequest)) []byte {
+		r := volumeRequest(step)
+		change(&r)
+		return signedAs(t, room, release.VolumeRequestType, r)
+	}
+	same := func(*release.VolumeRequest) {}
+	for _, step := range []release.VolumeStep{release.VolumeOpen, release.VolumeMounted, release.VolumeClose} {
+		message("volume-request-"+string(step), "a room's request to "+string(step)+" a volume", "pass", release.VolumeRequestType, room, volume(step, same))
+	}
+	message("volume-request-of-another", "signed by another room", "message.signature", release.VolumeRequestType, broker, volume(release.VolumeOpen, same))
+	message("volume-request-open-generation", "a room that names its generation itself", "message.form", release.VolumeRequestType, room, volume(release.VolumeOpen, func(r *release.VolumeRequest) { r.Generation = 3 }))
+	message("volume-request-close-no-root", "a volume that is closed without the root of its content", "message.form", release.VolumeRequestType, room, volume(release.VolumeClose, func(r *release.VolumeRequest) { r.Root = nil }))
+	message("volume-request-step", "a step that does not exist", "message.form", release.VolumeRequestType, room, volume(release.VolumeOpen, func(r *release.VolumeRequest) { r.Step = "format" }))
+	root := wire.HashOf([]byte("content"))
+	answer := func(change func(*release.VolumeAnswer)) []byte {
+		asked := volumeRequest(release.VolumeOpen)
+		a := release.VolumeAnswer{Version: release.Version, Broker: asked.Broker, Run: asked.Run, Input: asked.Input, Step: asked.Step, Nonce: asked.Nonce,
+			Generation: 9, Previous: &release.VolumeState{Generation: 7, Root: &root}}
+		change(&a)
+		return signedAs(t, broker, release.VolumeAnswerType, a)
+	}
+	message("volume-answer-clean", "generation 9, of a volume that was closed with generation 7", "pass", release.VolumeAnswerType, broker, answer(func(*release.VolumeAnswer) {}))
+	message("volume-answer-unclean", "of one that was not closed", "pass", release.VolumeAnswerType, broker, answer(func(a *release.VolumeAnswer) { a.Previous.Root = nil }))
+	message("volume-answer-new", "of one that no room has mounted", "pass", release.VolumeAnswerType, broker, answer(func(a *release.VolumeAnswer) { a.Previous = nil }))
+	message("volume-answer-backwards", "a generation that is not above the one before", "message.form", release.VolumeAnswerType, broker, answer(func(a *release.VolumeAnswer) { a.Generation = 7 }))
+	message("volume-answer-replayed", "an answer to an older request", "volume.answer", release.VolumeAnswerType, broker, answer(func(a *release.VolumeAnswer) { a.Nonce = wire.HashOf([]byte("older")) }))
+	message("volume-answer-of-another", "signed by another key", "message.signature", release.VolumeAnswerType, room, answer(func(*release.VolumeAnswer) {}))
+	certify := func(change func(*release.CertifyRequest)) []byte {
+		r := certifyRequest([]byte{1, 2, 3})
+		change(&r)
+		return signedAs(t, room, release.CertifyRequestType, r)
+	}
+	message("certify-request-good", "a room's request for a certificate of its key", "pass", release.CertifyRequestType, room, certify(func(*release.CertifyRequest) {}))
+	message("certify-request-use", "a use that does not exist", "message.form", release.CertifyRequestType, room, certify(func(r *release.CertifyRequest) { r.Use = "everything" }))
+	message("certify-request-of-another", "signed by another room", "message.signature", release.CertifyRequestType, broker, certify(func(*release.CertifyRequest) {}))
+}
+
 func keyCases(t *testing.T, add func(string, vector)) {
 	seed, plain := bytes.Repeat([]byte{4}, 32), append(bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{9}, 32)...)
 	a := address()
@@ -410,6 +466,7 @@ func writeVectors(t *testing.T) {
 	}
 	tokenCases(t, add)
 	messageCases(t, add)
+	containerCases(t, add)
 	commitmentCases(t, add)
 	ticketCases(t, add)
 	// Sealing draws randomness: the vectors that stand are kept.
