@@ -22,8 +22,8 @@ func FuzzMessages(f *testing.F) {
 		if _, err := b.Release(ctx, data); err == nil {
 			t.Error("keys for something that is no room's request")
 		}
-		b.Live(ctx, data)        //nolint:errcheck // a false commitment would show in the room's test
-		b.Challenge(ctx, data)   //nolint:errcheck // challenges are anyone's
+		b.Live(ctx, data)      //nolint:errcheck // a false commitment would show in the room's test
+		b.Challenge(ctx, data) //nolint:errcheck // challenges are anyone's
 		if _, err := b.Volume(ctx, data); err == nil {
 			t.Error("a volume for somebody who is no room")
 		}
