@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -99,7 +100,7 @@ func (in *Inside) StartCell(ctx context.Context, c Cell) (*CellProcess, error) {
 	}
 	ready := in.cells[0]
 	in.cells = in.cells[1:]
-	order.MayLack = ready.lacks
+	order.MayLack = append(slices.Clone(in.Lacks), ready.lacks...)
 	in.mu.Unlock()
 	p := &CellProcess{cell: ready, news: make(chan struct{}), waiting: map[int64]chan answer{},
 		arrived: map[string]chan *Conn{}, ended: make(chan struct{})}
@@ -121,11 +122,11 @@ func (in *Inside) StartCell(ctx context.Context, c Cell) (*CellProcess, error) {
 
 // start sends the order and waits until it was carried out.
 func (p *CellProcess) start(ctx context.Context, c Cell, order cellOrder, files []*os.File) error {
+	defer p.cell.stream.Close()
 	reply, err := p.request(message{Do: "start"}, files...)
 	if err != nil {
 		return err
 	}
-	defer p.cell.stream.Close()
 	if werr := p.write(order, c.Root.Unpack); werr != nil {
 		// What the cell says is nearer to the reason, unless the tree could not be made here.
 		p.cell.stream.Close()
@@ -222,6 +223,7 @@ func (p *CellProcess) listen() {
 	p.cell.cmd.Process.Kill()
 	p.cell.cmd.Wait()
 	p.gone()
+	p.cell.link.file.Close()
 }
 
 func (p *CellProcess) answered(m message, files []*os.File) {
@@ -286,16 +288,16 @@ func (p *CellProcess) request(m message, files ...*os.File) (chan answer, error)
 	}
 	err := p.cell.link.send(m, fds...)
 	runtime.KeepAlive(files)
-	if errors.Is(err, unix.EPIPE) {
+	select {
+	case <-p.news: // perhaps before the request was entered
 		err = errGone
+	default:
+		if errors.Is(err, unix.EPIPE) {
+			err = errGone
+		}
 	}
 	if err == nil {
-		select {
-		case <-p.news: // perhaps before the request was entered
-			err = errGone
-		default:
-			return reply, nil
-		}
+		return reply, nil
 	}
 	p.mu.Lock()
 	delete(p.waiting, m.ID)

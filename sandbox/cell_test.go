@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/sandbox/tree"
+	"strongroom.dev/wire"
 )
 
 // cellReport is what an agent with cells found: see testdata/cell.
@@ -52,6 +53,12 @@ var cellProgram = sync.OnceValues(func() (string, error) {
 // runCell runs a scenario as a user, with further descriptors, and gives its report.
 func runCell(t *testing.T, scenario string, uid uint32, files ...*os.File) cellReport {
 	t.Helper()
+	return runCellIn(t, nil, scenario, uid, files...)
+}
+
+// runCellIn has the command that wraps the program, whose path is added to it.
+func runCellIn(t *testing.T, wrap []string, scenario string, uid uint32, files ...*os.File) cellReport {
+	t.Helper()
 	path, err := cellProgram()
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +72,8 @@ func runCell(t *testing.T, scenario string, uid uint32, files ...*os.File) cellR
 		t.Fatal(err)
 	}
 	defer program.Close()
-	cmd := exec.CommandContext(t.Context(), path)
+	args := append(slices.Clone(wrap), path)
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.ExtraFiles = append([]*os.File{to, text, program}, files...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -149,7 +157,7 @@ func expect(t *testing.T, r cellReport, name, want string) {
 func TestCell(t *testing.T) {
 	const noCapabilities = "CapInh:0000000000000000 CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1 Seccomp:2\n"
 	const rest = "hosts \"127.0.0.1\\tlocalhost room\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n127.1.0.1\\tdb.example\\n\" hostname \"room\\n\"\nscript /bin/script [more]\n<nil>\n"
-	const tree = " host room env [\"NAME=VALUE\"]\ninherited [] stdin 0 directory /\npasswd 2000 644 bin 1000 link ../../../etc/passwd\nsetuid 4755 same true "
+	const tree = " host room env [\"NAME=VALUE\"]\ninherited [] stdin 0 core 1 directory /\npasswd 2000 644 bin 1000 link ../../../etc/passwd\nsetuid 4755 same true "
 	eachUser(t, "hello", func(t *testing.T, r cellReport, ranged bool) {
 		secret := "33:34"
 		if !ranged {
@@ -277,6 +285,26 @@ func groupsNamed(t *testing.T, start string) (names []string) {
 		return nil
 	})
 	return names
+}
+
+// TestCellDenied: without a namespace there is no cell, and the reason is told when one is
+// wanted, not before; without seccomp there is one, as far as the room may lack it.
+func TestCellDenied(t *testing.T) {
+	for _, name := range []string{"user", "mnt", "pid", "net"} {
+		wrap := []string{"unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_" + name + "_namespaces && exec \"$@\"", "sh"}
+		r := runCellIn(t, wrap, "hello", 0)
+		if len(r.Lacks) == 0 || !strings.Contains(r.Error, "preparing it: the kernel makes none of its namespaces") {
+			t.Errorf("without %s namespaces: lacks %v, %s", name, r.Lacks, r.Error)
+		}
+	}
+	prober, err := probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := runCellIn(t, []string{prober, "deny", "seccomp"}, "hello", 0)
+	if !slices.Equal(sandbox.Layers(r.Lacks), []wire.ID{sandbox.Seccomp}) || r.Error != "" || !strings.Contains(r.Got["out"], "Seccomp:1") && !strings.Contains(r.Got["out"], "Seccomp:2") {
+		t.Errorf("without seccomp: lacks %v, %s %s", r.Lacks, r.Error, r.Got["out"])
+	}
 }
 
 // TestCellNetwork: what the agent and the cell say to each other, and that there is nobody else.

@@ -68,6 +68,10 @@ func dropRights() error {
 	return nil
 }
 
+// noCore is the limit with which no core is dumped: one of 0 holds for files alone, and not
+// for programs that the machine's kernel.core_pattern pipes cores to (core(5)).
+const noCore = 1
+
 func (l Limits) set() error {
 	l = l.filled()
 	for _, r := range []struct {
@@ -75,7 +79,7 @@ func (l Limits) set() error {
 		which int
 		value int64
 	}{
-		{"core size", unix.RLIMIT_CORE, 0},
+		{"core size", unix.RLIMIT_CORE, noCore},
 		{"file size", unix.RLIMIT_FSIZE, -1}, // memory files are files
 		{"locks", unix.RLIMIT_MEMLOCK, 0},
 		{"queues", unix.RLIMIT_MSGQUEUE, 0},

@@ -153,7 +153,7 @@ func TestEveryLayerHolds(t *testing.T) {
 				}
 			}
 		}
-		if want := "pid 1 uid 0 core 0"; !strings.HasPrefix(r.Helper.Attempts["facts"], want) {
+		if want := "pid 1 uid 0 core 1"; !strings.HasPrefix(r.Helper.Attempts["facts"], want) {
 			t.Errorf("uid %d: helper is %s, expected %s", uid, r.Helper.Attempts["facts"], want)
 		}
 		if want := fmt.Sprintf("inherited [3 %d]", sandbox.FirstFile); !strings.HasSuffix(r.Helper.Attempts["facts"], want) {

@@ -183,7 +183,7 @@ func (o workOrder) limit() error {
 		which int
 		value int64
 	}
-	limits := []limit{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, o.Limits.Files}, {unix.RLIMIT_NPROC, o.Limits.Processes}}
+	limits := []limit{{unix.RLIMIT_CORE, noCore}, {unix.RLIMIT_NOFILE, o.Limits.Files}, {unix.RLIMIT_NPROC, o.Limits.Processes}}
 	if o.lacks(MemoryGroup) {
 		limits = append(limits, limit{unix.RLIMIT_DATA, o.Limits.Memory + stack*o.Limits.Processes})
 	} else if _, err := os.NewFile(workGroupFD, "group").WriteString("0"); err != nil { // 0: itself

@@ -49,7 +49,9 @@ func hello() {
 		}
 	}
 	in, _ := io.ReadAll(os.Stdin)
-	fmt.Printf("inherited %v stdin %d directory %s\n", fds, len(in), must(os.Getwd()))
+	var core unix.Rlimit
+	unix.Getrlimit(unix.RLIMIT_CORE, &core)
+	fmt.Printf("inherited %v stdin %d core %d directory %s\n", fds, len(in), core.Max, must(os.Getwd()))
 	fmt.Printf("passwd %d %o bin %d link %s\n", stat("/etc/passwd").Mtim.Sec, stat("/etc/passwd").Mode&0o7777, stat("/bin").Mtim.Sec, must(os.Readlink("/etc/link")))
 	fmt.Printf("setuid %o same %v %s\n", stat("/bin/setuid").Mode&0o7777, stat("/bin/setuid").Ino == stat("/bin/probe").Ino, capabilities())
 	fmt.Printf("hosts %q hostname %q\n", must(os.ReadFile("/etc/hosts")), must(os.ReadFile("/etc/hostname")))

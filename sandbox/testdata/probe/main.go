@@ -33,8 +33,8 @@ func main() {
 		helper()
 		return
 	}
-	if len(os.Args) == 3 && os.Args[1] == "deny" {
-		deny(os.Args[2])
+	if len(os.Args) > 2 && os.Args[1] == "deny" {
+		deny(os.Args[2], append(os.Args[3:], "/proc/self/exe")[0])
 	}
 	in, err := sandbox.Main(2, 0)
 	if err != nil {
@@ -241,8 +241,8 @@ func other() error {
 	return errors.New("none")
 }
 
-// deny takes one system call away and starts the program again, as an old or strict kernel would.
-func deny(name string) {
+// deny takes one system call away and starts a program, as an old or strict kernel would.
+func deny(name, path string) {
 	number := map[string]uint32{"landlock": unix.SYS_LANDLOCK_CREATE_RULESET, "seccomp": unix.SYS_SECCOMP}[name]
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
@@ -254,7 +254,7 @@ func deny(name string) {
 	runtime.LockOSThread()
 	unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
-	fmt.Fprintln(os.Stderr, unix.Exec("/proc/self/exe", []string{"probe"}, nil))
+	fmt.Fprintln(os.Stderr, unix.Exec(path, []string{"probe"}, nil))
 	os.Exit(1)
 }
 
