@@ -48,6 +48,9 @@ func (w *yamlWriter) members(v reflect.Value, indent string) {
 		if options == "omitempty" && v.Field(i).IsZero() {
 			continue
 		}
+		if id, ok := v.Field(i).Interface().(wire.ID); ok && id == "" {
+			continue // no name can be written that is none
+		}
 		w.member(name, v.Field(i), indent)
 	}
 }
