@@ -44,6 +44,9 @@ func (p ports) addresses() map[wire.ID]string {
 	return out
 }
 
+// mountName is the name of a mount's disk (spec/room.md, section 3).
+func mountName(i int) string { return fmt.Sprintf("mount-%d", i) }
+
 // containerOf gives the container that a job runs, nil if it runs none.
 func containerOf(a agreement.Agreement, job Job) *agreement.Container {
 	run, err := agreement.ParseRun(job.Run)
@@ -85,14 +88,23 @@ func (l *launch) publish(ctx context.Context, session *channel.Session) {
 	if len(l.ports) == 0 || !l.served(ctx) {
 		return
 	}
+	web := serveWeb(ctx, session)
 	for _, p := range l.ports {
+		door := newDoor(p.listener.Addr(), Tunnel(func(ctx context.Context, port wire.ID) (io.ReadWriteCloser, error) {
+			if port != p.name {
+				return nil, verdict.Refuse("ingress.port", "port "+string(p.name)+", which is published here", string(port), "ask for the address of that port")
+			}
+			return l.open(ctx, session, port)
+		}))
+		context.AfterFunc(ctx, door.close)
 		go func() {
+			defer door.close()
 			for {
 				conn, err := p.listener.Accept()
 				if err != nil {
 					return
 				}
-				go l.admit(ctx, session, p.name, conn)
+				go l.admit(ctx, session, p.name, door, conn)
 			}
 		}()
 	}
@@ -117,18 +129,39 @@ func (l *launch) served(ctx context.Context) bool {
 // crowded is how long a connection waits for others to end before it is turned away.
 const crowded = 5 * time.Second
 
-// admit carries one connection to the room's port.
-func (l *launch) admit(ctx context.Context, session *channel.Session, port wire.ID, conn net.Conn) {
+// admit carries one connection to the room's port: TLS as a stream of its own, HTTP as
+// requests of the tunnel. No stream is taken for a client that says nothing.
+func (l *launch) admit(ctx context.Context, session *channel.Session, port wire.ID, door *door, conn net.Conn) {
+	first := make([]byte, 1)
+	conn.SetReadDeadline(time.Now().Add(crowded))
+	if _, err := io.ReadFull(conn, first); err != nil {
+		conn.Close()
+		return
+	}
+	conn.SetReadDeadline(time.Time{})
+	if IsHTTP(first[0]) {
+		door.enter(&begun{conn, first})
+		return
+	}
 	defer conn.Close()
+	stream, err := l.open(ctx, session, port)
+	if err != nil {
+		return
+	}
+	if _, err := stream.Write(first); err != nil {
+		stream.Close()
+		return
+	}
+	splice(conn, stream)
+}
+
+// open opens a stream to a port, and waits a while for others to end where there are too many.
+func (l *launch) open(ctx context.Context, session *channel.Session, port wire.ID) (*channel.Stream, error) {
 	until := time.Now().Add(crowded)
 	for {
 		stream, err := session.Open(ctx, "ingress/"+string(port))
-		if err == nil {
-			splice(conn, stream)
-			return
-		}
-		if session.Err() != nil || ctx.Err() != nil || time.Now().After(until) {
-			return
+		if err == nil || session.Err() != nil || ctx.Err() != nil || time.Now().After(until) {
+			return stream, err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -174,7 +207,7 @@ func splice(conn net.Conn, stream *channel.Stream) {
 	defer stream.Close()
 	up := make(chan error, 1)
 	go func() {
-		_, err := io.CopyBuffer(struct{ io.Writer }{stream}, struct{ io.Reader }{conn}, make([]byte, channel.MaxFrame))
+		_, err := io.CopyBuffer(struct{ io.Writer }{stream}, struct{ io.Reader }{conn}, make([]byte, 2*channel.MaxFrame))
 		if err == nil {
 			err = stream.CloseWrite()
 		} else {
@@ -182,8 +215,8 @@ func splice(conn net.Conn, stream *channel.Stream) {
 		}
 		up <- err
 	}()
-	_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{stream}, make([]byte, channel.MaxFrame))
-	if half, ok := conn.(*net.TCPConn); ok && err == nil {
+	_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{stream}, make([]byte, 2*channel.MaxFrame))
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 	}
 	if err != nil {
