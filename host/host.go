@@ -73,6 +73,8 @@ type Config struct {
 	// Egress maps names of places that containers may reach, as their agreement names them, to
 	// addresses; others are looked for under the name in the agreement.
 	Egress map[wire.ID]string
+	// Containers is what a [Manager] has for rooms that run them.
+	Containers Containers
 	// Agreements are those that a [Manager] serves; none means each whose owners' data it holds.
 	Agreements []wire.Digest
 	// Suits, where set, refuses agreements under which no room of this host would get keys. A

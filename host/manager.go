@@ -99,7 +99,10 @@ func (m *Manager) Start(ctx context.Context, job Job) (Info, error) {
 	if job.Inputs, err = Find(m.data, run.Run); err != nil {
 		return Info{}, err
 	}
-	if err := m.checkInputs(job.Inputs, a, parties); err != nil {
+	if err := m.checkInputs(job.Inputs, a, run.Run, parties); err != nil {
+		return Info{}, err
+	}
+	if err := m.config.Containers.fill(&job, a, run.Work); err != nil {
 		return Info{}, err
 	}
 	if err := CheckSpace(m.config.Dir, ResultSize(a.Agreement, run.Work)); err != nil {
@@ -205,8 +208,8 @@ func (m *Manager) check(job Job) (*agreement.SignedAgreement, *agreement.SignedR
 
 // checkInputs demands that the owner of each input, who has signed the agreement, signed the
 // statement that the host holds.
-func (m *Manager) checkInputs(inputs []Input, a *agreement.SignedAgreement, parties []*agreement.SignedParty) error {
-	if len(inputs) == 0 {
+func (m *Manager) checkInputs(inputs []Input, a *agreement.SignedAgreement, run agreement.Run, parties []*agreement.SignedParty) error {
+	if work, _ := a.WorkByName(run.Work); len(inputs) == 0 && work.Container == nil {
 		return verdict.Refuse("host.data", "a run over sealed files of this host", "a run over none", "ask for work that reads data")
 	}
 	for _, in := range inputs {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"strongroom.dev/internal/durable"
 	"strongroom.dev/room"
@@ -57,6 +58,22 @@ func (r *Room) Stop() {
 	r.cancel()
 	<-r.done
 }
+
+// End asks a room that serves to end, and gives it some time for that, before it is killed.
+func (r *Room) End() {
+	if r.Serves() {
+		r.Finish()
+		select {
+		case <-r.done:
+		case <-time.After(endingTime):
+		}
+	}
+	r.Stop()
+}
+
+// endingTime is how long a container and its volumes may take to end: the container's own ten
+// seconds, and its volumes' roots.
+const endingTime = 30 * time.Second
 
 // Done is closed when the room has ended.
 func (r *Room) Done() <-chan struct{} { return r.done }

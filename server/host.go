@@ -69,7 +69,7 @@ func (h hostHandler) stop(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	running.Stop()
+	running.End()
 	_, info, err := h.Get(r.PathValue("id"))
 	if err != nil {
 		return err

@@ -172,6 +172,7 @@ type hosting struct {
 	listen, dir string
 	rooms       int
 	agreements  []string
+	containers  hostContainerFlags
 }
 
 func (a *app) hostServe() *cobra.Command {
@@ -207,6 +208,7 @@ parties' descriptors name: parties of an agreement choose addresses that this ho
 	f.StringVar(&s.listen, "listen", "127.0.0.1:7600", "`HOST:PORT` to listen on; port 0 chooses one")
 	f.StringVar(&s.dir, "dir", "", "`DIR` for what rooms let out (default: rooms in the home directory)")
 	f.IntVar(&s.rooms, "rooms", 4, "how many rooms may run at once")
+	s.containers.add(cmd)
 	f.StringArrayVar(&s.agreements, "agreement", nil, "serve only this agreement: `FILE|DIGEST` (repeat)")
 	return cmd
 }
@@ -246,6 +248,10 @@ func (a *app) serveHost(ctx context.Context, s hosting) error {
 	if _, err := host.List(s.data); err != nil {
 		return err
 	}
+	containers, egress, err := s.containers.config()
+	if err != nil {
+		return err
+	}
 	if s.vm.platform != string(dev.Name) {
 		if err := tempRoom(0); err != nil {
 			return err
@@ -273,7 +279,7 @@ func (a *app) serveHost(ctx context.Context, s hosting) error {
 	if err := a.plannedHost(&config, s.vm, known); err != nil {
 		return err
 	}
-	config.Dir, config.Agreements = s.dir, serves
+	config.Dir, config.Agreements, config.Containers, config.Egress = s.dir, serves, containers, egress
 	return a.serveRooms(ctx, s, config, listener)
 }
 
