@@ -155,7 +155,7 @@ func expect(t *testing.T, r cellReport, name, want string) {
 
 // TestCell: what a workload finds, byte for byte.
 func TestCell(t *testing.T) {
-	const noCapabilities = "CapInh:0000000000000000 CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1 Seccomp:2\n"
+	const noCapabilities = "CapInh:0000000000000000 CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1 Seccomp:2 Seccomp_filters:2\n"
 	const rest = "hosts \"127.0.0.1\\tlocalhost room\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n127.1.0.1\\tdb.example\\n\" hostname \"room\\n\"\nscript /bin/script [more]\n<nil>\n"
 	const tree = " host room env [\"NAME=VALUE\"]\ninherited [] stdin 0 core 1 directory /\npasswd 2000 644 bin 1000 link ../../../etc/passwd\nsetuid 4755 same true "
 	eachUser(t, "hello", func(t *testing.T, r cellReport, ranged bool) {

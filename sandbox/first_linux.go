@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/sandbox/seccomp"
 	"strongroom.dev/wire"
 )
 
@@ -173,6 +174,23 @@ func (f *first) build(files []*os.File) error {
 		if err := f.listen(addr); err != nil {
 			return fmt.Errorf("listening on %s: %w", addr, err)
 		}
+	}
+	return f.lock()
+}
+
+// lock leaves the first process the calls that workloads have, and the making of their user
+// namespace. What it did before it can do no more.
+func (f *first) lock() error {
+	if err := onAll(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
+	}
+	filter, err := seccomp.Profile(nil)
+	if err != nil {
+		return err
+	}
+	filter.Rules = append(filter.Rules, seccomp.If(unix.SYS_CLONE, 0, allNamespaces|unix.CLONE_NEWCGROUP, unix.CLONE_NEWUSER))
+	if err := filter.Install(true); err != nil && !f.order.lacks(Seccomp) {
+		return fmt.Errorf("%s: %w", Seccomp, err)
 	}
 	return nil
 }

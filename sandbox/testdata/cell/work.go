@@ -78,7 +78,7 @@ func capabilities() string {
 	status, _ := os.ReadFile("/proc/thread-self/status")
 	var sets []string
 	for line := range strings.Lines(string(status)) {
-		if strings.HasPrefix(line, "Cap") || strings.HasPrefix(line, "NoNewPrivs") || strings.HasPrefix(line, "Seccomp:") {
+		if strings.HasPrefix(line, "Cap") || strings.HasPrefix(line, "NoNewPrivs") || strings.HasPrefix(line, "Seccomp") {
 			sets = append(sets, strings.Join(strings.Fields(line), ""))
 		}
 	}
