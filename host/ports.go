@@ -89,13 +89,21 @@ func (l *launch) publish(ctx context.Context, session *channel.Session) {
 		return
 	}
 	for _, p := range l.ports {
+		door := newDoor(p.listener.Addr(), Tunnel(func(ctx context.Context, port wire.ID) (io.ReadWriteCloser, error) {
+			if port != p.name {
+				return nil, verdict.Refuse("ingress.port", "port "+string(p.name)+", which is published here", string(port), "ask for the address of that port")
+			}
+			return l.open(ctx, session, port)
+		}))
+		context.AfterFunc(ctx, door.close)
 		go func() {
+			defer door.close()
 			for {
 				conn, err := p.listener.Accept()
 				if err != nil {
 					return
 				}
-				go l.admit(ctx, session, web, p.name, conn)
+				go l.admit(ctx, session, p.name, door, conn)
 			}
 		}()
 	}
@@ -122,14 +130,16 @@ const crowded = 5 * time.Second
 
 // admit carries one connection to the room's port: TLS as a stream of its own, HTTP as
 // requests of the tunnel. No stream is taken for a client that says nothing.
-func (l *launch) admit(ctx context.Context, session *channel.Session, web *web, port wire.ID, conn net.Conn) {
-	first, whole, err := peek(conn.(*net.TCPConn)) // which TCP listeners give
-	if err != nil {
+func (l *launch) admit(ctx context.Context, session *channel.Session, port wire.ID, door *door, conn net.Conn) {
+	first := make([]byte, 1)
+	conn.SetReadDeadline(time.Now().Add(crowded))
+	if _, err := io.ReadFull(conn, first); err != nil {
 		conn.Close()
 		return
 	}
-	if IsHTTP(first) {
-		web.take(whole)
+	conn.SetReadDeadline(time.Time{})
+	if IsHTTP(first[0]) {
+		door.enter(&begun{conn, first})
 		return
 	}
 	defer conn.Close()
@@ -137,7 +147,7 @@ func (l *launch) admit(ctx context.Context, session *channel.Session, web *web, 
 	if err != nil {
 		return
 	}
-	if _, err := stream.Write([]byte{first}); err != nil {
+	if _, err := stream.Write(first); err != nil {
 		stream.Close()
 		return
 	}

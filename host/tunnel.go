@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"strongroom.dev/ingress"
 	"strongroom.dev/verdict"
@@ -62,6 +66,65 @@ func relayTunnel(w http.ResponseWriter, r *http.Request, dial func(context.Conte
 	stop := context.AfterFunc(r.Context(), func() { stream.Close() }) // a client that went away waits for nothing
 	defer stop()
 	return ingress.Relay(stream, request)
+}
+
+// door is where connections that speak HTTP to a published port come in: a listener for the
+// tunnel's server.
+type door struct {
+	address net.Addr
+	conns   chan net.Conn
+	once    sync.Once
+	closed  chan struct{}
+}
+
+// newDoor serves connections that enter until it is closed.
+func newDoor(address net.Addr, handler http.Handler) *door {
+	d := &door{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
+	s := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() {
+		_ = s.Serve(d) // ends when the door is closed
+		s.Close()
+	}()
+	return d
+}
+
+// enter takes a connection over.
+func (d *door) enter(conn net.Conn) {
+	select {
+	case d.conns <- conn:
+	case <-d.closed:
+		conn.Close()
+	}
+}
+
+func (d *door) close() { d.once.Do(func() { close(d.closed) }) }
+
+// Accept, Close and Addr make it a net.Listener.
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case conn := <-d.conns:
+		return conn, nil
+	case <-d.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (d *door) Close() error   { d.close(); return nil }
+func (d *door) Addr() net.Addr { return d.address }
+
+// begun is a connection of which something was read ahead.
+type begun struct {
+	net.Conn
+	first []byte
+}
+
+func (b *begun) Read(p []byte) (int, error) {
+	if len(b.first) > 0 && len(p) > 0 {
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	}
+	return b.Conn.Read(p)
 }
 
 // IsHTTP reports whether a connection to a published port that begins with this byte is HTTP
