@@ -243,6 +243,7 @@ func containerForms() []agreementCase {
 	path("dev", "/dev is the room's.", "/dev")
 	path("device", "/dev is the room's but for shm.", "/dev/shmem")
 	path("hosts", "Names are the room's.", "/etc/hosts")
+	path("resolv", "Names are the room's.", "/etc/resolv.conf")
 	path("escape", "A path with a terminal escape.", "/a\x1bb")
 	mount("kind", "A kind that doesn't exist.", agreement.Mount{Path: "/a", Kind: "bind"}, "kind")
 	mount("bytes-0", "A mount in memory has a bound.", agreement.Mount{Path: "/a", Kind: agreement.Memory}, "bytes")

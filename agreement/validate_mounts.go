@@ -43,7 +43,7 @@ func (a Agreement) containerMounts(p place, list []Mount) error {
 // roomsOwn are paths that the room itself makes in a container; what would lie there could
 // pretend to be the kernel, or send a name elsewhere.
 func roomsOwn(p string) bool {
-	return p == "/" || p == "/etc/hosts" || below(p, "/proc") || below(p, "/sys") || below(p, "/dev") && !below(p, "/dev/shm")
+	return p == "/" || slices.Contains([]string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}, p) || below(p, "/proc") || below(p, "/sys") || below(p, "/dev") && !below(p, "/dev/shm")
 }
 
 func (a Agreement) containerMount(p place, m Mount) error {
@@ -54,7 +54,7 @@ func (a Agreement) containerMount(p place, m Mount) error {
 		return err
 	}
 	if roomsOwn(m.Path) {
-		return p.dot("path").bad("a path that is not the room's own: /, /proc, /sys, /etc/hosts, nor /dev but for /dev/shm", quoted(m.Path), "choose another")
+		return p.dot("path").bad("a path that is not the room's own: /, /proc, /sys, /etc/hosts, /etc/hostname, /etc/resolv.conf, nor /dev but for /dev/shm", quoted(m.Path), "choose another")
 	}
 	if m.Kind == Data {
 		return m.validateData(p)
