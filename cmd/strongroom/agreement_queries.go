@@ -45,12 +45,18 @@ func (u *unchecked) Error() string { return u.reason.Error() }
 // a room does before it asks for a key. It gives those checked, *unchecked where there is no
 // engine of this build here, or the refusal of the first bad query with its name.
 func checkQueries(ctx context.Context, ag *agreement.SignedAgreement) ([]queryView, error) {
+	views := make([]queryView, 0, len(ag.Work))
+	if !slices.ContainsFunc(ag.Work, func(w agreement.Work) bool { return w.Container == nil }) {
+		return views, nil
+	}
 	engine, err := companion(sqlProgram)
 	if err != nil {
 		return nil, &unchecked{verdict.As(err)}
 	}
-	views := make([]queryView, 0, len(ag.Work))
 	for _, w := range ag.Work {
+		if w.Container != nil {
+			continue
+		}
 		plan, err := checkQuery(ctx, engine, queryJob(ag.Agreement, w))
 		if err != nil {
 			return nil, inFile(fmt.Sprintf("work %s", w.Name), err)
@@ -219,7 +225,7 @@ func (v checkedView) text(w io.Writer, ag *agreement.SignedAgreement) {
 	signatureText(w, v.agreementView)
 	if v.NoEngine != "" {
 		fmt.Fprintf(w, "  queries     WARNING: NOT CHECKED: %s\n", v.NoEngine)
-	} else {
+	} else if len(v.Queries) > 0 {
 		names := make([]string, len(v.Queries))
 		for i, q := range v.Queries {
 			names[i] = string(q.Work)

@@ -31,6 +31,7 @@ type brokerAdmin interface {
 	AddReference(ctx context.Context, a broker.ReferenceAct) (broker.Event, error)
 	Publish(ctx context.Context, p broker.Publication) (broker.Event, error)
 	Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error)
+	Authority(ctx context.Context) (string, error)
 	Why(ctx context.Context, id string) ([]broker.Decision, error)
 	Status(ctx context.Context) (broker.Status, error)
 	Close() error

@@ -75,6 +75,17 @@ func statusText(w io.Writer, s broker.Status, running bool, now time.Time) {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\n", d.Dataset, d.Version, d.Statement.Short(), d.Runs, d.Admit)
 	}
 	t.Flush()
+	for i, v := range s.Volumes {
+		if i == 0 {
+			fmt.Fprintln(t, "\nVOLUME OF KEY\tSTATE\tGENERATION\tON DISK\tRUN\tSINCE")
+		}
+		run := v.RunID
+		if run == "" {
+			run = "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", v.Dataset, v.State, v.Generation, v.Mounted, verdict.Printable(run), since(v.SinceMS))
+	}
+	t.Flush()
 }
 
 func shortDigest(text string) string {

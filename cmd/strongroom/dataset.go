@@ -56,6 +56,9 @@ secret, a key or a file, --format disk for the sealed disk of an image.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.file = args[0]
+			if f := agreement.Format(p.format); p.schema == "" && p.schemaFile == "" && f != agreement.Opaque && f != agreement.Disk {
+				return verdict.Misuse("command line", "one of --schema and --schema-file", "none", "--format file and disk need neither")
+			}
 			return a.publish(cmd.Context(), p)
 		},
 	}
@@ -161,13 +164,11 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 		return nil, "", verdict.Misuse("--format", "csv or parquet, which have columns", string(format), "leave --schema-file and --unique-unit out")
 	case opaque && p.schema == "":
 		return []agreement.Column{}, format, nil
-	case !opaque && format != "" && !format.Columns(), format == "" && p.schema == "":
+	case !opaque && format != "" && !format.Columns():
 		return nil, "", verdict.Misuse("--format", "csv, parquet, file or disk", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
 	case p.schemaFile != "":
 		columns, err := a.schemaFile(p.schemaFile)
 		return columns, format, err
-	case p.schema == "":
-		return nil, "", verdict.Misuse("--schema", "the agreement that names the columns, or --schema-file", "neither", "give one of them; --format file and disk need none")
 	}
 	ag, _, err := a.loadAgreement(p.schema)
 	if err != nil {
@@ -178,7 +179,10 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 		if in.Dataset != wire.ID(p.dataset) || !a.isOwn(owner.Descriptor, own) {
 			continue
 		}
-		if format == "" && !in.Format.Columns() {
+		if format == "" && in.Format.Columns() {
+			return nil, "", verdict.Misuse("--format", "csv or parquet", "a name without such an ending", "name it with --format")
+		}
+		if format == "" {
 			format = in.Format
 		}
 		if in.Format != format {
