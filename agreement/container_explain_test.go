@@ -16,7 +16,6 @@ func TestExplainContainer(t *testing.T) {
 
 // TestExplainContainerSays names what must stand in an explanation, and what must not.
 func TestExplainContainerSays(t *testing.T) {
-	type C = agreement.Container
 	for _, c := range []struct {
 		name   string
 		change func(*world)

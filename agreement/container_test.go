@@ -352,7 +352,6 @@ func containerVectors() []vector {
 	w = containerWorld()
 	w.study.Work[0].Container.CertifiedBy, w.study.Work[0].Keepers = "researcher", []wire.ID{"researcher"}
 	vs = append(vs, w.vector("container-certifier-no-broker", "Who certifies has a broker.", w.signed().Document).fails("refused", "agreement.parties", ""))
-	w = newWorld()
 	for _, c := range []agreementCase{
 		{"work-sql-container", "A query is no container.", func(a *agreement.Agreement) { a.Work[0].Container = container() }, "work[0].container"},
 		{"work-sql-keepers", "The owners of what a query reads keep it.", func(a *agreement.Agreement) { a.Work[0].Keepers = []wire.ID{"alpha"} }, "work[0].keepers"},

@@ -17,10 +17,7 @@ import (
 )
 
 // exchange is one message of a room and the answer it got.
-type exchange struct {
-	message, answer []byte
-	send            func(ctx context.Context, message []byte) ([]byte, error)
-}
+type exchange struct{ message, answer []byte }
 
 // ask sends a message until it is answered; an answer once had is kept.
 func (x *exchange) ask(send func(ctx context.Context, message []byte) ([]byte, error)) error {
