@@ -15,9 +15,9 @@ import (
 	"strongroom.dev/wire"
 )
 
-// maxInputs is the most sealed inputs of a run: descriptors of an agent end at 400
-// (spec/room.md, section 3).
-const maxInputs = 380
+// maxDisks is the most disks of one kind: descriptors of an agent end at 400 (spec/room.md,
+// section 3).
+const maxDisks = 190
 
 // disk finds the virtio disk with a serial number below root, and gives its node's path.
 // Two of one number are refused: the host can't have meant both.
@@ -113,12 +113,13 @@ func program(src io.Reader, e Engine) (*os.File, error) {
 // onlyWriter hides a file's other methods, so that copying goes through the buffer.
 type onlyWriter struct{ io.Writer }
 
-// openInputs opens the sealed inputs: disks numbered from 0 without a gap, read-only. What
-// they hold is checked by the agent.
-func openInputs() ([]*os.File, error) {
-	var inputs []*os.File
-	for i := range maxInputs {
-		path, err := disk("/", "input-"+strconv.Itoa(i))
+// openDisks opens the disks of one kind, numbered from 0 without a gap, read-only: sealed
+// inputs ("input-N"), and what a container has besides ("disk-N"). What they hold is checked
+// by the agent.
+func openDisks(kind string) ([]*os.File, error) {
+	var disks []*os.File
+	for i := range maxDisks {
+		path, err := disk("/", kind+"-"+strconv.Itoa(i))
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -129,7 +130,7 @@ func openInputs() ([]*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		inputs = append(inputs, f)
+		disks = append(disks, f)
 	}
-	return inputs, nil
+	return disks, nil
 }

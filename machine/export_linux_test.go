@@ -37,7 +37,7 @@ func VerityTable(disk string, e Engine) []byte { return verityTarget(disk, e).by
 var (
 	Prepare      = prepare
 	LoadEngine   = loadEngine
-	OpenInputs   = openInputs
+	OpenDisks    = openDisks
 	WaitForPort  = waitForPort
 	OpenBlocking = openBlocking
 	Entropy      = entropy

@@ -222,7 +222,7 @@ func engineChecked(e machine.Engine) error {
 const sealedInput = "a sealed input, not a multiple of a sector"
 
 func inputRead() error {
-	inputs, err := machine.OpenInputs()
+	inputs, err := machine.OpenDisks("input")
 	if err != nil || len(inputs) != 1 {
 		return fmt.Errorf("%d inputs, %v", len(inputs), err)
 	}

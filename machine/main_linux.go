@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -147,10 +148,14 @@ func run(c *console) error {
 		return l.err
 	}
 	c.say("%d engines are checked", len(l.programs))
-	inputs, err := openInputs()
+	inputs, err := openDisks("input")
 	if err != nil {
 		return err
 	}
-	c.say("%d inputs; starting the agent", len(inputs))
-	return launch(context.Background(), c, d, port, append(l.programs, inputs...))
+	disks, err := openDisks("disk")
+	if err != nil {
+		return err
+	}
+	c.say("%d inputs, %d disks; starting the agent", len(inputs), len(disks))
+	return launch(context.Background(), c, d, port, slices.Concat(l.programs, inputs, disks))
 }

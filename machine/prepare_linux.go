@@ -72,6 +72,7 @@ func mountAll(root string) error {
 		{"devtmpfs", "dev", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755"},
 		{"tmpfs", "tmp", strict, "mode=0700,size=64k,nr_inodes=16"}, // where the sandbox puts its root
 		{"securityfs", "sys/kernel/security", strict, ""},
+		{"cgroup2", "sys/fs/cgroup", strict, ""}, // what bounds a container's memory
 	})
 }
 
