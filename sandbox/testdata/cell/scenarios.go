@@ -198,17 +198,18 @@ func (a *agent) served(addr string) error {
 }
 
 func stop(a *agent) error {
-	p, end, err := a.start("out", base("wait"))
+	ctx, cancel := within()
+	defer cancel()
+	p, err := a.in.StartCell(ctx, base("wait"))
 	if err != nil {
 		return err
 	}
-	defer end()
-	time.Sleep(300 * time.Millisecond)
+	defer p.Kill()
+	ready := func() { io.ReadFull(p.Stdout, make([]byte, len("ready\n"))) }
+	ready()
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		return err
 	}
-	ctx, cancel := within()
-	defer cancel()
 	exit, err := p.Wait(ctx)
 	a.note("term", exit)
 	if err != nil {
@@ -218,6 +219,7 @@ func stop(a *agent) error {
 	if err := p.Restart(ctx); err != nil {
 		return err
 	}
+	ready()
 	a.note("busy", p.Restart(ctx))
 	if err := p.Signal(unix.SIGKILL); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,6 +53,8 @@ func hello() {
 	var core unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_CORE, &core)
 	fmt.Printf("inherited %v stdin %d core %d directory %s\n", fds, len(in), core.Max, must(os.Getwd()))
+	sid, _ := unix.Getsid(0)
+	fmt.Printf("session %v signals %s open %v read-only %v\n", sid == os.Getpid(), status("SigBlk", "SigIgn"), openOutput(), readOnly())
 	fmt.Printf("passwd %d %o bin %d link %s\n", stat("/etc/passwd").Mtim.Sec, stat("/etc/passwd").Mode&0o7777, stat("/bin").Mtim.Sec, must(os.Readlink("/etc/link")))
 	fmt.Printf("setuid %o same %v %s\n", stat("/bin/setuid").Mode&0o7777, stat("/bin/setuid").Ino == stat("/bin/probe").Ino, capabilities())
 	fmt.Printf("hosts %q hostname %q\n", must(os.ReadFile("/etc/hosts")), must(os.ReadFile("/etc/hostname")))
@@ -74,27 +77,40 @@ func stat(path string) (st unix.Stat_t) {
 	return st
 }
 
-func capabilities() string {
-	status, _ := os.ReadFile("/proc/thread-self/status")
-	var sets []string
-	for line := range strings.Lines(string(status)) {
-		if strings.HasPrefix(line, "Cap") || strings.HasPrefix(line, "NoNewPrivs") || strings.HasPrefix(line, "Seccomp") {
-			sets = append(sets, strings.Join(strings.Fields(line), ""))
+func capabilities() string { return status("Cap", "NoNewPrivs", "Seccomp") }
+
+// status gives the lines of this thread's status that begin with one of the words.
+func status(words ...string) string {
+	data, _ := os.ReadFile("/proc/thread-self/status")
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(line, w) }) {
+			lines = append(lines, strings.Join(strings.Fields(line), ""))
 		}
 	}
-	return strings.Join(sets, " ")
+	return strings.Join(lines, " ")
 }
 
-func whoAmI() string {
-	status, _ := os.ReadFile("/proc/thread-self/status")
-	var ids []string
-	for line := range strings.Lines(string(status)) {
-		if strings.HasPrefix(line, "Uid") || strings.HasPrefix(line, "Gid") {
-			ids = append(ids, line)
+// openOutput opens standard output by name, as servers do that log to it.
+func openOutput() error {
+	f, err := os.OpenFile("/dev/stdout", os.O_WRONLY, 0)
+	if err == nil {
+		f.Close()
+	}
+	return err
+}
+
+func readOnly() (list []string) {
+	for _, path := range []string{"/", "/dev", "/etc/hosts", "/proc", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/tmp"} {
+		var st unix.Statfs_t
+		if unix.Statfs(path, &st) == nil && st.Flags&unix.ST_RDONLY != 0 {
+			list = append(list, path)
 		}
 	}
-	return fmt.Sprint(ids, capabilities())
+	return list
 }
+
+func whoAmI() string { return status("Uid", "Gid", "Cap", "NoNewPrivs") }
 
 func descriptors() error {
 	for fd := range 64 {
@@ -183,7 +199,7 @@ func attempts() map[string]string {
 		if err != nil {
 			return err
 		}
-		return exec.Command("/tmp/probe", "work", "hello").Run()
+		return exec.Command("/tmp/probe", "work", "setuid").Run()
 	})
 	for name, device := range map[string]int{"null": 1<<8 | 3, "mem": 1<<8 | 1, "disk": 254 << 8} {
 		for kind, mode := range map[string]uint32{"character": unix.S_IFCHR, "block": unix.S_IFBLK} {
