@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"testing"
 
 	"strongroom.dev/agreement"
@@ -32,7 +33,10 @@ func kept(w *world) {
 func TestDecideForAKeeper(t *testing.T) {
 	w := newWorld(t)
 	kept(w)
-	g, _, err := policy.Decide(w.build())
+	g, checks, err := policy.Decide(w.build())
+	if !slices.ContainsFunc(checks, func(c verdict.Check) bool { return c.ID == "run.environment" && c.Got == `MODE="slow"` }) {
+		t.Error("what the requester chose is not shown")
+	}
 	if err != nil || len(g.Terms().Inputs) != 0 || !g.Granted() {
 		t.Fatalf("%v, %+v", err, g.Terms())
 	}

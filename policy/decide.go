@@ -2,7 +2,9 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -161,9 +163,21 @@ func (d *decision) checkRun() {
 	d.needNil(f.Signature, "run.signature", "a run request signed by "+string(r.Requester), "signed", "sign a new run request")
 	d.needNil(f.Permission, "run.permitted", "work of this agreement, asked for by a party that may run it", fmt.Sprintf("%s asked for by %s", r.Work, r.Requester), "sign a new run request")
 	d.needNil(f.Parameters, "run.parameters", "the parameters of the work, typed and in bounds", fmt.Sprintf("%d in order", len(r.Parameters)), "sign a new run request")
-	d.needNil(f.Environment, "run.environment", "only variables that the agreement leaves to the requester, with values that match its patterns", fmt.Sprintf("%d in order", len(r.Environment)), "sign a new run request")
+	d.needNil(f.Environment, "run.environment", "only variables that the agreement leaves to the requester, with values that match its patterns", chosen(r.Environment), "sign a new run request")
 	d.needNil(f.Datasets, "run.datasets", "one dataset version for each input of the work, in order", fmt.Sprintf("%d in order", len(r.Datasets)), "sign a new run request")
 	d.needNil(f.Expiry, "run.unexpired", "a run request that has not expired", "expires "+r.Expires.String(), "sign a new run request")
+}
+
+// chosen shows what the requester chose of a container's environment.
+func chosen(environment map[string]string) string {
+	if len(environment) == 0 {
+		return "none"
+	}
+	list := make([]string, 0, len(environment))
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		list = append(list, fmt.Sprintf("%s=%q", name, environment[name]))
+	}
+	return verdict.Short(strings.Join(list, ", "))
 }
 
 // descriptorOf finds the descriptor sent for a party of the agreement; nil if there is none.
