@@ -14,11 +14,12 @@ import (
 	"strongroom.dev/broker"
 	"strongroom.dev/ledger"
 	"strongroom.dev/policy"
+	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
-// TestVectors plays the histories in spec/vectors/broker (spec/broker.md, section 8).
+// TestVectors plays the histories in spec/vectors/broker (spec/broker.md, section 11).
 func TestVectors(t *testing.T) {
 	files, err := filepath.Glob("../spec/vectors/broker/*.txt")
 	if err != nil || len(files) == 0 {
@@ -46,6 +47,8 @@ type history struct {
 	saved      string
 	makers     *makers
 	sets       map[string]broker.ReferenceAct
+	// given are the generations that rooms were given, by name.
+	given map[string]int64
 }
 
 func play(t *testing.T, text string) {
@@ -105,6 +108,15 @@ func (h *history) step(words []string) string {
 		return "ok"
 	case "accept":
 		return event(h.broker.AddReference(ctx, h.set(args[0], args[1])))
+	case "service":
+		h.serve()
+		return "ok"
+	case "open", "mounted", "close":
+		return outcome(h.volume(args[0], release.VolumeStep(verb)))
+	case "certify":
+		data, _ := h.rooms[args[0]].certifyRequest(release.ForNames, nil)
+		_, err := h.broker.Certify(ctx, data)
+		return outcome(err)
 	case "hold":
 		data, _ := h.rooms[args[0]].liveRequest(nil)
 		h.rooms[args[0]].held = append(h.rooms[args[0]].held, data)
@@ -124,6 +136,23 @@ func (h *history) step(words []string) string {
 		return "ok"
 	}
 	return h.disaster(verb, args[0])
+}
+
+// volume has a room take a step with its volume; what it was before stands in the answer,
+// which a volume's disk must be.
+func (h *history) volume(name string, step release.VolumeStep) error {
+	generation := h.given[name]
+	if step == release.VolumeOpen {
+		generation = 0
+	}
+	answer, err := h.rooms[name].volume(h.broker, step, generation)
+	if err == nil {
+		if h.given == nil {
+			h.given = map[string]int64{}
+		}
+		h.given[name] = answer.Generation
+	}
+	return err
 }
 
 // set gives a version of the makers' set; each is made once.
