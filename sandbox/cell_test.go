@@ -103,8 +103,8 @@ func eachUser(t *testing.T, scenario string, check func(t *testing.T, r cellRepo
 	t.Helper()
 	for _, uid := range cellUsers(t) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
-			// Whoever starts a room may ignore signals, which is nobody's business inside.
-			r := runCellIn(t, []string{"sh", "-c", `trap "" HUP INT TERM; exec "$@"`, "sh"}, scenario, uid)
+			// Whoever starts a room may ignore and block signals, which is nobody's business inside.
+			r := runCellIn(t, []string{"env", "--ignore-signal=HUP,INT", "--block-signal=TERM,USR1"}, scenario, uid)
 			if len(r.Lacks) != 0 || r.Error != "" {
 				t.Fatalf("lacks %v: %s", r.Lacks, r.Error)
 			}
