@@ -82,7 +82,7 @@ func (f *connectFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.token, "token", "", "`FILE` with a token (JWT) that says who you are; read for each connection")
 	flags.StringVar(&f.certificate, "certificate", "", "PEM `FILE` with a client certificate and its key")
 	flags.StringArrayVar(&f.parties, "party", nil, "a party descriptor `FILE` you have compared with the party itself (repeat)")
-	flags.StringArrayVar(&f.activators, "trust-broker", nil, "`PARTY` whose broker's word you take for where a TPM's key lives (repeat)")
+	flags.StringArrayVar(&f.activators, "trust-broker", nil, "`PARTY` besides yourself whose broker's word you take for where a TPM's key lives (repeat)")
 	flags.StringVar(&f.run, "run", "", "digest of the run whose room it must be")
 	flags.DurationVar(&f.age, "age", time.Hour, "how long a room's evidence counts before it is asked for anew, at most 24h; 0s: for each connection")
 	flags.BoolVar(&f.check, "check", false, "say what is there, and end")
@@ -188,6 +188,11 @@ func (a *app) judge(f connectFlags, h *home.Home, ag *agreement.SignedAgreement)
 	config := relying.Config{Agreement: ag, Parties: parties, Platforms: endorsed.platforms(), InsecureAllowSoftware: f.allowSoftware, Age: f.age, Now: a.now}
 	for _, id := range f.activators {
 		config.Activators = append(config.Activators, wire.ID(id))
+	}
+	if h != nil { // one's own broker is believed
+		if me, own, err := ownParty(h, ag, parties); err == nil && own.Broker != nil && !slices.Contains(config.Activators, me) {
+			config.Activators = append(config.Activators, me)
+		}
 	}
 	if f.run != "" {
 		digest, err := wire.ParseDigest(f.run)

@@ -175,10 +175,14 @@ func (c *connecting) describe(w io.Writer, r relying.Accepted) {
 // told.
 func (c *connecting) inMyWords(err error) error {
 	e := verdict.As(err)
+	mended := *e
+	if e.Check == "tpm.activation" && len(c.judge.Activators()) == 0 {
+		mended.Fix = "a TPM's key needs somebody's word: name a party of the agreement whose broker you believe, --trust-broker PARTY"
+		return &mended
+	}
 	if e.Check != "ingress.admission" {
 		return err
 	}
-	mended := *e
 	for _, w := range c.judge.Agreement.Work {
 		if w.Container == nil || c.work != "" && string(w.Name) != c.work {
 			continue
