@@ -395,6 +395,28 @@ func TestCellMounts(t *testing.T) {
 	})
 }
 
+// TestCellBusybox runs an unmodified program of Debian's (busybox-static).
+func TestCellBusybox(t *testing.T) {
+	path := "/bin/busybox"
+	if data, err := os.ReadFile(path); err != nil || bytes.Contains(data, []byte("/ld-linux")) {
+		t.Skip("no static busybox is installed: apt-get install busybox-static")
+	}
+	for _, uid := range cellUsers(t) {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r := runCell(t, "busybox", uid, f)
+		if want := "uid=0 gid=0\nroom\nuid=0 gid=0\ndone\n"; r.Error != "" || strings.ReplaceAll(r.Got["shell"], "(root)", "") != want {
+			t.Errorf("uid %d: %s %q, expected %q", uid, r.Error, r.Got["shell"], want)
+		}
+		if !strings.HasPrefix(r.Got["got"], "HTTP/1.1 200 OK") || !strings.HasSuffix(r.Got["got"], "root\n") {
+			t.Errorf("uid %d: the web server says %q", uid, r.Got["got"])
+		}
+	}
+}
+
 // TestCellVolume: directories that were handed over, one to write in, one to read.
 func TestCellVolume(t *testing.T) {
 	for _, uid := range cellUsers(t) {

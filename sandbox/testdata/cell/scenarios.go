@@ -63,7 +63,7 @@ func scenarios() map[string]func(*agent) error {
 			a.note("missing", err)
 			return nil
 		},
-		"result": results, "volume": volumes, "files": mountedFiles,
+		"busybox": busybox, "result": results, "volume": volumes, "files": mountedFiles,
 		"orphans": func(a *agent) error { return a.one("out", base("orphans")) },
 		"none":    func(a *agent) error { return a.one("out", base("hello")) },
 	}
@@ -388,6 +388,42 @@ func volumes(a *agent) error {
 	c.Mounts = append(c.Mounts, sandbox.Mount{Path: "/data", Kind: sandbox.AttachedMount, File: os.NewFile(handedFD, "volume"), Mode: 0o700, UID: 70, GID: 71},
 		sandbox.Mount{Path: "/fixed", Kind: sandbox.AttachedMount, File: os.NewFile(handedFD+1, "data"), ReadOnly: true})
 	return a.one("out", c)
+}
+
+// busybox runs somebody else's program, which the test hands over: first a shell that tries a
+// few things, then a web server.
+func busybox(a *agent) error {
+	program := os.NewFile(handedFD, "busybox")
+	info, err := program.Stat()
+	if err != nil {
+		return err
+	}
+	cell := func(argv ...string) sandbox.Cell {
+		c := allCapabilities(base(""))
+		c.Argv = append([]string{"/bin/busybox"}, argv...)
+		c.Root.Unpack = unpack(func(w *tree.Writer) error {
+			return w.Add(tree.Entry{Path: "bin/busybox", Type: tree.Regular, Mode: 0o4755, Size: info.Size()}, io.NewSectionReader(program, 0, info.Size()))
+		})
+		return c
+	}
+	const script = `b=/bin/busybox; exec 2>/dev/null; $b id; $b hostname; for c in "mount -t tmpfs none /tmp" "umount /etc/hosts" "mknod /tmp/x c 1 1" "hostname x" "dmesg" ` +
+		`"unshare -r $b id" "insmod /x" "swapoff -a" "ping -c 1 127.0.0.1" "ifconfig lo down" "touch /x" "nsenter -t 1 -m $b id" "reboot -f"; ` +
+		`do if $b $c >/dev/null 2>&1; then echo worked: $c; fi; done; $b nc -l -p 80 -e $b id </dev/null & $b sleep 0.2; $b nc 127.0.0.1 80; echo done`
+	if err := a.one("shell", cell("sh", "-c", script)); err != nil {
+		return err
+	}
+	p, end, err := a.start("httpd", cell("httpd", "-f", "-p", "80", "-h", "/etc"))
+	if err != nil {
+		return err
+	}
+	defer end()
+	conn, err := dial(p, 80)
+	if err != nil {
+		return err
+	}
+	got, err := exchange(conn, "GET /passwd HTTP/1.0\r\n\r\n")
+	a.note("got", got)
+	return err
 }
 
 func mountedFiles(a *agent) error {
