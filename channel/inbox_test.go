@@ -60,3 +60,89 @@ func TestSmallFrames(t *testing.T) {
 		t.Errorf("%d bytes are held of what was read", held)
 	}
 }
+
+// TestWriteTo hands everything on, in order, whatever was read before, and waits for no more
+// than its window of what nobody takes.
+func TestWriteTo(t *testing.T) {
+	a, b := net.Pipe()
+	host, err := channel.New(a, channel.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	room, err := channel.New(b, channel.Room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer room.Close()
+	out, err := host.Open(t.Context(), "ingress/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 3<<20)
+	for i := range want {
+		want[i] = byte(i * 31 >> 3)
+	}
+	sent := make(chan int, 1)
+	go func() {
+		n, _ := out.Write(want)
+		out.CloseWrite()
+		sent <- n
+	}()
+	in, err := room.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 1000)
+	if _, err := io.ReadFull(in, head); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-sent:
+		t.Fatalf("%d bytes were taken that nobody read", n)
+	default:
+	}
+	var rest bytes.Buffer
+	n, err := in.WriteTo(&rest)
+	if err != nil || int(n) != rest.Len() || !bytes.Equal(append(head, rest.Bytes()...), want) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n := <-sent; n != len(want) {
+		t.Errorf("%d bytes were sent", n)
+	}
+}
+
+// TestWriteToBroken ends with a reset, and with a writer that takes no more.
+func TestWriteToBroken(t *testing.T) {
+	a, b := net.Pipe()
+	host, _ := channel.New(a, channel.Host)
+	defer host.Close()
+	room, _ := channel.New(b, channel.Room)
+	defer room.Close()
+	for _, test := range []struct {
+		w     io.Writer
+		reset bool
+	}{{io.Discard, true}, {full{}, false}} {
+		out, err := host.Open(t.Context(), "ingress/web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write([]byte("bytes")); err != nil {
+			t.Fatal(err)
+		}
+		in, err := room.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.reset {
+			out.Reset("enough")
+		}
+		if _, err := in.WriteTo(test.w); err == nil {
+			t.Errorf("reset %v: no error", test.reset)
+		}
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, io.ErrShortWrite }

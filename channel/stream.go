@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"sync"
 
@@ -85,6 +86,65 @@ func (t *Stream) Read(p []byte) (int, error) {
 		s.queue(t)
 	}
 	return n, nil
+}
+
+// WriteTo implements [io.WriterTo]: it hands what arrives to w as it lies, several pieces in
+// one call of the kernel where w is a network's connection, until the peer's end. The peer may
+// send more only for what w has taken.
+func (t *Stream) WriteTo(w io.Writer) (written int64, err error) {
+	var batch net.Buffers
+	for {
+		pieces, err := t.wait()
+		if err != nil || pieces == nil {
+			return written, err
+		}
+		batch = append(batch[:0], pieces...)
+		all := batch
+		n, err := all.WriteTo(w)
+		written += n
+		t.taken(pieces, int(n))
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// wait gives all that is there to read, waiting for some; nil at the peer's end.
+func (t *Stream) wait() ([][]byte, error) {
+	s := t.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t.in.empty() {
+		switch {
+		case t.broken != nil:
+			return nil, t.broken
+		case t.inEnded:
+			return nil, nil
+		case s.err != nil:
+			return nil, ended(s.err)
+		}
+		t.changed.Wait()
+	}
+	pieces := t.in.pieces
+	pieces[0] = pieces[0][t.in.read:]
+	t.in = inbox{}
+	return pieces, nil
+}
+
+// taken gives pieces back, of which n bytes were read.
+func (t *Stream) taken(pieces [][]byte, n int) {
+	s := t.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, piece := range pieces {
+		if cap(piece) == MaxFrame { // the first may have been begun before
+			s.pieces.put(piece)
+		}
+	}
+	t.consumed += n
+	if t.consumed >= Window/2 && !t.inEnded {
+		s.queue(t)
+	}
 }
 
 // Write sends p, waiting for the peer to make room. It returns once p was handed on.

@@ -214,7 +214,7 @@ func splice(conn net.Conn, stream *channel.Stream) {
 		}
 		up <- err
 	}()
-	_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{stream}, make([]byte, 2*channel.MaxFrame))
+	_, err := stream.WriteTo(conn)
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 	}

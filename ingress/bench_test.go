@@ -135,7 +135,7 @@ func relayed(b *testing.B, host *channel.Session) string {
 					io.CopyBuffer(stream, struct{ io.Reader }{conn}, make([]byte, 64<<10))
 					stream.CloseWrite()
 				}()
-				io.CopyBuffer(struct{ io.Writer }{conn}, stream, make([]byte, 64<<10))
+				stream.WriteTo(conn)
 			}()
 		}
 	}()
