@@ -149,7 +149,6 @@ func TestOrder(t *testing.T) {
 		"two beginnings":                 {[]step{begin, begin}, "device.order"},
 		"no init data":                   {[]step{zero}, "device.order"},
 		"evidence once separated":        {[]step{begin, ask, separate, ask}, "device.separated"},
-		"activated once separated":       {[]step{begin, separate, activate}, "device.separated"},
 		"separated twice":                {[]step{begin, separate, separate}, "device.separated"},
 		"begun again once separated":     {[]step{begin, separate, begin}, "device.order"},
 	} {

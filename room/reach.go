@@ -62,6 +62,7 @@ func (s *service) dial(ctx context.Context, name wire.ID) (io.ReadWriteCloser, e
 // ingressEvidence makes evidence for one connection, with the record of a broker that the
 // client relies on if there is one.
 func (s *service) ingressEvidence(ctx context.Context, nonce wire.Hash, activators []keys.KeyID) (attest.Evidence, error) {
+	s.mu.Lock()
 	record := s.owners[0].record
 	for _, o := range s.owners {
 		if slices.Contains(activators, o.party.Broker.ReleaseKey.ID()) {
@@ -69,6 +70,7 @@ func (s *service) ingressEvidence(ctx context.Context, nonce wire.Hash, activato
 			break
 		}
 	}
+	s.mu.Unlock()
 	return s.Device.Ingress(ctx, device.Connection{Nonce: nonce, Signing: s.signing.Public(), HPKE: s.hpke.Public(), Agreement: s.agreement.Digest(), Run: s.request.Digest(), Record: record})
 }
 
@@ -159,6 +161,37 @@ func (s *service) recertify(ctx context.Context) {
 		}
 		if err := s.certify(ctx); err != nil && ctx.Err() == nil {
 			s.notice("room.certificate", verdict.As(err).Error())
+		}
+	}
+}
+
+// recordLife is half of the least that a broker's word on the machine's key lasts: it ends an
+// hour after it began (spec/release.md, section 8).
+const recordLife = 25 * time.Minute
+
+// reactivate has every owner's broker vouch for the machine's key again and again, where it
+// needs that: who connects relies on one's word.
+func (s *service) reactivate(ctx context.Context) {
+	if s.run.machine.Key == nil {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(recordLife):
+		}
+		for _, o := range s.owners {
+			record, err := s.activateFor(ctx, o)
+			if err != nil {
+				if ctx.Err() == nil {
+					s.notice("room.activation", verdict.As(err).Error())
+				}
+				continue
+			}
+			s.mu.Lock()
+			o.record = record
+			s.mu.Unlock()
 		}
 	}
 }

@@ -165,6 +165,7 @@ func (s *service) serve(ctx context.Context, running *container.Running) (o outc
 	defer cancel()
 	all.Go(func() { s.accept(serving) })
 	all.Go(func() { s.recertify(serving) })
+	all.Go(func() { s.reactivate(serving) })
 	go s.obey(running)
 	if err := s.step(Serving); err != nil {
 		return o, err
