@@ -105,6 +105,9 @@ func TestDevice(t *testing.T) {
 	if err := c.Separate(ctx, run); err != nil {
 		t.Error(err)
 	}
+	if answer, err := c.Activate(ctx, []byte("credential"), []byte("secret")); err != nil || len(answer) == 0 {
+		t.Errorf("vouched for anew: %q, %v", answer, err)
+	}
 	asked := connection(t)
 	report := attest.Binding{Purpose: attest.ForIngress, Nonce: asked.Nonce, Signing: asked.Signing, HPKE: asked.HPKE, Agreement: asked.Agreement, Run: run}.ReportData()
 	if e, err = c.Ingress(ctx, asked); err != nil || !bytes.Equal(e.Evidence, append(report[:], "record"...)) {
@@ -149,6 +152,7 @@ func TestOrder(t *testing.T) {
 		"two beginnings":                 {[]step{begin, begin}, "device.order"},
 		"no init data":                   {[]step{zero}, "device.order"},
 		"evidence once separated":        {[]step{begin, ask, separate, ask}, "device.separated"},
+		"activated too early":            {[]step{activate}, "device.order"},
 		"separated twice":                {[]step{begin, separate, separate}, "device.separated"},
 		"begun again once separated":     {[]step{begin, separate, begin}, "device.order"},
 	} {
