@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	"strongroom.dev/machine"
 	"strongroom.dev/sandbox"
+	celltree "strongroom.dev/sandbox/tree"
 	"strongroom.dev/verdict"
 )
 
@@ -28,6 +30,8 @@ func TestMain(m *testing.M) {
 		guest()
 	case len(os.Args) > 1 && os.Args[1] == "leave-secret":
 		leaveSecret()
+	case len(os.Args) > 1 && os.Args[1] == "in-a-cell":
+		inACell()
 	case len(os.Args) > 1 && (os.Args[1] == "enter" || strings.HasPrefix(os.Args[1], "sandbox-")):
 		enter()
 	default:
@@ -271,25 +275,59 @@ func scratched() error {
 	return nil
 }
 
-// sandboxed starts a program as agents are started: no layer of the sandbox may be missing
-// under a locked kernel.
+// sandboxed starts a program as agents are started: no layer of the sandbox, nor of a cell in
+// it, may be missing under a locked kernel.
 func sandboxed() error {
-	out, err := exec.Command("/proc/self/exe", "enter").CombinedOutput()
-	if err != nil || string(out) != "lacks []" {
-		return fmt.Errorf("%q, %v", out, err)
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	cmd := exec.Command("/proc/self/exe", "enter")
+	cmd.ExtraFiles = []*os.File{self}
+	out, err := cmd.CombinedOutput()
+	if want := "lacks [] []: in a cell as 33, {5 0}, <nil>"; err != nil || string(out) != want {
+		return fmt.Errorf("%q, expected %q, %v", out, want, err)
 	}
 	return nil
 }
 
 func enter() {
-	in, err := sandbox.Main(1, 0)
+	in, err := sandbox.Main(1, 1)
 	if err != nil {
 		fmt.Print(err)
 		os.Exit(1)
 	}
-	fmt.Printf("lacks %v", in.Lacks)
+	fmt.Printf("lacks %v %v: %s", in.Lacks, in.CellLacks, cellSays(in))
 	in.Close()
 	os.Exit(0)
+}
+
+// cellSays runs this program, which descriptor 3 is, in a cell.
+func cellSays(in *sandbox.Inside) string {
+	self := os.NewFile(3, "program")
+	info, err := self.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	p, err := in.StartCell(context.Background(), sandbox.Cell{
+		Root: sandbox.Root{Limits: celltree.Limits{Entries: 1, Bytes: info.Size()}, Unpack: func(w *celltree.Writer) error {
+			return w.Add(celltree.Entry{Path: "program", Type: celltree.Regular, Mode: 0o755, Size: info.Size()}, io.NewSectionReader(self, 0, info.Size()))
+		}},
+		Argv: []string{"/program", "in-a-cell"}, Directory: "/", UID: 33, GID: 33,
+	})
+	if err != nil {
+		return err.Error()
+	}
+	exit, err := p.Wait(context.Background())
+	p.Kill()
+	said, _ := io.ReadAll(p.Stdout)
+	return fmt.Sprintf("%s, %v, %v", said, exit, err)
+}
+
+func inACell() {
+	fmt.Printf("in a cell as %d", os.Getuid())
+	os.Exit(5)
 }
 
 // secret is made as the test runs, so that it is in no file: what TestGuest looks for in the
