@@ -34,7 +34,7 @@ func (f Fetcher) Get(ctx context.Context, p Package) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(f.Cache, p.SHA256.Short()+"-"+p.File())
+	path := f.path(p)
 	if deb, err := readPackage(path, p); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return deb, err
 	}

@@ -141,6 +141,13 @@ func checkReal(t *testing.T, img *image.Image) {
 	if measures, err := (predict.TDX{Firmware: img.Files[image.FileTDX]}).MeasuresBoot(); err != nil || !measures {
 		t.Errorf("firmware for TDX measures what boots: %v, %v", measures, err)
 	}
+	digest, err := predict.StubDigest(img.Files[image.FileUKI])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, known := predict.StubName(digest); !known || !strings.Contains(name, img.Manifest.Packages[1].Version) {
+		t.Errorf("the boot stub of the lock is known as %q", name)
+	}
 	files := initrdOf(t, img)
 	config, err := machine.Parse([]byte(files["machine.json"]))
 	if err != nil {

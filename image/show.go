@@ -24,24 +24,30 @@ const maxFile = MaxDisk
 // whether it is the one that was agreed is told by its measurements. Errors are of kind
 // Invalid, or Usage where there is no image.
 func Open(dir string) (Manifest, error) {
+	m, _, err := open(dir)
+	return m, err
+}
+
+// open gives the files too, by name.
+func open(dir string) (Manifest, map[string][]byte, error) {
 	data, err := readUpTo(filepath.Join(dir, FileManifest), MaxManifest)
 	if err != nil {
-		return Manifest{}, verdict.Misuse("image", "an image's directory", dir+" without "+FileManifest, "strongroom image build -o DIR makes one")
+		return Manifest{}, nil, verdict.Misuse("image", "an image's directory", dir+" without "+FileManifest, "strongroom image build -o DIR makes one")
 	}
 	m, err := ParseManifest(data)
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, nil, err
 	}
 	files, err := readFiles(dir, m)
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, nil, err
 	}
-	for _, check := range []func(Manifest, map[string][]byte) error{checkSections, checkInitrd, checkEngines} {
+	for _, check := range []func(Manifest, map[string][]byte) error{checkSections, checkInitrd, checkEngines, checkPrograms} {
 		if err := check(m, files); err != nil {
-			return Manifest{}, err
+			return Manifest{}, nil, err
 		}
 	}
-	return m, nil
+	return m, files, nil
 }
 
 // readFiles reads the files that a manifest lists; no others may be there.

@@ -103,14 +103,20 @@ func (p *program) stubDigest() (string, error) {
 
 // StubDigest gives the digest by which a unified kernel image's boot stub is known here: in hex,
 // the SHA-256 of its code and data and of how these are loaded (spec/measurements.md,
-// section 5), whatever was appended to it. The error is a [verdict.Error]
-// of kind Usage.
+// section 5), whatever was appended to it. The error is a [verdict.Error] of kind Usage.
 func StubDigest(image []byte) (string, error) {
 	p, err := parseProgram(image)
 	if err != nil {
 		return "", err
 	}
 	return p.stubDigest()
+}
+
+// StubName gives the name of the known stub that has a digest, as [StubDigest] gives it, and
+// whether there is one.
+func StubName(digest string) (name string, known bool) {
+	s, known := stubs[digest]
+	return s.name, known
 }
 
 // checkMemory refuses sections that lie over others in memory, or in another order than in the
