@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+	"strongroom.dev/agreement"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/sandbox/tree"
 	"strongroom.dev/wire"
@@ -369,6 +370,16 @@ func TestCellRefuses(t *testing.T) {
 	expect(t, r, "below a link", `cell: the root: entry "out/x": it lies below a symbolic link`)
 	expect(t, r, "twice", `cell: the root: entry "etc/passwd": it stands twice`)
 	expect(t, r, "too large", `cell: the root: entry "big": the tree has more bytes than it may`)
+}
+
+// TestCellCapabilities: what agreements may name is what cells give.
+func TestCellCapabilities(t *testing.T) {
+	want, got := agreement.Capabilities(), sandbox.AllowedCapabilities()
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // TestCellMounts: memory, files and the result.
