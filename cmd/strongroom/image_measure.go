@@ -62,7 +62,7 @@ type prediction struct {
 func (a *app) imageMeasure() *cobra.Command {
 	var f measureFlags
 	cmd := &cobra.Command{
-		Use:   "measure [DIR] --platform dev|tpm|snp|tdx",
+		Use:   "measure [DIR] [--platform dev|tpm|snp|tdx]",
 		Short: "Print the values that evidence of a room image will carry",
 		Long: `Computes what evidence of a machine will carry, from the files that it boots: those of an
 image directory, or files named one by one, which take the place of the directory's. Nothing is
@@ -80,7 +80,7 @@ started, and no key is needed. An agreement lists these values; so do reference 
         the machine (--acpi); without them it has no value, and the text says so.
   dev   the digests of the programs beside this one, which the insecure dev platform runs.`,
 		Example: `  strongroom image measure --platform dev
-  strongroom image measure room --platform tpm
+  strongroom image measure room                       # on tpm
   strongroom image measure room --platform tdx --memory 2G --acpi tables
   strongroom image measure room --platform snp --firmware OVMF.amdsev.fd --vcpus 2 --vcpu-type EPYC-v4
   strongroom image measure --platform snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd --append 'console=ttyS0'
@@ -88,6 +88,9 @@ started, and no key is needed. An agreement lists these values; so do reference 
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.lineGiven = cmd.Flags().Changed("append")
+			if len(args) > 0 && !cmd.Flags().Changed("platform") {
+				f.platform = string(tpm.Name) // an image is of machines, and most people's machines have no more
+			}
 			return a.measureImage(f, args, cmd.Flags().Changed("out"))
 		},
 	}
@@ -97,7 +100,7 @@ started, and no key is needed. An agreement lists these values; so do reference 
 
 func (f *measureFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.platform, "platform", string(dev.Name), "platform of the room: dev, tpm, snp or tdx")
+	flags.StringVar(&f.platform, "platform", string(dev.Name), "platform of the room: dev, tpm, snp or tdx; tpm with DIR")
 	flags.StringVar(&f.firmware, "firmware", "", "`FILE` of the firmware (OVMF)")
 	flags.StringVar(&f.kernel, "kernel", "", "`FILE` of a unified kernel image, or of a kernel")
 	flags.StringVar(&f.initrd, "initrd", "", "`FILE` of the initial RAM disk beside a kernel")

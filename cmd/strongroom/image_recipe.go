@@ -87,7 +87,24 @@ func (a *app) recipe(f recipeFlags, target string, dir []string) error {
 	if err != nil {
 		return err
 	}
+	if target == cloud.SNP && len(dir) > 0 {
+		text = withFirmware(text, dir[0], f.firmware)
+	}
 	return a.print(map[string]any{"target": target, "groups": r.Groups, "recipe": text}, func(w io.Writer) { fmt.Fprint(w, text) })
+}
+
+// hostFirmware is how an SEV-SNP host's firmware is called here until its owner names it.
+const hostFirmware = "OVMF.amdsev.fd"
+
+// withFirmware names the firmware in a recipe's commands, where it is not the image's own.
+func withFirmware(text, dir, firmware string) string {
+	if firmware == "" {
+		if _, err := ownFirmware(dir, string(qemu.SNP)); err == nil {
+			return text
+		}
+		firmware = hostFirmware
+	}
+	return strings.NewReplacer("--platform snp", "--platform snp --firmware "+verdict.ShellWord(firmware), "/IMAGE/"+image.FileSNP, firmware).Replace(text)
 }
 
 // recipeValues predicts what evidence will carry at a place.
@@ -100,7 +117,8 @@ func (a *app) recipeValues(f recipeFlags, target string, dir []string) ([]cloud.
 		return groupOf(fmt.Sprintf("With %s of memory", f.memory), p), err
 	case cloud.SNP:
 		if _, err := ownFirmware(dir[0], string(qemu.SNP)); err != nil && f.firmware == "" {
-			return []cloud.Group{{Title: "With the firmware of your host", Notes: []string{"Name it with --firmware: this image has none for SEV-SNP."}}}, nil
+			return []cloud.Group{{Title: "With the firmware of your host", Notes: []string{"No value follows from this image alone: it has no firmware for SEV-SNP (" + image.FileSNP +
+				"). Give the host's, and the launch digest stands here: `" + a.self() + " image recipe snp " + verdict.ShellWord(dir[0]) + " --firmware " + hostFirmware + "`; or build the image anew with a lock that has one, as above."}}}, nil
 		}
 		p, err := a.launchDigest(m, "QEMU", dir)
 		return groupOf(fmt.Sprintf("With %d processors of model %s", f.vcpus, f.vcpuType), p), err

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,5 +39,30 @@ func TestCloudPages(t *testing.T) {
 		if diff := cmp.Diff(string(page), out.String()); diff != "" {
 			t.Errorf("%s (-page +command; go test -run CloudPages -update-pages ./cmd/strongroom):\n%s", path, diff)
 		}
+	}
+}
+
+// TestRecipeWithoutFirmware says what to give where an image has no firmware for SEV-SNP, and
+// leaves no command that would not work.
+func TestRecipeWithoutFirmware(t *testing.T) {
+	dir, a := t.TempDir(), &app{now: time.Now}
+	groups, err := a.recipeValues(recipeFlags{}, cloud.SNP, []string{dir})
+	if err != nil || len(groups) != 1 || len(groups[0].Notes) != 1 || !strings.Contains(groups[0].Notes[0], "image recipe snp "+dir+" --firmware OVMF.amdsev.fd") {
+		t.Errorf("%+v, %v", groups, err)
+	}
+	const page = "host serve --platform snp --image room\n-bios /IMAGE/OVMF_SNP.fd"
+	for name, c := range map[string]struct{ firmware, want string }{
+		"to be named": {"", "host serve --platform snp --firmware OVMF.amdsev.fd --image room\n-bios OVMF.amdsev.fd"},
+		"named":       {"my.fd", "host serve --platform snp --firmware my.fd --image room\n-bios my.fd"},
+	} {
+		if got := withFirmware(page, dir, c.firmware); got != c.want {
+			t.Errorf("%s: %q, expected %q", name, got, c.want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "OVMF_SNP.fd"), []byte("firmware"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := withFirmware(page, dir, ""); got != page {
+		t.Errorf("the image's own: %q", got)
 	}
 }
