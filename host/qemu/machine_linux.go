@@ -20,19 +20,20 @@ import (
 const setupTime = time.Minute
 
 // Start starts a machine. It is killed when ctx ends, and by the kernel when this process
-// does. Nothing of it stays behind: its folder is removed when it has ended.
+// does. Nothing of it stays behind: its folder is removed when it has ended, or, if this process
+// was killed, when the next machine starts in the same place.
 func Start(ctx context.Context, l Launch) (*Running, error) {
 	if err := l.Programs.CheckQEMU(); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(l.Dir, "strongroom-vm-")
+	f, err := newFolder(l.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("making the machine's folder: %w", err)
+		return nil, err
 	}
-	m := &launching{Launch: l, dir: dir}
+	m := &launching{Launch: l, folder: f, dir: f.path}
 	r, err := m.start(ctx)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, f.remove())
 	}
 	return r, nil
 }
@@ -40,9 +41,10 @@ func Start(ctx context.Context, l Launch) (*Running, error) {
 // launching is a machine on its way, and what has to be closed if it fails.
 type launching struct {
 	Launch
-	dir   string
-	files []*os.File // QEMU's, from descriptor 3 up
-	close []io.Closer
+	folder *folder
+	dir    string     // the folder's path
+	files  []*os.File // QEMU's, from descriptor 3 up
+	close  []io.Closer
 }
 
 func (m *launching) start(parent context.Context) (_ *Running, err error) {
@@ -96,7 +98,7 @@ func (m *launching) start(parent context.Context) (_ *Running, err error) {
 		channel.Close()
 		<-copied
 		printed.Close()
-		_ = os.RemoveAll(m.dir) // it holds nothing that matters any more
+		_ = m.folder.remove()
 		close(r.done)
 	}()
 	return r, nil

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -174,46 +175,123 @@ func TestStartRefused(t *testing.T) {
 	}
 }
 
-// TestDiesWithTheHost kills a process that has started a machine: the kernel takes the
-// machine with it.
+// TestDiesWithTheHost kills a process that has started a machine, or is making a TPM with a
+// program that started another: the kernel takes them with it.
 func TestDiesWithTheHost(t *testing.T) {
-	const dirVariable = "STRONGROOM_TEST_MACHINE"
-	if dir := os.Getenv(dirVariable); dir != "" {
-		l := withoutTPM(t, "echo $$ > "+dir+"/pid.new; mv "+dir+"/pid.new "+dir+"/pid; exec sleep 60")
-		r, err := qemu.Start(t.Context(), l)
-		if err != nil {
+	const variable = "STRONGROOM_TEST_MACHINE"
+	// Each starts its program, which writes its process to dir/pid.
+	hosts := map[string]func(dir string){
+		"machine": func(dir string) {
+			l := withoutTPM(t, "echo $$ > "+dir+"/pid.new; mv "+dir+"/pid.new "+dir+"/pid; exec sleep 60")
+			l.Dir = dir
+			r, err := qemu.Start(t.Context(), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-r.Done()
+		},
+		"child": func(dir string) {
+			setup := script(t, "sleep 60 & echo $! > "+dir+"/pid.new; mv "+dir+"/pid.new "+dir+"/pid; wait")
+			_, err := qemu.NewCA(t.Context(), filepath.Join(dir, "ca"), qemu.Programs{SWTPM: setup, Setup: setup, LocalCA: setup})
 			t.Fatal(err)
-		}
-		<-r.Done()
+		},
+	}
+	if name, dir, found := strings.Cut(os.Getenv(variable), ":"); found {
+		hosts[name](dir)
 		return
 	}
-	dir := t.TempDir()
-	host := exec.Command(os.Args[0], "-test.run=^TestDiesWithTheHost$")
-	host.Env = append(os.Environ(), dirVariable+"="+dir)
-	if err := host.Start(); err != nil {
-		t.Fatal(err)
+	for name := range hosts {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			host := exec.Command(os.Args[0], "-test.run=^TestDiesWithTheHost$")
+			host.Env = append(os.Environ(), variable+"="+name+":"+dir)
+			if err := host.Start(); err != nil {
+				t.Fatal(err)
+			}
+			pid := started(t, dir)
+			if err := host.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = host.Wait()
+			gone(t, pid)
+			if name == "machine" {
+				swept(t, dir)
+			}
+		})
 	}
-	var pid int
-	for deadline := time.Now().Add(20 * time.Second); pid == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+}
+
+// started waits for the process that dir/pid names.
+func started(t *testing.T, dir string) int {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if data, err := os.ReadFile(filepath.Join(dir, "pid")); err == nil {
-			pid, _ = strconv.Atoi(strings.TrimSpace(string(data)))
+			if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
+				return pid
+			}
 		}
 	}
-	if pid == 0 {
-		t.Fatal("no machine was started")
-	}
-	if err := host.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = host.Wait()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if unix.Kill(pid, 0) != nil || zombie(pid) {
-			break
-		}
+	t.Fatal("nothing was started")
+	return 0
+}
+
+// gone waits until a process has ended.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); unix.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			_ = unix.Kill(pid, unix.SIGKILL)
-			t.Fatal("the machine outlives its host")
+			t.Fatal("it outlives its host")
 		}
+	}
+}
+
+// folders gives the machines' folders in a directory.
+func folders(t *testing.T, dir string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "strongroom-vm-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// swept sees that what a killed host left in dir goes when the next machine starts there, and
+// nothing else: no folder of a machine that runs, none without a lock, no link, no other name.
+func swept(t *testing.T, dir string) {
+	t.Helper()
+	if len(folders(t, dir)) != 1 {
+		t.Fatalf("a killed host leaves %v", folders(t, dir))
+	}
+	killed := folders(t, dir)[0]
+	running := withoutTPM(t, "exec sleep 60")
+	running.Dir = dir
+	one, err := qemu.Start(t.Context(), running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Stop()
+	if left := folders(t, dir); len(left) != 1 || left[0] == killed {
+		t.Fatalf("after the next start %v, %s was the killed host's", left, killed)
+	}
+	kept := []string{folders(t, dir)[0], filepath.Join(dir, "strongroom-vm-without"), filepath.Join(dir, "other"), filepath.Join(dir, "strongroom-vm-link"), filepath.Join(dir, "strongroom-vm-pipe")}
+	if err := errors.Join(os.Mkdir(kept[1], 0o700), os.Mkdir(kept[2], 0o700), os.WriteFile(filepath.Join(kept[2], "owner"), nil, 0o600), os.Symlink(kept[2], kept[3]),
+		os.Mkdir(kept[4], 0o700), unix.Mkfifo(filepath.Join(kept[4], "owner"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	two, err := qemu.Start(t.Context(), running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.Stop()
+	<-two.Done()
+	for _, path := range kept {
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("the sweep takes %s", path)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(kept[2], "owner")); err != nil {
+		t.Error("the sweep follows a link")
 	}
 }
 

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,11 @@ func (t *tail) last() string {
 // directories of programs, and files in dir. The thread that starts it lives until it ends:
 // the kernel ties the death signal to that thread.
 func start(ctx context.Context, dir, path string, args []string, seen func([]byte), files ...*os.File) (*process, error) {
+	return startIn(ctx, 0, dir, path, args, seen, files...)
+}
+
+// startIn starts a program in a process group, 0 for one of its own.
+func startIn(ctx context.Context, group int, dir, path string, args []string, seen func([]byte), files ...*os.File) (*process, error) {
 	p := &process{name: filepath.Base(path), exited: make(chan struct{})}
 	p.said.seen = seen
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -71,9 +77,9 @@ func start(ctx context.Context, dir, path string, args []string, seen func([]byt
 	cmd.Stdout, cmd.Stderr = &p.said, &p.said
 	cmd.ExtraFiles = files
 	cmd.WaitDelay = time.Second
-	// A group of its own, so that what it started goes with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	// A group, so that what it started goes with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true, Pgid: group}
+	cmd.Cancel = func() error { return unix.Kill(-cmp.Or(group, cmd.Process.Pid), unix.SIGKILL) }
 	// What this process was started with must not reach a machine by accident.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS && err != unix.EINVAL {
 		return nil, fmt.Errorf("keeping descriptors: %w", err)
@@ -94,14 +100,36 @@ func start(ctx context.Context, dir, path string, args []string, seen func([]byt
 	return p, nil
 }
 
-// run runs a program to its end.
+// run runs a program to its end, and ends whatever it left running.
 func run(ctx context.Context, dir, path string, args []string) error {
-	p, err := start(ctx, dir, path, args, nil)
+	group, end, err := guard()
+	if err != nil {
+		return err
+	}
+	defer end()
+	p, err := startIn(ctx, group, dir, path, args, nil)
 	if err != nil {
 		return err
 	}
 	<-p.exited
 	return p.failure(ctx)
+}
+
+// guard makes a process group that ends with us, for a program that starts others: the kernel's
+// death signal reaches the program alone. The group's first process kills all of it, itself
+// too, once its input ends, which it does with end and when this process is gone.
+func guard() (group int, end func(), err error) {
+	input, ours, err := os.Pipe()
+	if err != nil {
+		return 0, nil, fmt.Errorf("making a process group: %w", err)
+	}
+	defer input.Close()
+	cmd := exec.Command("/bin/sh", "-c", "read -r end; kill -KILL 0")
+	cmd.Env, cmd.Stdin, cmd.SysProcAttr = []string{}, input, &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return 0, nil, errors.Join(fmt.Errorf("making a process group: %w", err), ours.Close())
+	}
+	return cmd.Process.Pid, func() { ours.Close(); _ = cmd.Wait() }, nil
 }
 
 // failure says how a program ended, nil if well. It is called once it has.
