@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/agreement/draft"
+	"strongroom.dev/sandbox/seccomp"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
@@ -46,6 +47,9 @@ func (u *unchecked) Error() string { return u.reason.Error() }
 // engine of this build here, or the refusal of the first bad query with its name.
 func checkQueries(ctx context.Context, ag *agreement.SignedAgreement) ([]queryView, error) {
 	views := make([]queryView, 0, len(ag.Work))
+	if err := checkDenied(ag); err != nil {
+		return nil, err
+	}
 	if !slices.ContainsFunc(ag.Work, func(w agreement.Work) bool { return w.Container == nil }) {
 		return views, nil
 	}
@@ -64,6 +68,20 @@ func checkQueries(ctx context.Context, ag *agreement.SignedAgreement) ([]queryVi
 		views = append(views, queryView{w.Name, plan})
 	}
 	return views, nil
+}
+
+// checkDenied refuses containers that are to be denied a system call that they would not have:
+// a room would refuse them when keys are out.
+func checkDenied(ag *agreement.SignedAgreement) error {
+	for _, w := range ag.Work {
+		if w.Container == nil {
+			continue
+		}
+		if err := seccomp.CheckDenied(w.Container.Seccomp.Deny); err != nil {
+			return inFile(fmt.Sprintf("work %s", w.Name), verdict.Misuse("agreement.container", "system calls of the profile to deny", err.Error(), "correct the name in seccomp.deny, or remove it: what the profile lacks is denied anyway"))
+		}
+	}
+	return nil
 }
 
 // queryJob is a work as the engine checks it: each parameter with the first value allowed,
