@@ -56,6 +56,14 @@ func (l *launch) startDev(ctx context.Context, job Job, agreement []byte) (body,
 		}
 		files = append(files, f)
 	}
+	var hand *net.UnixConn
+	if len(job.Publish) > 0 {
+		var theirs *os.File
+		if hand, theirs, err = handover(); err != nil {
+			return body{}, err
+		}
+		files = append(files, theirs)
+	}
 	exited, err := l.exec(ctx, files)
 	if err != nil {
 		return body{}, err
@@ -64,10 +72,13 @@ func (l *launch) startDev(ctx context.Context, job Job, agreement []byte) (body,
 	go func() {
 		err := <-exited
 		evidence.Close()
+		if hand != nil {
+			hand.Close()
+		}
 		ended <- err
 	}()
 	go device.Serve(ctx, evidence, devDevice{l.config, attest.InitData(agreement)})
-	return body{channel: ours, exited: ended, wake: time.Minute, grace: 2 * time.Second}, nil
+	return body{channel: ours, hand: hand, exited: ended, wake: time.Minute, grace: 2 * time.Second}, nil
 }
 
 // exec starts the agent from its sealed copy. The thread that starts it lives until it ends:

@@ -195,8 +195,9 @@ func unreachable(url string, err error) (int, []byte) {
 // maxAnswer bounds what a broker or ledger may answer; the room has its own, lower, limits.
 const maxAnswer = 1 << 20
 
-// start makes the room's start message. Descriptors of inputs count up from firstFD.
-func (job Job) start(helpers []wire.ID) ([]byte, error) {
+// start makes the room's start message. Descriptors of inputs count up from firstFD; the last
+// is what connections are handed over by, if they are.
+func (job Job) start(helpers []wire.ID, hand bool) ([]byte, error) {
 	s := room.Start{Format: room.StartFormat, Agreement: job.Agreement, Parties: job.Parties, Run: job.Run, Inputs: []room.StartInput{}, Helpers: []room.StartHelper{}}
 	fd := firstFD
 	for _, name := range helpers {
@@ -209,6 +210,10 @@ func (job Job) start(helpers []wire.ID) ([]byte, error) {
 	}
 	for _, d := range job.Disks {
 		s.Disks = append(s.Disks, room.StartDisk{Disk: d.Name, FD: fd})
+		fd++
+	}
+	if hand {
+		s.Connections = fd
 		fd++
 	}
 	if fd > room.MaxFD {

@@ -36,7 +36,7 @@ func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
-	message, err := job.start(c.helpers())
+	message, err := job.start(c.helpers(), c.VM == nil && len(job.Publish) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,8 @@ type launch struct {
 type body struct {
 	// channel is our end of the room's one connection.
 	channel net.Conn
+	// hand is what connections are handed over by; nil where the room shares no kernel with us.
+	hand *net.UnixConn
 	// exited gives, once, how the processes ended: nil if well. They end when the context that
 	// they were started with does.
 	exited <-chan error

@@ -112,21 +112,6 @@ func (d *door) Accept() (net.Conn, error) {
 func (d *door) Close() error   { d.close(); return nil }
 func (d *door) Addr() net.Addr { return d.address }
 
-// begun is a connection of which something was read ahead.
-type begun struct {
-	net.Conn
-	first []byte
-}
-
-func (b *begun) Read(p []byte) (int, error) {
-	if len(b.first) > 0 && len(p) > 0 {
-		n := copy(p, b.first)
-		b.first = b.first[n:]
-		return n, nil
-	}
-	return b.Conn.Read(p)
-}
-
 // IsHTTP reports whether a connection to a published port that begins with this byte is HTTP
 // and not TLS, whose first byte is 22.
 func IsHTTP(first byte) bool { return strings.IndexByte("GHPODCT", first) >= 0 }

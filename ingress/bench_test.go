@@ -143,7 +143,8 @@ func relayed(b *testing.B, host *channel.Session) string {
 }
 
 // BenchmarkServe asks nginx for files of three sizes over connections that are kept, behind its
-// own TLS 1.3, and in the clear behind a room's: client, host's relay, channel, agent's TLS.
+// own TLS 1.3, and in the clear behind a room's: client, host's relay, channel, agent's TLS;
+// and without relay and channel, as where the host hands connections over.
 func BenchmarkServe(b *testing.B) {
 	sizes := map[string]int{"1KiB": 1 << 10, "100KiB": 100 << 10, "1MiB": 1 << 20}
 	plain, secure := nginx(b, sizes)
@@ -163,7 +164,17 @@ func BenchmarkServe(b *testing.B) {
 		}
 	}()
 	address := relayed(b, host)
+	direct := must(r.Listen(b.Context(), "web", nil))
 	j := &judge{w: w, remember: true}
+	attested := func(address string) (net.Conn, error) {
+		c := served{Room: r, w: w, address: address}.client()
+		c.Judge = j
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		return c.Connect(context.Background(), conn)
+	}
 	ways := []struct {
 		name string
 		dial func() (net.Conn, error)
@@ -171,16 +182,8 @@ func BenchmarkServe(b *testing.B) {
 		{"nginx", func() (net.Conn, error) {
 			return tls.Dial("tcp", secure, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 		}},
-		{"room", func() (net.Conn, error) {
-			s := served{Room: r, w: w, address: address}
-			c := s.client()
-			c.Judge = j
-			conn, err := net.Dial("tcp", address)
-			if err != nil {
-				return nil, err
-			}
-			return c.Connect(context.Background(), conn)
-		}},
+		{"channel", func() (net.Conn, error) { return attested(address) }},
+		{"handed", func() (net.Conn, error) { return attested(direct) }},
 	}
 	for _, size := range []string{"1KiB", "100KiB", "1MiB"} {
 		for _, way := range ways {

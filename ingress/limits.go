@@ -23,10 +23,11 @@ const (
 	MaxToken = 16 << 10
 	// MaxDecision bounds a room's last message, an error document at most.
 	MaxDecision = 64 << 10
-	// MaxConnections is how many connections a room has at once, and maxStrangers how many of
-	// them may be of clients that it has not admitted yet.
-	MaxConnections = 1024
-	maxStrangers   = 128
+	// MaxConnections is how many connections a room has at once, each of which takes up to two of
+	// the agent's 512 descriptors; maxStrangers is how many of them may be of clients that it
+	// has not admitted yet.
+	MaxConnections = 200
+	maxStrangers   = 64
 	// maxWaiting is how many clients may wait for evidence at once: it is made one at a time, in
 	// up to a second on a TPM.
 	maxWaiting = 32

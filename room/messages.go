@@ -23,6 +23,9 @@ type Start struct {
 	Helpers   []StartHelper     `json:"helpers"`
 	// Disks are what a container needs besides its inputs; none for other work.
 	Disks []StartDisk `json:"disks,omitempty"`
+	// Connections is a descriptor by which a host that shares a kernel with the room hands over
+	// connections to its ports (SOCK_SEQPACKET: the port's name, with the connection); 0: none.
+	Connections int `json:"connections,omitempty"`
 }
 
 // StartFormat names the form of a start message.
@@ -128,6 +131,9 @@ func (s Start) check() error {
 			return fmt.Errorf("disk %.60q is named twice, or too long", d.Disk)
 		}
 		names[d.Disk] = true
+	}
+	if s.Connections != 0 {
+		return take(s.Connections)
 	}
 	return nil
 }

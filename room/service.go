@@ -34,6 +34,9 @@ type Containers struct {
 	// Accept gives the next stream that the host opened, Open opens one to it.
 	Accept func(ctx context.Context) (*channel.Stream, error)
 	Open   func(ctx context.Context, name string) (*channel.Stream, error)
+	// Connections gives the connections that a host hands over by a descriptor, one at a time,
+	// each with the name of its port; nil: this machine takes none.
+	Connections func(fd int) (func(ctx context.Context) (port wire.ID, conn io.ReadWriteCloser, err error), error)
 	// Command waits for the host's next command.
 	Command func() (Command, error)
 }
@@ -164,6 +167,7 @@ func (s *service) serve(ctx context.Context, running *container.Running) (o outc
 	defer all.Wait()
 	defer cancel()
 	all.Go(func() { s.accept(serving) })
+	all.Go(func() { s.takeOver(serving) })
 	all.Go(func() { s.recertify(serving) })
 	all.Go(func() { s.reactivate(serving) })
 	go s.obey(running)
@@ -216,6 +220,28 @@ func (s *service) accept(ctx context.Context) {
 			defer stream.Close()
 			s.server.Serve(ctx, wire.ID(name), stream) //nolint:errcheck // its client was told
 		})
+	}
+}
+
+// takeOver serves the connections that the host hands over. They differ from those that come
+// by streams only in what they cost.
+func (s *service) takeOver(ctx context.Context) {
+	if s.start.Connections == 0 || s.Containers.Connections == nil {
+		return
+	}
+	next, err := s.Containers.Connections(s.start.Connections)
+	if err != nil {
+		s.notice("room.connections", verdict.As(err).Error())
+		return
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		port, conn, err := next(ctx)
+		if err != nil {
+			return
+		}
+		all.Go(func() { s.server.Serve(ctx, port, conn) }) //nolint:errcheck // its client was told
 	}
 }
 

@@ -137,11 +137,12 @@ func (a *agent) config(memory int64) room.Config {
 		EngineMemory:  memory,
 		EngineThreads: int64(runtime.NumCPU()),
 		Containers: &room.Containers{
-			Lacks:   a.inside.CellLacks,
-			Cell:    container.Cells(a.inside),
-			Accept:  a.session.Accept,
-			Open:    a.session.Open,
-			Command: func() (room.Command, error) { return room.ReadCommand(a.control) },
+			Lacks:       a.inside.CellLacks,
+			Cell:        container.Cells(a.inside),
+			Accept:      a.session.Accept,
+			Open:        a.session.Open,
+			Connections: handedConnections,
+			Command:     func() (room.Command, error) { return room.ReadCommand(a.control) },
 		},
 	}
 }
