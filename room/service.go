@@ -15,6 +15,7 @@ import (
 	"strongroom.dev/channel"
 	"strongroom.dev/ingress"
 	"strongroom.dev/sandbox"
+	"strongroom.dev/sandbox/seccomp"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/container"
@@ -63,6 +64,9 @@ func (s *service) check(ctx context.Context) error {
 		if err := s.mayLack(lack); err != nil {
 			return err
 		}
+	}
+	if err := seccomp.CheckDenied(s.agreed.Seccomp.Deny); err != nil {
+		return err
 	}
 	if err := container.CheckEnvironment(s.agreed.Environment, s.request.Environment); err != nil {
 		return err
