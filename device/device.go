@@ -5,7 +5,8 @@
 // The agent can do five things with it, in this order: begin with the init data of its
 // agreement, have a broker vouch for the device's key where it has one, get evidence, say
 // that work starts, and from then on get evidence for whoever connects to the room and for
-// nothing else: the device itself writes that purpose into it. Its key can be vouched for anew
+// nothing else: the device itself writes that purpose into it. Its key can be vouched for
+// again then, since rooms may serve for long. Its key can be vouched for anew
 // at any time, since a broker's word ends within the hour. What runs in the room besides
 // the agent reaches no device (R10).
 package device

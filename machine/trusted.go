@@ -141,8 +141,8 @@ func (t *trusted) quote(report [64]byte, record []byte) (attest.Evidence, error)
 }
 
 // Separate implements [device.Device]: it measures which run's work starts and separators
-// into both PCRs, so that no quote from now on passes for one from before, and forgets the
-// endorsement key: nobody vouches for the attestation key any more, which stays for Ingress.
+// into both PCRs, so that no quote from now on passes for one from before. The keys stay, for
+// Ingress and for whoever vouches for them again: a room may serve for long.
 func (t *trusted) Separate(_ context.Context, run wire.Digest) error {
 	t.separated = true // whatever comes of it
 	const domain = "strongroom/work/v1"
@@ -159,5 +159,5 @@ func (t *trusted) Separate(_ context.Context, run wire.Digest) error {
 			return fmt.Errorf("measuring the start of the work: %w", err)
 		}
 	}
-	return t.tpm.Release(t.ek)
+	return nil
 }
