@@ -50,7 +50,7 @@ func (l *launch) startDev(ctx context.Context, job Job, agreement []byte) (body,
 		files = append(files, f)
 	}
 	for _, d := range job.Disks {
-		f, err := d.open()
+		f, err := d.openFor(job)
 		if err != nil {
 			return body{}, err
 		}

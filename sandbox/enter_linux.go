@@ -25,6 +25,7 @@ const (
 	argWork    = "sandbox-work"
 	argJanitor = "sandbox-janitor"
 	argHold    = "sandbox-hold"
+	argKeeper  = "sandbox-keeper"
 )
 
 // Main runs a program that shuts itself in. main calls it first thing, on its first
@@ -35,7 +36,8 @@ const (
 // helpers and cells are how many children are made ready, see [Inside.Start] and
 // [Inside.StartCell]: they must be made before the program gives up the right to make them.
 // With cells, directories among the descriptors that are handed on become detached mounts.
-func Main(helpers, cells int) (*Inside, error) {
+// task is what the keeper does, see [Inside.Keep]; none: there is none.
+func Main(helpers, cells int, task ...Task) (*Inside, error) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case argProbe:
@@ -50,8 +52,10 @@ func Main(helpers, cells int) (*Inside, error) {
 			os.Exit(janitorMain())
 		case argHold:
 			os.Exit(holdMain())
+		case argKeeper:
+			os.Exit(keeperMain(task))
 		case argInside:
-			return inside(helpers, cells)
+			return inside(helpers, cells, len(task) > 0)
 		}
 	}
 	code, err := outside(cells)
@@ -301,7 +305,7 @@ func enclose(argument string, last, devices bool) []Lack {
 
 // inside is the program proper: it has an empty root, readies its helpers and cells, and then
 // gives up the right to make any.
-func inside(helpers, cells int) (*Inside, error) {
+func inside(helpers, cells int, keeper bool) (*Inside, error) {
 	if err := takeGranted(); err != nil {
 		return nil, err
 	}
@@ -320,6 +324,9 @@ func inside(helpers, cells int) (*Inside, error) {
 		return nil, err
 	}
 	in.prepareCells(cells, handedGroups())
+	if keeper {
+		in.prepareKeeper()
+	}
 	lacks, err := lockProcess(Limits{Memory: agentMemory, CPUSeconds: agentCPU, Files: MaxFiles}, agentCalls())
 	if err != nil {
 		return nil, err

@@ -27,6 +27,9 @@ type Inside struct {
 	helpers []*helper // made ready, not yet used
 	cells   []*cell
 	noCell  error // why there is none
+
+	keeper   *keeper // nil: none
+	noKeeper error   // why
 }
 
 // Command says what to run in a helper's sandbox.
@@ -255,6 +258,10 @@ func (in *Inside) Close() {
 	}
 	in.helpers = nil
 	in.closeCells()
+	if in.keeper != nil {
+		in.keeper.close()
+		in.keeper = nil
+	}
 }
 
 // Silence takes the program's own standard output and error away, for good: what it prints

@@ -26,6 +26,7 @@ type message struct {
 	Port   int    `json:"port,omitempty"`
 	Signal int    `json:"signal,omitempty"`
 	Path   string `json:"path,omitempty"`
+	Data   []byte `json:"data,omitempty"` // a keeper's request or answer
 	// What the cell says: an answer, or news without an ID.
 	Error    string `json:"error,omitempty"`
 	Lacks    []Lack `json:"lacks,omitempty"`

@@ -14,6 +14,7 @@ import (
 	"strongroom.dev/machine"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/verdict"
+	"strongroom.dev/workload/container/volume"
 )
 
 // engines is how many times a run starts the engine: for the check and for the job.
@@ -33,7 +34,8 @@ func main() {
 	}
 	// Asked while the program still may ask.
 	memory, connected := engineMemory(), isStream(channelFD) && isStream(deviceFD)
-	in, err := sandbox.Main(engines, cells)
+	keeper := &volume.Keeper{Place: sandbox.KeeperPlace} // used where it is the keeper's process
+	in, err := sandbox.Main(engines, cells, keeper.Do)
 	if err == nil {
 		err = serve(in, memory, connected)
 		in.Close()

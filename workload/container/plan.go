@@ -19,6 +19,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
 	"strongroom.dev/sandbox"
+	"strongroom.dev/sandbox/seccomp"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -85,6 +86,8 @@ func (p *Plan) complete() error {
 		return verdict.Misuse("container.argv", "an absolute path to start and a working directory", "none", "a defect in the caller: an agreement has them")
 	case c.Seccomp.Profile != "default":
 		return verdict.Refuse("container.seccomp", "profile default", verdict.Short(string(c.Seccomp.Profile)), "a newer room may know it; this one does not")
+	case seccomp.CheckDenied(c.Seccomp.Deny) != nil:
+		return verdict.Refuse("container.seccomp", "system calls that this room knows", verdict.Short(seccomp.CheckDenied(c.Seccomp.Deny).Error()), "correct its name in the agreement")
 	case c.Image.Disk.Blocks <= 0 || c.Image.Disk.Root.IsZero():
 		return verdict.Misuse("container.image", "a disk with a root", "none", "a defect in the caller: an agreement has one")
 	}
