@@ -18,6 +18,8 @@ import (
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
+	"strongroom.dev/workload/container"
+	"strongroom.dev/workload/container/egress"
 )
 
 // certificates are what the room shows, by port.
@@ -26,8 +28,9 @@ type certificates struct {
 
 	mu     sync.Mutex // owns what follows
 	byPort map[wire.ID]*tls.Certificate
-	mesh   []wire.Bytes // the authority of the agreement's rooms
-	until  time.Time    // when the first of them ends
+	room   *tls.Certificate // of the mesh; nil: it is in none
+	mesh   []wire.Bytes     // the authority of the agreement's rooms
+	until  time.Time        // when the first of them ends
 }
 
 func (c *certificates) of(port wire.ID) *tls.Certificate {
@@ -107,6 +110,9 @@ func (s *service) certify(ctx context.Context) (err error) {
 	s.shown.mu.Lock()
 	defer s.shown.mu.Unlock()
 	s.shown.byPort, s.shown.mesh, s.shown.until = shown, authority, earlier(names.Leaf.NotAfter, mesh.Leaf.NotAfter)
+	if s.agreed.Mesh {
+		s.shown.room = mesh
+	}
 	return nil
 }
 
@@ -194,6 +200,18 @@ func (s *service) reactivate(ctx context.Context) {
 			s.mu.Unlock()
 		}
 	}
+}
+
+// neighbour makes TLS with a room of the same agreement: each shows the certificate that the
+// agreement's own authority gave its key once its evidence had been accepted.
+func (s *service) neighbour(ctx context.Context, e agreement.Egress, raw container.Stream) (container.Stream, error) {
+	s.shown.mu.Lock()
+	certificate, authority := s.shown.room, s.shown.mesh
+	s.shown.mu.Unlock()
+	if certificate == nil {
+		return nil, verdict.Refuse("egress.room", "a room of the agreement's mesh", "one that is in none", "agree on mesh: true for its work")
+	}
+	return egress.Client(ctx, raw, egress.Identity{Room: agreement.RoomURI(s.agreement.Digest(), e.Room), Authorities: authority, Certificate: certificate}, s.clock.now())
 }
 
 // letOutLogs seals a piece of what the container printed to those who may read it.

@@ -66,7 +66,7 @@ func (s *service) check(ctx context.Context) error {
 		}
 	}
 	if err := seccomp.CheckDenied(s.agreed.Seccomp.Deny); err != nil {
-		return err
+		return verdict.Refuse("container.seccomp", "system calls that the profile has", err.Error(), "deny only what there is: agreement check finds it")
 	}
 	if err := container.CheckEnvironment(s.agreed.Environment, s.request.Environment); err != nil {
 		return err
@@ -259,6 +259,7 @@ func (s *service) machine() container.Machine {
 		Egress: func(ctx context.Context, name wire.ID) (container.Stream, error) {
 			return s.Containers.Open(ctx, "egress/"+string(name))
 		},
+		Mesh:  s.neighbour,
 		Now:   s.clock.now,
 		Logs:  s.letOutLogs,
 		Event: s.notice,

@@ -33,6 +33,17 @@ type Identity struct {
 	// one of the two; what is given must hold.
 	Authorities []wire.Bytes
 	Keys        []wire.Hash
+	// Room is the URI of a room of the mesh, instead of Host and Keys: the far end's certificate
+	// must have it, by one of Authorities. Certificate is what is shown to it.
+	Room        string
+	Certificate *tls.Certificate
+}
+
+func (id Identity) name() string {
+	if id.Room != "" {
+		return id.Room
+	}
+	return id.Host
 }
 
 // Stream is a connection that can be ended one way.
@@ -55,15 +66,16 @@ func Client(ctx context.Context, raw io.ReadWriteCloser, id Identity, now time.T
 		if errors.As(err, &e) {
 			return nil, e
 		}
-		return nil, &verdict.Error{Kind: verdict.Refused, Check: "egress.tls", Expected: "TLS 1.3 with " + id.Host, Got: verdict.Short(err.Error()),
+		return nil, &verdict.Error{Kind: verdict.Refused, Check: "egress.tls", Expected: "TLS 1.3 with " + id.name(), Got: verdict.Short(err.Error()),
 			Fix: "see what answers there: the host chose the address", Err: err}
 	}
 	return conn, nil
 }
 
 func (id Identity) config(now time.Time) (*tls.Config, error) {
-	if id.Host == "" || len(id.Authorities) == 0 && len(id.Keys) == 0 {
-		return nil, verdict.Misuse("egress.identity", "a host's name, and authorities or keys", "less", "a defect in the caller: an agreement has them")
+	host, room := id.Host != "" && (len(id.Authorities) > 0 || len(id.Keys) > 0), id.Room != "" && len(id.Authorities) > 0 && len(id.Keys) == 0
+	if host == room || host && id.Room != "" || room && id.Host != "" {
+		return nil, verdict.Misuse("egress.identity", "a host's name, and authorities or keys; or a room's and authorities", "less", "a defect in the caller: an agreement has them")
 	}
 	roots := x509.NewCertPool() // empty, never the system's
 	for _, der := range id.Authorities {
@@ -73,11 +85,16 @@ func (id Identity) config(now time.Time) (*tls.Config, error) {
 		}
 		roots.AddCert(cert)
 	}
+	shown := []tls.Certificate{}
+	if id.Certificate != nil {
+		shown = append(shown, *id.Certificate)
+	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		ServerName: id.Host,
-		RootCAs:    roots,
-		Time:       func() time.Time { return now },
+		MinVersion:   tls.VersionTLS13,
+		ServerName:   id.Host,
+		Certificates: shown,
+		RootCAs:      roots,
+		Time:         func() time.Time { return now },
 		// The library's own check knows no pins alone: check below does both, and always.
 		InsecureSkipVerify:     true,
 		VerifyConnection:       func(s tls.ConnectionState) error { return id.check(s.PeerCertificates, roots, now) },
@@ -88,11 +105,11 @@ func (id Identity) config(now time.Time) (*tls.Config, error) {
 // check judges the far end's certificates; its key has signed the handshake.
 func (id Identity) check(certs []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	if len(certs) == 0 {
-		return verdict.Refuse("egress.identity", "a certificate of "+id.Host, "none", "see what answers there: the host chose the address")
+		return verdict.Refuse("egress.identity", "a certificate of "+id.name(), "none", "see what answers there: the host chose the address")
 	}
 	leaf := certs[0]
 	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
-		return verdict.Refuse("egress.validity", "a certificate of "+id.Host+" valid at "+now.UTC().Format(time.RFC3339),
+		return verdict.Refuse("egress.validity", "a certificate of "+id.name()+" valid at "+now.UTC().Format(time.RFC3339),
 			fmt.Sprintf("one valid from %s to %s", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)), "its owner renews it")
 	}
 	if key := wire.Hash(sha256.Sum256(leaf.RawSubjectPublicKeyInfo)); len(id.Keys) > 0 && !slices.Contains(id.Keys, key) {
@@ -105,9 +122,12 @@ func (id Identity) check(certs []*x509.Certificate, roots *x509.CertPool, now ti
 	for _, c := range certs[1:] {
 		between.AddCert(c)
 	}
+	if id.Room != "" && (len(leaf.URIs) != 1 || leaf.URIs[0].String() != id.Room) {
+		return verdict.Refuse("egress.room", "the certificate of "+id.Room, "another's", "see what answers there: the host chose the address")
+	}
 	_, err := leaf.Verify(x509.VerifyOptions{DNSName: id.Host, Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
-		return verdict.Refuse("egress.authority", "a certificate of "+id.Host+" by an authority of the agreement", verdict.Short(err.Error()), "see what answers there, or agree to its new authority")
+		return verdict.Refuse("egress.authority", "a certificate of "+id.name()+" by an authority of the agreement", verdict.Short(err.Error()), "see what answers there, or agree to its new authority")
 	}
 	return nil
 }
