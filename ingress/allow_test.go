@@ -274,6 +274,29 @@ func TestOrdinary(t *testing.T) {
 	}
 }
 
+// TestShownToRooms: a port with a name of its own shows other rooms who it is among them.
+func TestShownToRooms(t *testing.T) {
+	mesh := newAuthority(t)
+	w := must(ingresstest.New(ingresstest.Config{Ports: []agreement.Port{ingresstest.Port("web", agreement.Allow{Anyone: true, Rooms: []wire.ID{"reader"}})}, Change: reader}))
+	ofMesh := mesh.issue(t, func(c *x509.Certificate) { c.URIs = uri(t, agreement.RoomURI(w.Agreement.Digest(), "web")) })
+	ofMesh.Leaf = must(x509.ParseCertificate(ofMesh.Certificate[0]))
+	s := serve(t, w, func(c *ingress.Config) {
+		c.Mesh, c.MeshCertificate = mesh.der(), func() *tls.Certificate { return ofMesh }
+	}, nil)
+	for name, room := range map[string]bool{"": true, "web.example": false} {
+		conn := must(tls.Dial("tcp", s.address, &tls.Config{InsecureSkipVerify: true, ServerName: name}))
+		if shown := conn.ConnectionState().PeerCertificates[0]; (len(shown.URIs) == 1) != room {
+			t.Errorf("to %q: %v", name, shown.URIs)
+		}
+		echoed(t, conn, 1000)
+		conn.Close()
+	}
+	// The exchange binds whichever was shown.
+	if _, err := s.connect(t, s.client()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOversized: a message over its limit ends the connection before it is read.
 func TestOversized(t *testing.T) {
 	s := serve(t, world(t, agreement.Allow{Parties: []wire.ID{"alpha"}}), nil, nil)

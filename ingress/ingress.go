@@ -26,7 +26,8 @@ import (
 	"strongroom.dev/wire"
 )
 
-// Config is what serves a room's ports. All members but Mesh and Tunnel are required: the
+// Config is what serves a room's ports. All members but Mesh, MeshCertificate and
+// Tunnel are required: the
 // zero Config refuses.
 type Config struct {
 	// Agreement and Parties say who may connect; Run is the digest of the request whose work,
@@ -45,6 +46,9 @@ type Config struct {
 	Evidence func(ctx context.Context, nonce wire.Hash, activators []keys.KeyID) (attest.Evidence, error)
 	// Certificate gives the certificate to show from now on for a port: see [Key].
 	Certificate func(port wire.ID) *tls.Certificate
+	// MeshCertificate gives what to show instead at ports that rooms may reach, to clients that
+	// ask for no name, as rooms do; nil: nothing else.
+	MeshCertificate func() *tls.Certificate
 	// Mesh are authorities (DER) of the certificates of this agreement's rooms.
 	Mesh []wire.Bytes
 	// Tunnel is a key of the tunnel's own; nil: no tunnel.

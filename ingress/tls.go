@@ -82,6 +82,11 @@ type connection struct {
 // choose makes the configuration for a client by what it offers.
 func (c *connection) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	certificate := c.Certificate(c.Name)
+	if c.MeshCertificate != nil && hello.ServerName == "" && len(c.Allow.Rooms) > 0 {
+		if mesh := c.MeshCertificate(); mesh != nil {
+			certificate = mesh
+		}
+	}
 	if certificate == nil || certificate.Leaf == nil {
 		return nil, fmt.Errorf("no certificate yet")
 	}
