@@ -212,7 +212,11 @@ func whoMay(allow agreement.Allow) string {
 		add("holders of tokens of " + i.Issuer + " for " + i.Audience + " (--token FILE)")
 	}
 	if n := len(allow.Authorities); n > 0 {
-		add(fmt.Sprintf("holders of certificates by %d authorities (--certificate FILE)", n))
+		authorities := "one authority"
+		if n > 1 {
+			authorities = fmt.Sprintf("%d authorities", n)
+		}
+		add("holders of certificates by " + authorities + " (--certificate FILE)")
 	}
 	for _, id := range allow.Rooms {
 		add("rooms of its work " + string(id))
