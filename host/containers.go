@@ -23,7 +23,7 @@ type Containers struct {
 // fill gives a job the disks and ports of its container: nothing of that is a requester's to say.
 func (c Containers) fill(job *Job, a *agreement.SignedAgreement, work wire.ID) error {
 	if len(job.Publish) > 0 {
-		return verdict.Misuse("host.publish", "no addresses in a request", "some", "the host's operator chooses them; strongroom room show tells them")
+		return verdict.Misuse("host.publish", "no addresses in a request", "some", "the host's operator chooses them; strongroom room status tells them")
 	}
 	w, _ := a.WorkByName(work)
 	if w.Container == nil {

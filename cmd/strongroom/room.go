@@ -89,6 +89,7 @@ func printRoom(w io.Writer, r host.Info) {
 	fmt.Fprintf(w, "  platform %s, %s\n", verdict.Printable(string(r.Platform)), keeps)
 	if r.Step != "" {
 		fmt.Fprintf(w, "  last step: %s\n", r.Step.Text())
+		printPorts(w, r.Ports)
 	}
 	if r.Error != "" {
 		fmt.Fprintf(w, "  stopped: %s\n", verdict.Printable(r.Error))

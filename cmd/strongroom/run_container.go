@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -197,10 +198,16 @@ func gently(ctx context.Context, ask func()) (context.Context, context.CancelFun
 func (a *app) sayPorts(ctx context.Context, r startedRoom) {
 	ports, err := r.ports(ctx)
 	if err != nil {
-		return // it is shown again by strongroom room show
+		return // it is shown again by strongroom room status
 	}
+	printPorts(a.err, ports)
+}
+
+// printPorts says how each port is reached.
+func printPorts(w io.Writer, ports map[wire.ID]string) {
 	for _, name := range slices.Sorted(maps.Keys(ports)) {
-		a.say("  port %s: strongroom connect %s --port %s", verdict.Printable(string(name)), verdict.Printable(ports[name]), verdict.Printable(string(name)))
+		port, address := verdict.Printable(verdict.Short(string(name))), verdict.Printable(verdict.Short(ports[name]))
+		fmt.Fprintf(w, "  port %s: strongroom connect %s --port %s\n", port, address, port)
 	}
 }
 
