@@ -249,6 +249,24 @@ func (t tee) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// TestTokenStays: a token goes to no room that was not accepted.
+func TestTokenStays(t *testing.T) {
+	asked := 0
+	token := func(context.Context) (string, error) { asked++; return "a.b.c", nil }
+	w := world(t, agreement.Allow{Parties: []wire.ID{"alpha"}})
+	other := world(t, agreement.Allow{Parties: []wire.ID{"alpha"}})
+	s := serve(t, w, nil, nil)
+	c := s.client()
+	c.Judge, c.Token = &judge{w: other}, token
+	if _, err := s.connect(t, c); err == nil || asked != 0 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+	c.Judge = &judge{w: w}
+	if _, err := s.connect(t, c); verdict.As(err).Check != "ingress.token" || asked != 1 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+}
+
 // TestOtherPort: a host that brings a client to another port than it asks for is found out.
 func TestOtherPort(t *testing.T) {
 	s := serve(t, world(t, agreement.Allow{Anyone: true}), nil, nil)

@@ -139,7 +139,9 @@ func (p *port) serveTLS(ctx context.Context, wire *wireConn) error {
 		return err
 	}
 	defer done()
-	shut := func() { wire.Close() }
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	shut := func() { cancel(); wire.Close() } // who is too slow needs no evidence any more
 	g := newGuard(p.hello, shut)
 	defer g.stop()
 	c := &connection{port: p}
