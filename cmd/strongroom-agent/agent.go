@@ -139,12 +139,18 @@ func (a *agent) config(memory int64) room.Config {
 		Containers: &room.Containers{
 			Lacks:       a.inside.CellLacks,
 			Cell:        container.Cells(a.inside),
+			Volumes:     a.volumes,
 			Accept:      a.session.Accept,
 			Open:        a.session.Open,
 			Connections: handedConnections,
 			Command:     func() (room.Command, error) { return room.ReadCommand(a.control) },
 		},
 	}
+}
+
+// volumes opens volumes with the keeper.
+func (a *agent) volumes(broker container.Broker) *container.Volumes {
+	return &container.Volumes{Broker: broker, Keep: a.inside.Keep}
 }
 
 func (a *agent) tell(e room.Event) error {

@@ -138,7 +138,7 @@ func requestLine(line string) (*request, int, error) {
 	case "HTTP/1.0":
 		return req, 0, nil
 	}
-	return nil, 0, &statusError{505, "HTTP/1.1 is spoken here"}
+	return nil, 0, &statusError{505, "only version 1.1 is spoken here"}
 }
 
 // token is RFC 9110, 5.6.2.

@@ -1,10 +1,13 @@
 package transit_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,257 +19,302 @@ import (
 	"strongroom.dev/workload/container/transit"
 )
 
-// caller is a client of an endpoint, as Vault's own clients are: net/http over the
-// container's loopback.
-type caller struct {
-	t    *testing.T
-	http *http.Client
-}
-
-func serve(t *testing.T, e transit.Endpoint) caller {
+func endpoint(t testing.TB) transit.Endpoint {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	conns := make(chan net.Conn)
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		e.Serve(ctx, func(ctx context.Context) (io.ReadWriteCloser, error) {
-			select {
-			case c := <-conns:
-				return c, nil
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		})
-	}()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		select {
-		case conns <- theirs:
-			return ours, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}}}
-	t.Cleanup(func() { client.CloseIdleConnections(); cancel(); <-served })
-	return caller{t, client}
-}
-
-func endpoint(t *testing.T) transit.Endpoint {
-	t.Helper()
-	made := func(fill byte) *keys.WorkloadKey {
-		k, err := keys.NewWorkloadKey(bytes.Repeat([]byte{fill}, 32))
+	key := func(b byte) *keys.WorkloadKey {
+		k, err := keys.NewWorkloadKey(bytes.Repeat([]byte{b}, 32))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return k
 	}
-	all := []wire.ID{transit.Sign, transit.Encrypt, transit.Derive}
-	return transit.Endpoint{Keys: map[wire.ID]transit.Key{"all": {Key: made(1), Uses: all}, "other": {Key: made(2), Uses: all}, "signer": {Key: made(3), Uses: all[:1]}, "none": {Key: made(4)}}}
+	return transit.Endpoint{Keys: map[wire.ID]transit.Key{
+		"all":     {key(1), []wire.ID{transit.Sign, transit.Encrypt, transit.Derive}},
+		"signer":  {key(2), []wire.ID{transit.Sign}},
+		"crypter": {key(3), []wire.ID{transit.Encrypt}},
+		"nothing": {key(4), nil},
+		"zero":    {},
+	}}
 }
 
-// call makes a call as Vault's clients do, and gives the answer's data.
-func (c caller) call(method, path string, body any) (status int, data map[string]any, text string) {
-	c.t.Helper()
-	var in io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		in = bytes.NewReader(raw)
-	}
-	r, err := http.NewRequestWithContext(c.t.Context(), method, "http://127.0.0.1:8200/v1/"+path, in)
+// serve answers one connection's bytes.
+func serve(e transit.Endpoint, in string) string {
+	var out bytes.Buffer
+	e.ServeConn(struct {
+		io.Reader
+		io.Writer
+	}{strings.NewReader(in), &out})
+	return out.String()
+}
+
+func post(path, body string) string {
+	return fmt.Sprintf("POST /v1/transit/%s HTTP/1.1\r\nHost: x\r\nX-Vault-Token: any\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+}
+
+// ask makes one request with the standard library's own reading of the answer.
+func ask(t testing.TB, e transit.Endpoint, path, body string) (status int, data map[string]any, errs []string) {
+	t.Helper()
+	r, err := http.ReadResponse(bufio.NewReader(strings.NewReader(serve(e, post(path, body)))), nil)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.Header.Set("X-Vault-Token", "whatever")
-	r.Header.Set("X-Vault-Request", "true")
-	answer, err := c.http.Do(r)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var wrapped struct {
+	var answer struct {
 		Data   map[string]any `json:"data"`
 		Errors []string       `json:"errors"`
 	}
-	if json.Unmarshal(raw, &wrapped) != nil || answer.StatusCode >= 400 && len(wrapped.Errors) != 1 {
-		c.t.Errorf("%s %s: not in Vault's shape: %d %s", method, path, answer.StatusCode, raw)
+	if err := json.NewDecoder(r.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
 	}
-	return answer.StatusCode, wrapped.Data, string(raw)
+	return r.StatusCode, answer.Data, answer.Errors
 }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-type obj = map[string]any
-
-// TestRoundTrips: what one operation made the other takes, with PUT as with POST.
-func TestRoundTrips(t *testing.T) {
-	c := serve(t, endpoint(t))
-	for _, context := range []string{"", "tenant"} {
-		_, sealed, _ := c.call("PUT", "transit/encrypt/all", obj{"plaintext": b64("secret"), "context": b64(context), "associated_data": b64("row 7")})
-		text, _ := sealed["ciphertext"].(string)
-		if !strings.HasPrefix(text, "vault:v1:") {
-			t.Fatalf("ciphertext %q", text)
-		}
-		if _, open, _ := c.call("POST", "transit/decrypt/all", obj{"ciphertext": text, "context": b64(context), "associated_data": b64("row 7")}); open["plaintext"] != b64("secret") {
-			t.Errorf("decrypted %v", open)
-		}
-		_, signed, _ := c.call("POST", "transit/sign/all/sha2-256", obj{"input": b64("letter"), "context": b64(context)})
-		if _, checked, _ := c.call("POST", "transit/verify/all", obj{"input": b64("letter"), "signature": signed["signature"], "context": b64(context)}); checked["valid"] != true {
-			t.Errorf("verified %v", checked)
-		}
-		if _, checked, _ := c.call("POST", "transit/verify/all", obj{"input": b64("another"), "signature": signed["signature"], "context": b64(context)}); checked["valid"] != false {
-			t.Errorf("another letter verified: %v", checked)
-		}
-	}
-	_, mac, _ := c.call("POST", "transit/hmac/all", obj{"input": b64("x")})
-	if _, checked, _ := c.call("POST", "transit/verify/all", obj{"input": b64("x"), "hmac": mac["hmac"]}); checked["valid"] != true {
-		t.Errorf("hmac %v", checked)
-	}
-	_, one, _ := c.call("POST", "transit/derive/all", obj{"context": b64("a")})
-	_, same, _ := c.call("POST", "transit/derive/all", obj{"context": b64("a")})
-	_, two, _ := c.call("POST", "transit/derive/all", obj{"context": b64("b")})
-	if one["key"] != same["key"] || one["key"] == two["key"] {
-		t.Error("derived keys don't belong to their contexts")
-	}
-	_, data, _ := c.call("POST", "transit/datakey/plaintext/all", obj{})
-	if _, open, _ := c.call("POST", "transit/decrypt/all", obj{"ciphertext": data["ciphertext"]}); open["plaintext"] != data["plaintext"] || data["plaintext"] == nil {
-		t.Errorf("data key %v, %v", data, open)
-	}
-	if _, wrapped, _ := c.call("POST", "transit/datakey/wrapped/all", nil); wrapped["plaintext"] != nil || wrapped["ciphertext"] == nil {
-		t.Errorf("wrapped %v", wrapped)
-	}
-	if _, random, _ := c.call("POST", "transit/random/16", nil); random["random_bytes"] == nil {
-		t.Errorf("random %v", random)
-	}
-}
-
-// TestRefused: what is not agreed, or not understood, is refused, each by its status.
-func TestRefused(t *testing.T) {
-	c := serve(t, endpoint(t))
-	_, sealed, _ := c.call("POST", "transit/encrypt/all", obj{"plaintext": b64("secret"), "context": b64("a")})
-	for name, test := range map[string]struct {
-		method, path string
-		body         any
-		status       int
+func TestRefusals(t *testing.T) {
+	e := endpoint(t)
+	for _, c := range []struct {
+		path, body string
+		status     int
 	}{
-		"no such key":               {"POST", "transit/encrypt/strange", obj{"plaintext": ""}, 404},
-		"use not agreed":            {"POST", "transit/encrypt/signer", obj{"plaintext": ""}, 403},
-		"derive not agreed":         {"POST", "transit/derive/signer", obj{"context": b64("a")}, 403},
-		"data key not agreed":       {"POST", "transit/datakey/plaintext/signer", nil, 403},
-		"no use at all":             {"POST", "transit/sign/none", obj{"input": ""}, 403},
-		"making a key":              {"POST", "transit/keys/fresh", obj{"type": "ed25519"}, 403},
-		"exporting a key":           {"GET", "transit/export/encryption-key/all", nil, 405},
-		"another engine":            {"GET", "secret/data/x", nil, 404},
-		"another context":           {"POST", "transit/decrypt/all", obj{"ciphertext": sealed["ciphertext"], "context": b64("b")}, 400},
-		"another key's ciphertext":  {"POST", "transit/decrypt/other", obj{"ciphertext": sealed["ciphertext"], "context": b64("a")}, 400},
-		"another associated data":   {"POST", "transit/decrypt/all", obj{"ciphertext": sealed["ciphertext"], "context": b64("a"), "associated_data": b64("x")}, 400},
-		"no plaintext":              {"POST", "transit/encrypt/all", obj{}, 400},
-		"plaintext without base64":  {"POST", "transit/encrypt/all", obj{"plaintext": "%%"}, 400},
-		"an unknown parameter":      {"POST", "transit/encrypt/all", obj{"plaintext": "", "nonce": b64("123456789012")}, 400},
-		"a batch":                   {"POST", "transit/encrypt/all", obj{"batch_input": []obj{{"plaintext": ""}}}, 400},
-		"another version":           {"POST", "transit/encrypt/all", obj{"plaintext": "", "key_version": 2}, 400},
-		"prehashed":                 {"POST", "transit/sign/all", obj{"input": "", "prehashed": true}, 400},
-		"a list":                    {"POST", "transit/encrypt/all", []int{1}, 400},
-		"reading what must be sent": {"GET", "transit/encrypt/all", nil, 405},
-		"too much randomness":       {"POST", "transit/random/200000", nil, 400},
-		"a path too long":           {"POST", "transit/encrypt/all/x", obj{"plaintext": ""}, 404},
+		{"encrypt/signer", `{"plaintext":"AA=="}`, 403},
+		{"decrypt/signer", `{"ciphertext":"vault:v1:AA=="}`, 403},
+		{"sign/crypter", `{"input":"AA=="}`, 403},
+		{"verify/crypter", `{"input":"AA=="}`, 403},
+		{"hmac/crypter", `{"input":"AA=="}`, 403},
+		{"derive/crypter", `{"context":"AA=="}`, 403},
+		{"datakey/plaintext/crypter", `{}`, 403},
+		{"datakey/wrapped/signer", `{}`, 403},
+		{"sign/nothing", `{"input":"AA=="}`, 403},
+		{"sign/zero", `{"input":"AA=="}`, 403},
+		{"encrypt/none", `{"plaintext":"AA=="}`, 404},
+		{"rewrap/all", `{}`, 404}, {"export/encryption-key/all", `{}`, 404}, {"backup/all", `{}`, 404}, {"", `{}`, 404},
+		{"keys/all", `{"type":"aes256-gcm96"}`, 403}, {"keys/all/config", `{"exportable":true}`, 403}, {"keys/all/rotate", ``, 403},
+		{"encrypt/all", `{}`, 400}, {"encrypt/all", `{"plaintext":"!"}`, 400}, {"encrypt/all", `{"plaintext":5}`, 400}, {"encrypt/all", `[]`, 400}, {"encrypt/all", `{"plaintext":"AA=="}x`, 400},
+		{"encrypt/all", `{"plaintext":"AA==","plaintext":"AQ=="}`, 400},
+		{"encrypt/all", `{"plaintext":"AA==","key_version":2}`, 400},
+		{"encrypt/all", `{"plaintext":"AA==","nonce":"AA=="}`, 400},
+		{"encrypt/all", `{"plaintext":"AA==","convergent_encryption":true}`, 400},
+		{"encrypt/all", `{"batch_input":[{"plaintext":"AA=="}]}`, 400},
+		{"encrypt/all/more", `{"plaintext":"AA=="}`, 404},
+		{"decrypt/all", `{"ciphertext":"vault:v2:AA=="}`, 400}, {"decrypt/all", `{"ciphertext":"vault:v1:AA=="}`, 400},
+		{"sign/all", `{"input":"AA==","prehashed":true}`, 400},
+		{"sign/all", `{"input":"AA==","hash_algorithm":"md5"}`, 400},
+		{"hmac/all", `{"input":"AA==","algorithm":"md5"}`, 400}, {"hmac/all/sha1", `{"input":"AA=="}`, 400},
+		{"verify/all", `{"input":"AA=="}`, 400},
+		{"derive/all", `{}`, 400},
+		{"datakey/other/all", `{}`, 400}, {"datakey/plaintext/all", `{"bits":192}`, 400},
+		{"random/999999", `{}`, 400}, {"random", `{"format":"octal"}`, 400}, {`random/"1"x`, `{}`, 400},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if status, data, text := c.call(test.method, test.path, test.body); status != test.status || data != nil {
-				t.Errorf("got %d %s, expected %d", status, text, test.status)
-			}
-		})
+		status, data, errs := ask(t, e, c.path, c.body)
+		if status != c.status || data != nil || len(errs) != 1 || errs[0] == "" {
+			t.Errorf("%s %s: %d %v %q, expected %d", c.path, c.body, status, data, errs, c.status)
+		}
 	}
 }
 
-// TestKeysAreShown by name and use, never by their bytes.
-func TestKeysAreShown(t *testing.T) {
-	c := serve(t, endpoint(t))
-	if _, list, _ := c.call("LIST", "transit/keys", nil); len(list["keys"].([]any)) != 4 {
-		t.Errorf("keys %v", list)
+func TestEncrypt(t *testing.T) {
+	e := endpoint(t)
+	_, data, errs := ask(t, e, "encrypt/all", `{"plaintext":"`+b64("secret")+`","context":"Yw==","associated_data":"YQ==","key_version":0,"type":""}`)
+	sealed, _ := data["ciphertext"].(string)
+	if !strings.HasPrefix(sealed, "vault:v1:") {
+		t.Fatalf("got %v %q", data, errs)
 	}
-	status, key, text := c.call("GET", "transit/keys/signer", nil)
-	if status != 200 || key["type"] != "ed25519" || key["exportable"] != false || key["supports_encryption"] != false {
-		t.Errorf("key %d %v", status, key)
+	for _, c := range []struct {
+		path, context, associated string
+		ok                        bool
+	}{{"all", "Yw==", "YQ==", true}, {"all", "", "YQ==", false}, {"all", "Yw==", "", false}, {"crypter", "Yw==", "YQ==", false}} {
+		status, data, _ := ask(t, e, "decrypt/"+c.path, fmt.Sprintf(`{"ciphertext":%q,"context":%q,"associated_data":%q}`, sealed, c.context, c.associated))
+		if ok := status == 200 && data["plaintext"] == b64("secret"); ok != c.ok {
+			t.Errorf("%+v: %d %v", c, status, data)
+		}
 	}
-	if secret := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{3}, 32)); strings.Contains(text, secret) {
-		t.Error("the key itself is shown")
-	}
-	if status, _, _ := c.call("GET", "sys/health", nil); status != 200 {
-		t.Errorf("health %d", status)
+	_, again, _ := ask(t, e, "encrypt/all", `{"plaintext":"`+b64("secret")+`","context":"Yw==","associated_data":"YQ=="}`)
+	if again["ciphertext"] == sealed {
+		t.Error("one plaintext gives one ciphertext twice")
 	}
 }
 
-// exchange writes bytes to an endpoint and reads all it answers.
-func exchange(t testing.TB, e transit.Endpoint, request string) string {
+func TestSign(t *testing.T) {
+	e := endpoint(t)
+	_, data, _ := ask(t, e, "sign/all", `{"input":"`+b64("message")+`","signature_algorithm":"","prehashed":false}`)
+	text, _ := data["signature"].(string)
+	signature, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "vault:v1:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := serve(e, "GET /v1/transit/keys/all HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, after, _ := strings.Cut(read, `"public_key":"`)
+	key, _, _ := strings.Cut(after, `"`)
+	public, err := base64.StdEncoding.DecodeString(key)
+	if err != nil || len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, []byte("message"), signature) {
+		t.Errorf("the signature is not of the key shown: %v %q", err, read)
+	}
+	for input, want := range map[string]bool{"message": true, "other": false} {
+		if _, data, _ := ask(t, e, "verify/all", fmt.Sprintf(`{"input":%q,"signature":%q}`, b64(input), text)); data["valid"] != want {
+			t.Errorf("%s: %v", input, data)
+		}
+	}
+	if _, data, _ := ask(t, e, "verify/signer", fmt.Sprintf(`{"input":%q,"signature":%q}`, b64("message"), text)); data["valid"] != false {
+		t.Errorf("another key: %v", data)
+	}
+	_, data, _ = ask(t, e, "hmac/all/sha2-512", `{"input":"`+b64("message")+`"}`)
+	for path, want := range map[string]bool{"verify/all/sha2-512": true, "verify/all": false, "verify/signer/sha2-512": false} {
+		if _, valid, _ := ask(t, e, path, fmt.Sprintf(`{"input":%q,"hmac":%q}`, b64("message"), data["hmac"])); valid["valid"] != want {
+			t.Errorf("%s: %v", path, valid)
+		}
+	}
+}
+
+func TestDerive(t *testing.T) {
+	e := endpoint(t)
+	_, one, _ := ask(t, e, "derive/all", `{"context":"AA=="}`)
+	_, same, _ := ask(t, e, "derive/all", `{"context":"AA=="}`)
+	_, other, _ := ask(t, e, "derive/all", `{"context":"AQ=="}`)
+	if one["key"] == nil || one["key"] != same["key"] || one["key"] == other["key"] {
+		t.Errorf("%v, %v, %v", one, same, other)
+	}
+	_, key, _ := ask(t, e, "datakey/plaintext/all", `{"bits":512}`)
+	if _, open, _ := ask(t, e, "decrypt/all", fmt.Sprintf(`{"ciphertext":%q}`, key["ciphertext"])); open["plaintext"] != key["plaintext"] || key["plaintext"] == nil {
+		t.Errorf("%v, %v", key, open)
+	}
+	if _, wrapped, _ := ask(t, e, "datakey/wrapped/all", `{}`); wrapped["plaintext"] != nil || wrapped["ciphertext"] == nil {
+		t.Errorf("%v", wrapped)
+	}
+}
+
+// TestVector holds what is derived still: see spec/container.md, section Transit.
+func TestVector(t *testing.T) {
+	k, err := keys.NewWorkloadKey(bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac, err := k.MAC("sha2-256", []byte("message"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		got  []byte
+		want string
+	}{
+		{"public", k.Public(nil), "bb059b9dffb13a1bfcf145e073c941ad9ce5f10de16436fb4123f137e124f51c"},
+		{"public of a context", k.Public([]byte("c")), "881ba3632d17c2cfb150af7d4d7cdf562467f7715c218816ef54690b798e406f"},
+		{"derived", k.Derive([]byte("c")), "6b837ea0b8f87416c50435efb283f8c4be56a9615ca9cda68f6fdd3720e1af4c"},
+		{"mac", mac, "b7d71b6fbebd5fee5301ae8886f3541b5b7111928c20fe542c5075ca8470b728"},
+	} {
+		if got := fmt.Sprintf("%x", c.got); got != c.want {
+			t.Errorf("%s: %s, expected %s", c.name, got, c.want)
+		}
+	}
+	opened, err := k.Decrypt([]byte("c"), []byte("a"), unhex(t, "c8f0dd01ed1a86789fecbe9b5d6c6d7b6eb97e99c0aff8935643afc55ae0fa27f70130aaa6b9637ad70303308304998c893915"))
+	if err != nil || string(opened) != "message" {
+		t.Errorf("opened %q, %v", opened, err)
+	}
+}
+
+func unhex(t *testing.T, s string) (b []byte) {
 	t.Helper()
-	ours, theirs := net.Pipe()
-	done := make(chan struct{})
-	go func() { defer close(done); e.ServeConn(theirs); theirs.Close() }()
-	go func() { io.WriteString(ours, request) }()
-	answer := make(chan string, 1)
-	go func() {
-		b := make([]byte, 4096)
-		n, _ := ours.Read(b)
-		answer <- string(b[:n])
-	}()
-	got := <-answer
-	ours.Close()
-	<-done
-	return got
+	if _, err := fmt.Sscanf(s, "%x", &b); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
-// TestBareHTTP: requests that a strict reader refuses get one answer and no second chance.
-func TestBareHTTP(t *testing.T) {
-	for name, test := range map[string]struct{ request, status string }{
-		"fine":                     {"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200"},
-		"no host":                  {"GET /v1/sys/health HTTP/1.1\r\n\r\n", "400"},
-		"two hosts":                {"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "400"},
-		"two lengths":              {"POST /v1/transit/random HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "400"},
-		"length and chunks":        {"POST /v1/transit/random HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", "4"},
-		"chunks":                   {"POST /v1/transit/random HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "4"},
-		"a length below zero":      {"POST /v1/transit/random HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n", "400"},
-		"a body beyond the bound":  {"POST /v1/transit/random HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", "413"},
-		"a folded line":            {"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", "400"},
-		"a bare line feed":         {"GET /v1/sys/health HTTP/1.1\nHost: x\n\n", "400"},
-		"a long line":              {"GET /v1/" + strings.Repeat("a", 20000) + " HTTP/1.1\r\n", "431"},
-		"an absolute target":       {"GET http://x/v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
-		"another version":          {"GET /v1/sys/health HTTP/2.0\r\nHost: x\r\n\r\n", "505"},
-		"a space before the colon": {"GET /v1/sys/health HTTP/1.1\r\nHost : x\r\n\r\n", "400"},
+func TestHTTPRefusals(t *testing.T) {
+	e := endpoint(t)
+	const ok = "GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n"
+	for _, c := range []struct{ in, status string }{
+		{"\r\n\r\n\r\n", "400"},
+		{"GET /v1/sys/health\r\n\r\n", "400"}, {"GET  /v1/sys/health HTTP/1.1\r\n\r\n", "400"}, {"GET http://x/ HTTP/1.1\r\n\r\n", "400"}, {"G(T / HTTP/1.1\r\n\r\n", "400"},
+		{"GET / HTTP/2.0\r\n\r\n", "505"}, {"GET /\x01 HTTP/1.1\r\n\r\n", "400"}, {"GET / HTTP/1.1\n\n", "400"},
+		{"GET / HTTP/1.1\r\n\r\n", "400"}, {ok + "Host: y\r\n\r\n", "400"}, // no host, two
+		{ok + " folded: x\r\n\r\n", "400"}, {ok + "no colon\r\n\r\n", "400"}, {ok + "space : x\r\n\r\n", "400"}, {ok + "x: a\rb\r\n\r\n", "400"},
+		{ok + "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", "400"}, {ok + "Content-Length: +1\r\n\r\nx", "400"}, {ok + "Content-Length: -1\r\n\r\nx", "400"}, {ok + "Content-Length: 1, 1\r\n\r\nx", "400"},
+		{ok + "Content-Length: 99999999\r\n\r\n", "413"}, {ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411"},
+		{ok + "Upgrade: h2c\r\n\r\n", "400"}, {ok + "Expect: cake\r\n\r\n", "417"},
+		{ok + "x: " + strings.Repeat("x", 9000) + "\r\n\r\n", "431"}, {ok + strings.Repeat("x: y\r\n", 4000) + "\r\n", "431"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			got := exchange(t, endpoint(t), test.request)
-			if !strings.HasPrefix(got, "HTTP/1.1 "+test.status) {
-				t.Errorf("got %.60q, expected %s", got, test.status)
-			}
-		})
+		out := serve(e, c.in+"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n")
+		if !strings.HasPrefix(out, "HTTP/1.1 "+c.status) || !strings.Contains(out, "Connection: close") || strings.Count(out, "HTTP/1.1 ") != 1 {
+			t.Errorf("%.60q: %.200q, expected %s and the end", c.in, out, c.status)
+		}
+	}
+	for _, cut := range []string{"", "GET / HT", ok, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc"} {
+		if out := serve(e, cut); out != "" {
+			t.Errorf("%q was answered: %q", cut, out)
+		}
+	}
+}
+
+func TestKeepAlive(t *testing.T) {
+	e := endpoint(t)
+	get := "GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n"
+	if out := serve(e, get+"\r\n"+get+"\r\n"); strings.Count(out, "200 OK") != 2 {
+		t.Errorf("got %q", out)
+	}
+	if out := serve(e, get+"Connection: Close\r\n\r\n"+get+"\r\n"); strings.Count(out, "200 OK") != 1 {
+		t.Errorf("got %q", out)
+	}
+	if out := serve(e, "GET /v1/sys/health HTTP/1.0\r\n\r\n"+get+"\r\n"); strings.Count(out, "200 OK") != 1 {
+		t.Errorf("got %q", out)
+	}
+	body := `{"input":"AA=="}`
+	out := serve(e, fmt.Sprintf("PUT /v1/transit/sign/all HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	if !strings.HasPrefix(out, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK") {
+		t.Errorf("got %q", out)
+	}
+}
+
+// TestClients has the standard library's HTTP client use the endpoint as Vault's own does.
+func TestClients(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go endpoint(t).Serve(t.Context(), func(context.Context) (io.ReadWriteCloser, error) { return l.Accept() })
+	for range 100 { // more than there may be at once, one after the other
+		client := &http.Client{Transport: &http.Transport{}}
+		r, err := client.Post("http://"+l.Addr().String()+"/v1/transit/hmac/all", "application/json", strings.NewReader(`{"input":"AA=="}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r.Body)
+		if err != nil || r.StatusCode != 200 || !strings.Contains(string(data), `"hmac":"vault:v1:`) || !strings.Contains(string(data), `"request_id":"`) {
+			t.Fatalf("%d %s %v", r.StatusCode, data, err)
+		}
+		r.Body.Close()
+		client.CloseIdleConnections()
+	}
+	req, err := http.NewRequest("LIST", "http://"+l.Addr().String()+"/v1/transit/keys", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	data, _ := io.ReadAll(r.Body)
+	if !strings.Contains(string(data), `{"keys":["all","crypter","nothing","signer","zero"]}`) {
+		t.Errorf("got %s", data)
 	}
 }
 
 func FuzzServe(f *testing.F) {
-	f.Add("GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n")
-	f.Add("POST /v1/transit/encrypt/all HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n{\"plaintext\":\"\"}")
-	f.Add("POST /v1/transit/random/4 HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}")
-	k, err := keys.NewWorkloadKey(make([]byte, 32))
-	if err != nil {
-		f.Fatal(err)
-	}
-	e := transit.Endpoint{Keys: map[wire.ID]transit.Key{"all": {Key: k, Uses: []wire.ID{transit.Sign, transit.Encrypt, transit.Derive}}}}
-	f.Fuzz(func(t *testing.T, request string) {
-		var out bytes.Buffer
-		e.ServeConn(struct {
-			io.Reader
-			io.Writer
-		}{strings.NewReader(request), &out})
-		if out.Len() > 0 && !strings.HasPrefix(out.String(), "HTTP/1.1 ") {
-			t.Errorf("answered %.40q", out.String())
+	f.Add([]byte(post("encrypt/all", `{"plaintext":"AA=="}`)))
+	f.Add([]byte("GET /v1/transit/keys?list=true HTTP/1.1\r\nHost: x\r\n\r\n"))
+	f.Add([]byte(post("random/hex", `{"bytes":"5"}`)))
+	e := endpoint(f)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		out := serve(e, string(in))
+		r := bufio.NewReader(strings.NewReader(out))
+		for r.Buffered() > 0 {
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("%q: %v", out, err)
+			}
+			io.Copy(io.Discard, answer.Body)
 		}
 	})
 }
