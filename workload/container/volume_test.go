@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -164,14 +165,29 @@ func TestVolumeAfterKill(t *testing.T) {
 	}
 }
 
-// TestVolumeWithAnotherRoot stands for one that was changed at rest: the root that the broker
-// has is not the content's.
-func TestVolumeWithAnotherRoot(t *testing.T) {
+// TestVolumeChangedAtRest: a host without the key removes a file, which file systems let it.
+func TestVolumeChangedAtRest(t *testing.T) {
 	v := newVault(t)
 	v.first(t)
-	v.given.Previous.Root[0]++
-	refusedBy(t, "volume.root", v.run(t, nil, "read", "/data/file"))
-	v.given.Previous.Root[0]--
+	kept := v.copy(t)
+	mount, err := hostvolume.Open(v.path, 32<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join("/proc/self/fd", strconv.Itoa(int(mount.Fd())), hostvolume.Directory)
+	files, err := filepath.Glob(filepath.Join(inside, "*", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("in the volume is %q, %v", files, err)
+	}
+	if strings.HasSuffix(files[0], "/file") {
+		t.Error("the host reads the names of files")
+	}
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	mount.Close()
+	refusedBy(t, "volume.root", v.run(t, nil, "list", "/data"))
+	v.copyTo(t, kept, v.path)
 	// A room that was given a generation and never mounted it does no harm.
 	v.given.Generation += 2
 	if r := v.run(t, nil, "read", "/data/file"); r.err() != nil {
