@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"strongroom.dev/agreement"
@@ -51,6 +52,7 @@ type report struct {
 	Steps    []string
 	Root     *wire.Hash
 	Override []string
+	Keeper   string
 }
 
 func (r report) err() error {
@@ -156,6 +158,12 @@ func run(t *testing.T, s scenario, files ...*os.File) report {
 		}
 		t.Skip("cells with users need root")
 	}
+	return runAs(t, 0, s, files...)
+}
+
+// runAs runs a scenario as a user.
+func runAs(t *testing.T, uid uint32, s scenario, files ...*os.File) report {
+	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +177,9 @@ func run(t *testing.T, s scenario, files ...*os.File) report {
 	go func() { textIn.Write(data); textIn.Close() }()
 	cmd := exec.CommandContext(t.Context(), path)
 	cmd.ExtraFiles = append([]*os.File{to, text}, files...)
+	if uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {

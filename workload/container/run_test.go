@@ -48,6 +48,18 @@ func TestEnvironmentInside(t *testing.T) {
 	}
 }
 
+// TestOrdinaryUser: rooms that no root started run containers too, as the one user there is.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root becomes another")
+	}
+	s, files := work(t, "environment")
+	r := runAs(t, 65534, s, files...)
+	if r.err() != nil || r.said() != " in /etc as 1000:100\n" {
+		t.Errorf("%v, said %q, keeper %q", r.err(), r.said(), r.Keeper)
+	}
+}
+
 func TestMountsInside(t *testing.T) {
 	path, disk := diskOf(t, file("model", "weights"), dir("sub"), file("sub/more", "more"))
 	s, files := work(t, "list", "/opt")

@@ -194,3 +194,13 @@ func TestVolumeChangedAtRest(t *testing.T) {
 		t.Error(r.err())
 	}
 }
+
+// TestKeeper has the rights it needs over what the users of cells own, and no other.
+func TestKeeper(t *testing.T) {
+	s, files := work(t, "environment")
+	const rights = "000000000020001f" // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SYS_ADMIN
+	want := "CapInh: 0000000000000000\nCapPrm: " + rights + "\nCapEff: " + rights + "\nCapBnd: " + rights + "\nCapAmb: 0000000000000000\nNoNewPrivs: 1\n/dev\n/proc\n/root\nplace <nil>"
+	if diff := cmp.Diff(want, well(t, s, files...).Keeper); diff != "" {
+		t.Errorf("the keeper is: %s", diff)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ type report struct {
 	Steps    []string
 	Root     *wire.Hash
 	Override []string
+	Keeper   string
 }
 
 func main() {
@@ -65,7 +67,12 @@ func main() {
 		return
 	}
 	keeper := &volume.Keeper{Place: sandbox.KeeperPlace}
-	in, err := sandbox.Main(0, 1, keeper.Do)
+	in, err := sandbox.Main(0, 1, func(request []byte, files []*os.File) ([]byte, *os.File) {
+		if string(request) == "what are you" {
+			return inspect(), nil
+		}
+		return keeper.Do(request, files)
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -76,6 +83,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	answer, _, err := in.Keep(context.Background(), []byte("what are you"))
+	if err != nil {
+		answer = []byte(err.Error())
+	}
+	a.r.Keeper = string(answer)
 	if err := a.run(); err != nil {
 		a.r.Error = verdict.Encode(err)
 	}
@@ -184,4 +196,24 @@ func (a *agent) egress(context.Context, wire.ID) (container.Stream, error) {
 		return nil, err
 	}
 	return &sandbox.Conn{File: os.NewFile(uintptr(fd), "far end")}, nil
+}
+
+// inspect is what a keeper finds out about itself.
+func inspect() []byte {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return []byte(err.Error())
+	}
+	var out []string
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "Cap") || strings.HasPrefix(line, "NoNewPrivs") {
+			out = append(out, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	root, _ := os.ReadDir("/")
+	for _, e := range root {
+		out = append(out, "/"+e.Name())
+	}
+	_, err = os.ReadDir(sandbox.KeeperPlace)
+	return []byte(strings.Join(append(out, fmt.Sprint("place ", err)), "\n"))
 }
