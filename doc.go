@@ -47,6 +47,7 @@
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do; below it the lists of system calls and the trees of cells
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
+//	workload/container an existing image in a room; below it its ways out, keys and volumes, and how images are made
 //	machine           the first process of a room's virtual machine; below it the TPM's commands
 //	room              the agent: what happens inside
 //	proof             what anyone can check afterwards
@@ -54,6 +55,7 @@
 //	image             the files that a room boots from
 //	host/qemu         virtual machines for rooms: command lines, processes, software TPMs
 //	host/ready        what a machine lacks to host them
+//	host/volume       file systems that a host keeps for rooms
 //	host              what starts a room, trusted with nothing
 //	relying           a client's judgement of rooms, by the agreement that it pins
 //	image/cloud       images as clouds take them, and how to launch them there

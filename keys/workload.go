@@ -14,7 +14,7 @@ import (
 )
 
 // WorkloadKey is a key that a workload uses and never sees (spec/container.md, section
-// Transit). Unlike every other key here it serves whatever bytes the workload names, so
+// 4.3). Unlike every other key here it serves whatever bytes the workload names, so
 // nothing but derivatives of its own domains is ever used, and no document of ours is signed
 // by any of them. A context, which may be empty, gives each use a derivative of its own.
 type WorkloadKey struct{ secret *Secret }

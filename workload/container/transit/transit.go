@@ -1,6 +1,6 @@
 // Package transit is an HTTP endpoint inside a room for keys that a container uses and never
 // sees. It is shaped like the transit secrets engine of HashiCorp Vault (and OpenBao), mounted
-// at "transit", so that their clients work unchanged (spec/container.md, section Transit).
+// at "transit", so that their clients work unchanged (spec/container.md, section 4.3).
 //
 // It promises that a key's bytes never leave it, but for what the use "derive" gives away by
 // its nature; that a use which the agreement does not name is refused; and that every request

@@ -182,7 +182,7 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-// TestVector holds what is derived still: see spec/container.md, section Transit.
+// TestVector holds what is derived still: see spec/container.md, section 4.3.
 func TestVector(t *testing.T) {
 	k, err := keys.NewWorkloadKey(bytes.Repeat([]byte{1}, 32))
 	if err != nil {

@@ -91,7 +91,7 @@ func (k *Keeper) open(r Request, files []*os.File) (a Answer, err error) {
 		return a, broken("a place for it", err)
 	}
 	if err := unix.MoveMount(int(files[0].Fd()), "", unix.AT_FDCWD, h.mounted, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return a, refuse("volume.disk", "a detached mount of a file system", err.Error(), "the host hands one over: see spec/host.md")
+		return a, refuse("volume.disk", "a detached mount of a file system", err.Error(), "the host hands one over: see spec/container.md, section 5")
 	}
 	if a, err = h.look(); err != nil {
 		h.forget() // what is wrong was said

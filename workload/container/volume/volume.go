@@ -1,7 +1,7 @@
 // Package volume keeps what outlives a container on a disk of its host's: it opens a file
 // system that the host handed over, encrypts what lies in it with fscrypt where no device
 // mapper does that below, and tells an older or altered one apart (spec/container.md, section
-// Volumes).
+// 5).
 //
 // It runs in the keeper, a process beside the container with rights over the files of its
 // users alone, which is the only one that holds a volume's key. Everything on the disk was
