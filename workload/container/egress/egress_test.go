@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,54 @@ func TestIdentities(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// TestRooms: a room of the mesh is who has its URI, by the mesh's authority, and no name helps.
+func TestRooms(t *testing.T) {
+	good, other := newAuthority(t), newAuthority(t)
+	const room, another = "spiffe://00/work/db", "spiffe://00/work/web"
+	certify := func(a authority, uris ...string) tls.Certificate {
+		key := newKey(t)
+		template := &x509.Certificate{SerialNumber: big.NewInt(3), DNSNames: []string{host}, NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour),
+			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+		for _, text := range uris {
+			u, err := url.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			template.URIs = append(template.URIs, u)
+		}
+		return tls.Certificate{Certificate: [][]byte{certificate(t, template, a.cert, &key.PublicKey, a.key).Raw}, PrivateKey: key}
+	}
+	mine := certify(good, another)
+	id := egress.Identity{Room: room, Authorities: []wire.Bytes{good.cert.Raw}, Certificate: &mine}
+	for name, c := range map[string]struct {
+		server tls.Certificate
+		id     egress.Identity
+		check  string
+	}{
+		"no URI":            {certify(good), id, "egress.room"},
+		"another room":      {certify(good, another), id, "egress.room"},
+		"two rooms":         {certify(good, room, another), id, "egress.room"},
+		"another authority": {certify(other, room), id, "egress.authority"},
+		"no authority":      {certify(good, room), egress.Identity{Room: room}, "egress.identity"},
+		"a room and a host": {certify(good, room), egress.Identity{Room: room, Host: host, Authorities: id.Authorities}, "egress.identity"},
+		"a room and a key":  {certify(good, room), egress.Identity{Room: room, Authorities: id.Authorities, Keys: []wire.Hash{{}}}, "egress.identity"},
+		"the room":          {certify(good, room), id, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, s, err := dial(t, &tls.Config{Certificates: []tls.Certificate{c.server}, ClientAuth: tls.RequireAnyClientCert}, c.id, noon)
+			if c.check != "" {
+				if err == nil || !strings.Contains(err.Error(), c.check) {
+					t.Errorf("expected %s, got %v", c.check, err)
+				}
+				return
+			}
+			if err != nil || s.Handshake() != nil || len(s.ConnectionState().PeerCertificates) != 1 || s.ConnectionState().PeerCertificates[0].URIs[0].String() != another {
+				t.Errorf("%v; the far end saw %d certificates", err, len(s.ConnectionState().PeerCertificates))
+			}
+		})
+	}
 }
 
 // TestCut: a host that cuts a connection can't make a part of an answer look like the whole.
