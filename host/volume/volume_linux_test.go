@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/agreement"
 	"strongroom.dev/host/volume"
 )
 
@@ -83,4 +84,14 @@ func TestOpen(t *testing.T) {
 	if err := unix.Fstatfs(root, &fs); err != nil || int64(fs.Blocks)*fs.Bsize < 3*size/2 {
 		t.Errorf("it did not grow: %d blocks of %d, %v", fs.Blocks, fs.Bsize, err)
 	}
+}
+
+// TestSmallest opens the smallest volume that an agreement can have.
+func TestSmallest(t *testing.T) {
+	asRoot(t)
+	v, err := volume.Open(filepath.Join(t.TempDir(), "v"), agreement.MinVolume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
 }
