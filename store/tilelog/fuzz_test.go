@@ -32,9 +32,9 @@ func FuzzJournal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What follows a whole frame changes nothing before it.
-		if again, err := tilelog.ParseJournal(append(append([]byte{}, data...), 0)); err == nil && again != n {
-			t.Fatalf("%d entries, and %d with a byte after them", n, again)
+		// What follows a whole frame changes nothing before it; it may make a cut one whole.
+		if again, err := tilelog.ParseJournal(append(append([]byte{}, data...), 0)); err == nil && again < n {
+			t.Fatalf("%d entries, and only %d with a byte after them", n, again)
 		}
 	})
 }
