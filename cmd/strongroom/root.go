@@ -79,6 +79,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.runCommand(),
 		a.roomCommand(),
 		a.connectCommand(),
+		a.containerCommand(),
 		a.hostCommand(),
 		a.ledgerCommand(),
 		a.receiptCommand(),

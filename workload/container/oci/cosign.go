@@ -1,0 +1,104 @@
+package oci
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+
+	"strongroom.dev/verdict"
+	"strongroom.dev/wire"
+)
+
+// Cosign's words (cosign, specs/SIGNATURE_SPEC.md).
+const (
+	typeSimpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json"
+	signatureOf       = "dev.cosignproject.cosign/signature"
+	simpleSigning     = "cosign container image signature"
+	maxSignatures     = 64
+	maxPayload        = 64 << 10
+)
+
+// verifyCosign looks for a signature by the key over the image: over what its name stands
+// for, which may be an index, or over the platform's own manifest. Signatures by certificates
+// (keyless) are not looked at.
+func verifyCosign(ctx context.Context, s store, key []byte, digests ...wire.Hash) error {
+	verify, err := cosignKey(key)
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, digest := range slices.Compact(digests) {
+		signatures, err := s.tagged(ctx, strings.ReplaceAll(digest.String(), ":", "-")+".sig")
+		if err != nil {
+			if e := verdict.As(err); e.Kind == verdict.Broken && ctx.Err() != nil {
+				return err
+			}
+			continue // none under this digest; the last line says so
+		}
+		var m manifest
+		if err := json.Unmarshal(signatures, &m); err != nil || len(m.Layers) > maxSignatures {
+			return unsigned("a list of signatures that can't be read")
+		}
+		for _, d := range m.Layers {
+			found++
+			if good(ctx, s, d, digest, verify) {
+				return nil
+			}
+		}
+	}
+	return unsigned(fmt.Sprintf("%d signatures, none of them by the key over this image", found))
+}
+
+func unsigned(got string) error {
+	return verdict.NotGenuine("image.signature", "a cosign signature by the key that was given", got, "ask who makes the image; keyless signatures are not looked at")
+}
+
+// good tells whether a signature is by the key and over the image.
+func good(ctx context.Context, s store, d descriptor, image wire.Hash, verify func(message, signature []byte) bool) bool {
+	signature, err := base64.StdEncoding.DecodeString(d.Annotations[signatureOf])
+	if err != nil || d.MediaType != typeSimpleSigning {
+		return false
+	}
+	payload, err := (&Image{store: s}).checked(ctx, d, maxPayload)
+	if err != nil || !verify(payload, signature) {
+		return false
+	}
+	var p struct {
+		Critical struct {
+			Image struct {
+				Digest string `json:"docker-manifest-digest"`
+			} `json:"image"`
+			Type string `json:"type"`
+		} `json:"critical"`
+	}
+	return json.Unmarshal(payload, &p) == nil && p.Critical.Type == simpleSigning && p.Critical.Image.Digest == image.String()
+}
+
+// cosignKey gives what checks signatures by a public key (PEM) of P-256 or Ed25519.
+func cosignKey(text []byte) (func(message, signature []byte) bool, error) {
+	block, rest := pem.Decode(text)
+	if block != nil && block.Type == "PUBLIC KEY" && len(strings.TrimSpace(string(rest))) == 0 {
+		key, err := x509.ParsePKIXPublicKey(block.Bytes)
+		switch k := key.(type) {
+		case *ecdsa.PublicKey:
+			if k.Curve == elliptic.P256() {
+				return func(message, signature []byte) bool {
+					sum := sha256.Sum256(message)
+					return ecdsa.VerifyASN1(k, sum[:], signature)
+				}, err
+			}
+		case ed25519.PublicKey:
+			return func(message, signature []byte) bool { return ed25519.Verify(k, message, signature) }, err
+		}
+	}
+	return nil, verdict.Misuse("--cosign-key", "one public key (PEM, P-256 or Ed25519), as cosign generate-key-pair writes it", "another file", "name cosign.pub")
+}
