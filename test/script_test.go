@@ -13,10 +13,13 @@ import (
 
 // TestScripts runs the scenarios of testdata: each is a world of real processes, as the
 // how-tos describe it. $A, $B, ... are free loopback addresses.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { scripts(t, "testdata") }
+
+// scripts runs those of a folder.
+func scripts(t *testing.T, dir string) {
 	bin := programs(t)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			for _, name := range []string{"A", "B", "C", "D"} {
@@ -34,6 +37,10 @@ func TestScripts(t *testing.T) {
 			"setjson": setJSON,
 			"fill":    fill,
 			"flip":    flip,
+			// Of containers.
+			"counter":  counter,
+			"takeaway": takeaway,
+			"get":      get,
 		},
 	})
 }

@@ -1,0 +1,113 @@
+package test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"strongroom.dev/agreement"
+	"strongroom.dev/agreement/draft"
+	"strongroom.dev/erofs"
+	"strongroom.dev/host/volume"
+	"strongroom.dev/verity"
+	"strongroom.dev/wire"
+)
+
+// TestScriptsOfRoot runs the scenarios that only root can be the host of.
+func TestScriptsOfRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("volumes need a host run by root")
+		}
+		t.Skip("volumes need a host run by root")
+	}
+	scripts(t, "testdata/root")
+}
+
+// count is what the container does: it counts its starts in its volume, and serves what is
+// there until it is told to end.
+const count = `n=$(cat /data/n 2>/dev/null || echo 0)
+echo $((n+1)) > /data/n && sync
+exec busybox httpd -f -p 8080 -h /data`
+
+const volumeBytes = 32 << 20
+
+// counter writes the image and the agreement's section of a container that counts: counter DIR.
+func counter(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	path, err := exec.LookPath("busybox")
+	ts.Check(err)
+	program, err := os.ReadFile(path)
+	ts.Check(err)
+	entries := []erofs.Entry{{Path: "bin", Mode: erofs.Directory | 0o755}, {Path: "data", Mode: erofs.Directory | 0o755},
+		{Path: "bin/busybox", Mode: erofs.Regular | 0o755, Size: int64(len(program)), Open: func() (io.Reader, error) { return bytes.NewReader(program), nil }}}
+	for _, name := range []string{"cat", "sh", "sync"} {
+		entries = append(entries, erofs.Entry{Path: "bin/" + name, Mode: erofs.Symlink | 0o777, Target: "busybox"})
+	}
+	var image bytes.Buffer
+	_, err = erofs.Write(&image, entries)
+	ts.Check(err)
+	disk, root, blocks, err := verity.Disk(image.Bytes(), make([]byte, 32))
+	ts.Check(err)
+	section := draft.Container(agreement.Container{
+		Image: agreement.ContainerImage{Reference: "counter", Manifest: wire.HashOf(image.Bytes()), Disk: agreement.VerityDisk{Blocks: blocks, Root: root}},
+		Argv:  []string{"/bin/sh", "-c", count}, Directory: "/", User: agreement.User{UID: 1000, GID: 100, Groups: []int64{}},
+		Environment: []agreement.Environment{{Name: "PATH", Kind: agreement.Exact, Value: "/bin"}}, Capabilities: []string{}, Seccomp: agreement.Seccomp{Profile: "default"},
+		Mounts: []agreement.Mount{{Path: "/data", Kind: agreement.Volume, Bytes: volumeBytes, Mode: 0o750, UID: 1000, GID: 100, Input: "count-key"}},
+		Ports:  []agreement.Port{{Name: "web", Port: 8080, Names: []string{}, Allow: agreement.Allow{Anyone: true}}},
+		Limits: agreement.Limits{Memory: 64 << 20, Processes: 16, Files: 64}, Restart: agreement.Restart{Policy: "never"}, Logs: agreement.Logs{Receivers: []wire.ID{}}})
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(os.WriteFile(filepath.Join(dir, "image.disk"), disk, 0o644))
+	ts.Check(os.WriteFile(filepath.Join(dir, "container.yaml"), []byte(section), 0o644))
+}
+
+// takeaway removes the one file that a volume's content has, as a host can that reads no
+// name: takeaway VOLUME.
+func takeaway(ts *testscript.TestScript, _ bool, args []string) {
+	mount, err := volume.Open(ts.MkAbs(args[0]), volumeBytes)
+	ts.Check(err)
+	defer mount.Close()
+	files, err := filepath.Glob(filepath.Join("/proc/self/fd", strconv.Itoa(int(mount.Fd())), volume.Directory, "*", "*"))
+	ts.Check(err)
+	if len(files) != 1 {
+		ts.Fatalf("the volume has %d files", len(files))
+	}
+	ts.Check(os.Remove(files[0]))
+}
+
+// get compares what a room's port serves, as ordinary clients see it, once it serves: get
+// ADDRESS/PATH REGEXP.
+func get(ts *testscript.TestScript, _ bool, args []string) {
+	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // no certificate proves a room
+	var got string
+	for range 100 {
+		answer, err := client.Get("https://" + args[0])
+		if err == nil {
+			body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+			answer.Body.Close()
+			ts.Check(err)
+			if answer.StatusCode == http.StatusOK {
+				if !regexp.MustCompile(args[1]).Match(body) {
+					ts.Fatalf("%s serves %q", args[0], body)
+				}
+				return
+			}
+			got = answer.Status
+		} else {
+			got = err.Error()
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%s serves nothing: %s", args[0], strings.TrimSpace(got))
+}
