@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # same source with the same tools gets the same bytes, and so the same room image.
 LDFLAGS := -s -w -buildid= -X strongroom.dev/internal/version.Version=$(VERSION)
 
-.PHONY: build demo demo-vm test bench lint long clean
+.PHONY: build demo demo-vm demo-container test bench lint long clean
 
 build: ## the programs, into bin/
 	scripts/setup build
@@ -21,6 +21,10 @@ demo: build ## two hospitals, one study, every attack refused
 demo-vm: build ## the same study in a booted, measured virtual machine
 	scripts/setup vm
 	bin/strongroom demo vm
+
+demo-container: build ## an unmodified image in a room, reached by who checked it first
+	scripts/setup container
+	bin/strongroom demo container
 
 test: build ## every test
 	scripts/setup test
@@ -39,4 +43,4 @@ long: build ## what takes longer: every byte of endorsements altered, images bui
 	scripts/fuzz 2400
 
 clean:
-	rm -rf bin strongroom-demo strongroom-demo-vm strongroom-demo-attestation
+	rm -rf bin strongroom-demo strongroom-demo-vm strongroom-demo-attestation strongroom-demo-container

@@ -29,7 +29,7 @@ import (
 	"strongroom.dev/verdict"
 )
 
-// Config is what a demo needs. All members are required.
+// Config is what a demo needs. All members but Image are required.
 type Config struct {
 	// Dir is the world's folder. It is made, or made anew if a demo made it before.
 	Dir string
@@ -37,6 +37,9 @@ type Config struct {
 	Command string
 	// Show is where the story is told.
 	Show io.Writer
+	// Image is the web server's image of the demo with containers, as `container prepare` takes
+	// it or the folder of an OCI layout; "": Debian's nginx, made here.
+	Image string
 }
 
 // marker is the file that says a demo made a folder, so that nothing else is ever removed.
@@ -219,9 +222,18 @@ func (w *world) serve(ctx context.Context, name string, args ...string) (*server
 }
 
 func (w *world) start(ctx context.Context, name string, args []string) (*server, error) {
-	log, err := os.OpenFile(w.path(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	s, lines, err := w.launch(name, args)
 	if err != nil {
 		return nil, err
+	}
+	return s, s.awaitReady(ctx, lines)
+}
+
+// launch starts a process; what it prints first comes on the channel.
+func (w *world) launch(name string, args []string) (*server, <-chan []byte, error) {
+	log, err := os.OpenFile(w.path(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, err
 	}
 	s := &server{name: name, args: args, log: log, done: make(chan error, 1), once: new(sync.Once)}
 	s.cmd = exec.Command(w.Command, append([]string{"--output", "json"}, args...)...)
@@ -230,7 +242,7 @@ func (w *world) start(ctx context.Context, name string, args []string) (*server,
 	s.cmd.SysProcAttr = dieWithParent()
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lines := make(chan []byte, 1)
 	started := make(chan error)
@@ -245,9 +257,9 @@ func (w *world) start(ctx context.Context, name string, args []string) (*server,
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s, s.awaitReady(ctx, lines)
+	return s, lines, nil
 }
 
 // listen reads the ready document, then whatever else comes, and waits for the end.

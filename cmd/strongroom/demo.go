@@ -27,11 +27,12 @@ func stories() []story {
 		{"hospitals", "two hospitals, one agreed study, and every attempt to cheat refused", "strongroom-demo", demo.Hospitals},
 		{"vm", "the same study in a booted, measured virtual machine, and what a host that boots something else gets", "strongroom-demo-vm", demo.VM},
 		{"attestation", "a relying party that gates on evidence, and every forgery refused", "strongroom-demo-attestation", demo.Attestation},
+		{"container", "an unmodified web server's image in a room, a customer who checks it first, and every change refused", "strongroom-demo-container", demo.Container},
 	}
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	var dir string
+	var dir, image string
 	cmd := &cobra.Command{
 		Use:   "demo [NAME]",
 		Short: "Tell a story with real processes, attacks included",
@@ -41,7 +42,7 @@ leaves its world behind so that you can do its steps again by hand; that of hosp
 every line in by-hand.sh. Without a name it lists the demos.
 
 It exits 1 if an attack is not refused, or could not be tried.`,
-		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo vm\n  strongroom demo attestation\n  strongroom demo hospitals --output json > report.json",
+		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo vm\n  strongroom demo attestation\n  strongroom demo container\n  strongroom demo hospitals --output json > report.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -52,13 +53,14 @@ It exits 1 if an attack is not refused, or could not be tried.`,
 					ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 					defer stop()
 					dir = or(dir, s.dir)
-					return a.tell(ctx, s, dir)
+					return a.tell(ctx, s, demo.Config{Dir: dir, Image: image})
 				}
 			}
 			return verdict.Misuse("demo", "a demo that exists", verdict.Short(args[0]), "strongroom demo lists them")
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "`DIR` of the demo's world; a demo replaces it only if a demo made it (default: strongroom-demo, with -NAME behind it for others than hospitals)")
+	cmd.Flags().StringVar(&image, "image", "", "`IMAGE` of nginx for the demo container, as container prepare takes it, or the folder of an OCI layout (default: Debian's, made here)")
 	return cmd
 }
 
@@ -72,7 +74,7 @@ func (a *app) listDemos() error {
 
 // tell runs a story: its words go to standard output, or to standard error where the report
 // takes that.
-func (a *app) tell(ctx context.Context, s story, dir string) error {
+func (a *app) tell(ctx context.Context, s story, c demo.Config) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -86,7 +88,8 @@ func (a *app) tell(ctx context.Context, s story, dir string) error {
 	if a.json {
 		show = a.err
 	}
-	report, err := s.tell(ctx, demo.Config{Dir: dir, Command: self, Show: show})
+	c.Command, c.Show = self, show
+	report, err := s.tell(ctx, c)
 	if report == nil || err != nil && report.Err() == nil {
 		return err // it never came to its end: there is no report
 	}
