@@ -38,9 +38,11 @@ func scripts(t *testing.T, dir string) {
 			"fill":    fill,
 			"flip":    flip,
 			// Of containers.
-			"counter":  counter,
-			"takeaway": takeaway,
-			"get":      get,
+			"counter":    counter,
+			"takeaway":   takeaway,
+			"get":        get,
+			"postgresql": postgresql,
+			"keepdata":   keepdata,
 		},
 	})
 }
