@@ -156,10 +156,10 @@ func (s *site) makeParties(ctx context.Context) error {
 // agreeAll signs the agreement, and quietly a second one for an attack.
 func (s *site) agreeAll(ctx context.Context) (err error) {
 	s.chapter("Both sign one agreement: this image, this page, these rights, and only beta may connect")
-	if s.web, err = s.agree(ctx, s.do, webFile); err != nil {
+	if s.web, err = s.agree(ctx, s.do, imageDir, webFile); err != nil {
 		return err
 	}
-	if s.other, err = s.agree(ctx, s.quiet, otherFile); err != nil {
+	if s.other, err = s.agree(ctx, s.quiet, imageDir, otherFile); err != nil {
 		return err
 	}
 	work, found := s.web.WorkByName("web")
@@ -173,10 +173,10 @@ func (s *site) agreeAll(ctx context.Context) (err error) {
 // blanks are what an agreement's draft leaves to people.
 var blanks = regexp.MustCompile(`<[A-Z][^>]*>`)
 
-func (s *site) agree(ctx context.Context, show shown, file string) (*agreement.SignedAgreement, error) {
+func (s *site) agree(ctx context.Context, show shown, dir, file string) (*agreement.SignedAgreement, error) {
 	id := strings.TrimSuffix(file, ".json")
 	yaml := s.path(id + ".yaml")
-	if _, err := show(ctx, s.as(alpha, "agreement", "init", "--insecure-software", "--container", s.path(imageDir), "--party", alpha, "--party", beta,
+	if _, err := show(ctx, s.as(alpha, "agreement", "init", "--insecure-software", "--container", s.path(dir), "--party", alpha, "--party", beta,
 		"--id", id, "--work", "web", "--title", "A price list", "-o", yaml)...); err != nil {
 		return nil, err
 	}
@@ -230,38 +230,42 @@ func (s *site) startRoom(ctx context.Context) (err error) {
 	if s.address, err = freePort(); err != nil {
 		return err
 	}
-	args := s.as(alpha, "run", s.path(webFile), "--work", "web", "--disk", "image="+s.path(imageDir, "image.disk"), "--publish", string(s.port)+"="+s.address, "--data", s.path(sealedDir))
+	args := s.runArgs(webFile, s.address)
 	s.showCommand(append(args, "&"))
-	room, lines, err := s.launch("room", args)
-	if err != nil {
-		return err
-	}
-	s.servers = append(s.servers, room)
-	return s.awaitRoom(ctx, lines)
+	_, s.accepted, err = s.runRoom(ctx, "room", s.web, s.address, args)
+	return err
 }
 
-// awaitRoom connects as the customer until the room answers.
-func (s *site) awaitRoom(ctx context.Context, ended <-chan []byte) error {
-	way, err := s.way(s.web, s.address, beta, beta)
+func (s *site) runArgs(file, address string, more ...string) []string {
+	return append(s.as(alpha, "run", s.path(file), "--work", "web", "--disk", "image="+s.path(imageDir, "image.disk"), "--publish", string(s.port)+"="+address, "--data", s.path(sealedDir)), more...)
+}
+
+// runRoom starts a room and connects as the customer until it answers.
+func (s *site) runRoom(ctx context.Context, name string, a *agreement.SignedAgreement, address string, args []string) (*server, relying.Accepted, error) {
+	way, err := s.way(a, address, beta, beta)
 	if err != nil {
-		return err
+		return nil, relying.Accepted{}, err
 	}
+	room, ended, err := s.launch(name, args)
+	if err != nil {
+		return nil, relying.Accepted{}, err
+	}
+	s.servers = append(s.servers, room)
 	for until := time.Now().Add(time.Minute); ; {
 		conn, accepted, err := way.Connect(ctx)
 		if err == nil {
 			conn.Close()
-			s.accepted = accepted
-			return nil
+			return room, accepted, nil
 		}
 		select {
 		case said := <-ended:
-			return broken("demo.room", "a room that serves", verdict.Short(string(said)))
+			return nil, accepted, broken("demo.room", "a room that serves", verdict.Short(string(said)))
 		case <-ctx.Done():
-			return interrupted(ctx)
+			return nil, accepted, interrupted(ctx)
 		case <-time.After(100 * time.Millisecond):
 		}
 		if time.Now().After(until) {
-			return err
+			return nil, accepted, err
 		}
 	}
 }

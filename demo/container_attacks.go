@@ -47,7 +47,7 @@ func (s *site) attacks(ctx context.Context) error {
 	if _, err := s.quiet(ctx, s.as("stranger", "party", "init", "--name", "stranger", "--title", "Stranger", "--no-data")...); err != nil {
 		return err
 	}
-	if err := s.attack(ctx, s.report, append(append(l.onImage(), l.onSection()...), l.onConnections()...)); err != nil {
+	if err := s.attack(ctx, s.report, append(append(append(l.onImage(), l.onSection()...), l.onVolumes()...), l.onConnections()...)); err != nil {
 		return err
 	}
 	return s.report.Err()
@@ -214,6 +214,10 @@ func list(names []string) string { return `"capabilities":["` + strings.Join(nam
 func (l *landlord) container() agreement.Container {
 	work, _ := l.web.WorkByName("web")
 	return *work.Container
+}
+
+func (l *landlord) onVolumes() []attempt {
+	return []attempt{{"an older volume put back", l.olderVolume, []string{"volume.generation"}}}
 }
 
 // onConnections are attacks of who connects, or stands between.

@@ -21,6 +21,7 @@ var landlordAttacks = []string{
 	"another image named by the host",
 	"a variable's rule changed by the host",
 	"a variable outside the rules",
+	"an older volume put back",
 	"a stranger connects in the customer's name",
 	"the operator connects, whom its own agreement does not let in",
 	"an ordinary TLS client connects",
