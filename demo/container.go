@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +40,9 @@ type site struct {
 	web      *agreement.SignedAgreement
 	other    *agreement.SignedAgreement // the same under another id
 	address  string                     // where the host publishes the port
+	local    string                     // where the customer's proxy listens
 	accepted relying.Accepted
+	again    []*server // what it takes to do it again, in order
 }
 
 // The files of the world.
@@ -73,7 +77,7 @@ func Container(ctx context.Context, c Config) (*Report, error) {
 	s.tell("What is real is what runs, who may reach it, and that no key comes for anything else. The world is made in %s", s.Dir)
 	return s.report, s.tellAll(ctx, s.report, []chapter{
 		{"image", s.prepareImage}, {"parties", s.makeParties}, {"agreement", s.agreeAll}, {"data", s.sealPage}, {"brokers", s.startBrokers},
-		{"room", s.startRoom}, {"connect", s.fetch}, {"attacks", s.attacks},
+		{"room", s.startRoom}, {"connect", s.fetch}, {"attacks", s.attacks}, {"redo", s.leave},
 	})
 }
 
@@ -86,24 +90,31 @@ func (s *site) as(folder string, args ...string) []string {
 func (s *site) prepareImage(ctx context.Context) error {
 	s.chapter("The operator takes an image it has, and writes what runs: its disk by hash tree, argv, user, rights")
 	image := s.Image
-	s.page = officialPage
+	args := []string{"-o", s.path(imageDir)}
 	if image == "" {
 		s.tell("  (Debian's nginx, unchanged: made of its packages, which takes a minute the first time)")
 		dir, err := debianimage.Nginx().Layout(ctx, io.Discard)
 		if err != nil {
 			return err
 		}
-		image, s.page = "oci:"+dir, debianPage
+		image = "oci:" + dir
 	} else if info, err := os.Stat(image); err == nil && info.IsDir() {
 		image = "oci:" + image
 	}
-	if _, err := s.do(ctx, "container", "prepare", image, "-o", s.path(imageDir)); err != nil {
+	if s.Image != "" {
+		args = append(args, "--writable", "/var/cache/nginx")
+	}
+	if _, err := s.do(ctx, append([]string{"container", "prepare", image}, args...)...); err != nil {
 		return err
 	}
 	section := s.path(imageDir, "container.yaml")
 	text, err := os.ReadFile(section)
 	if err != nil {
 		return err
+	}
+	s.page = debianPage
+	if bytes.Contains(text, []byte("docker-entrypoint.sh")) {
+		s.page = officialPage
 	}
 	mounted := fmt.Sprintf("mounts:\n  - path: %s\n    kind: file\n    bytes: 0\n    mode: 292\n    uid: 0\n    gid: 0\n    input: page\n", s.page)
 	s.tell("  To container.yaml it adds a file that only the room can open: %s, input page", s.page)
@@ -301,6 +312,7 @@ func (s *site) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.local = local
 	if _, err := s.serve(ctx, "connect", s.as(beta, "connect", s.address, "--agreement", s.path(webFile), "--port", string(s.port), "--listen", local,
 		"--as", beta, "--insecure-allow-software")...); err != nil {
 		return err
@@ -319,10 +331,23 @@ func (s *site) fetch(ctx context.Context) error {
 	for _, check := range a.Checks {
 		s.tell("    %s: %s", check.ID, check.Got)
 	}
+	s.again = slices.Clone(s.servers)
 	s.report.Results["web"] = served{page, a}
 	doc, err := json.Marshal(a)
 	s.report.Receipts = append(s.report.Receipts, doc)
 	return err
+}
+
+// leave says how to run the room again in this world.
+func (s *site) leave(context.Context) error {
+	s.chapter("To do it again by hand")
+	s.tell("  This world stays; its processes have stopped. Start them again, the last once the room serves:")
+	s.tell("  $ cd '%s' && PATH='%s':$PATH", quoteInside(s.Dir), quoteInside(filepath.Dir(s.Command)))
+	for _, again := range s.again {
+		s.showCommand(append(append([]string{}, again.args...), "&"))
+	}
+	s.tell("  $ curl http://%s/", s.local)
+	return nil
 }
 
 func get(ctx context.Context, url string) (string, error) {

@@ -261,7 +261,7 @@ func (l *landlord) connect(ctx context.Context, pinned *agreement.SignedAgreemen
 
 // ordinary asks for the page as a browser would that takes any certificate.
 func (l *landlord) ordinary(ctx context.Context) (string, error, error) {
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}}
 	conn, err := d.DialContext(ctx, "tcp", l.address)
 	if err == nil {
 		defer conn.Close()
