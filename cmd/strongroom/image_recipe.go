@@ -59,9 +59,16 @@ the image's own. Without an image the page is that of docs/cloud.`,
 }
 
 func (a *app) recipe(f recipeFlags, target string, dir []string) error {
-	r := cloud.Recipe{Target: target, Image: "room"}
+	r := cloud.Recipe{Target: target, Image: "room", VCPUs: f.vcpus, Model: f.vcpuType, Memory: f.memory, Disk: f.disk}
+	if r.Disk == "" {
+		r.Disk = cloud.File(target)
+	}
 	if target == cloud.SNP || target == cloud.TDX {
-		r.Command = launchLine(target)
+		line, err := launchLine(target, f)
+		if err != nil {
+			return err
+		}
+		r.Command = line
 	}
 	if _, err := r.Markdown(); err != nil {
 		return err
@@ -186,21 +193,25 @@ func (a *app) writeDisk(f recipeFlags, target, dir string) error {
 }
 
 // launchLine shows what starts one room, with names in place of what is the room's own.
-func launchLine(target string) string {
+func launchLine(target string, f recipeFlags) (string, error) {
+	memory, err := memorySize(f.memory)
+	if err != nil {
+		return "", err
+	}
 	in := func(name string) string { return path.Join("/IMAGE", name) }
 	c := qemu.Config{
-		Platform: qemu.SNP, Accel: qemu.KVM, CPUs: 2, Memory: 4096, Firmware: in(image.FileSNP), Kernel: in(image.FileUKI),
+		Platform: qemu.SNP, Accel: qemu.KVM, CPUs: f.vcpus, Memory: int(memory >> 20), Firmware: in(image.FileSNP), Kernel: in(image.FileUKI),
 		Disks:   []qemu.Disk{{Serial: "engine-0", Path: in(image.EngineFile(sqlProgram))}, {Serial: "input-0", Path: "/DATA/INPUT.age"}},
 		Channel: qemu.Socket{Path: "/ROOM/channel"}, Console: "/ROOM/console.log", InitData: wire.Digest{1}, ShortInitData: wire.Hash{1},
-		SNP: snpConfig(qemu.DefaultCPU, image.Cmdline), TDX: qemu.TDXConfig{QuoteSocket: defaultQuotes},
+		SNP: snpConfig(f.vcpuType, image.Cmdline), TDX: qemu.TDXConfig{QuoteSocket: defaultQuotes},
 	}
 	if target == cloud.TDX {
 		c.Platform, c.Firmware = qemu.TDX, in(image.FileTDX)
 	}
 	args, err := c.Args()
 	if err != nil {
-		panic(err) // the same every time: a test meets it
+		return "", err
 	}
 	hash, digest := base64.StdEncoding.EncodeToString(c.ShortInitData[:]), base64.StdEncoding.EncodeToString(c.InitData[:])
-	return strings.NewReplacer(hash, "SHORT-INIT-DATA-IN-BASE64", digest, "INIT-DATA-IN-BASE64").Replace(qemu.Line("qemu-system-x86_64", args))
+	return strings.NewReplacer(hash, "SHORT-INIT-DATA-IN-BASE64", digest, "INIT-DATA-IN-BASE64").Replace(qemu.Line("qemu-system-x86_64", args)), nil
 }

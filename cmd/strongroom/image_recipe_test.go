@@ -20,7 +20,7 @@ func TestCloudPages(t *testing.T) {
 	for _, target := range cloud.Targets() {
 		var out, errs bytes.Buffer
 		a := &app{out: &out, err: &errs, now: time.Now}
-		if err := a.recipe(recipeFlags{}, target, nil); err != nil {
+		if err := a.recipe(recipeFlags{vcpus: 2, vcpuType: "EPYC-v4", memory: "4G"}, target, nil); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join("..", "..", "docs", "cloud", target+".md")
@@ -39,6 +39,30 @@ func TestCloudPages(t *testing.T) {
 		if diff := cmp.Diff(string(page), out.String()); diff != "" {
 			t.Errorf("%s (-page +command; go test -run CloudPages -update-pages ./cmd/strongroom):\n%s", path, diff)
 		}
+	}
+}
+
+// TestRecipeSizes: commands are for the machine that was asked for.
+func TestRecipeSizes(t *testing.T) {
+	for target, want := range map[string][]string{
+		cloud.SNP: {"--vcpus 4 --vcpu-type EPYC-Milan", "--cpus 4 --memory 8G", "-smp 4", "-m 8192M", "-cpu EPYC-Milan"},
+		cloud.TDX: {"--platform tdx --memory 8G", "--cpus 4 --memory 8G", "-m 8192M"},
+		cloud.AWS: {"m6a.xlarge", "--vcpus 4"},
+		cloud.GCP: {"n2d-standard-4", "--vcpus 4"},
+	} {
+		var out, errs bytes.Buffer
+		a := &app{out: &out, err: &errs, now: time.Now}
+		if err := a.recipe(recipeFlags{vcpus: 4, vcpuType: "EPYC-Milan", memory: "8G"}, target, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range want {
+			if !strings.Contains(out.String(), text) {
+				t.Errorf("%s: no %q on the page", target, text)
+			}
+		}
+	}
+	if err := (&app{now: time.Now}).recipe(recipeFlags{vcpus: 3, vcpuType: "EPYC-v4", memory: "4G"}, cloud.AWS, nil); err == nil {
+		t.Error("a machine that AWS does not have")
 	}
 }
 

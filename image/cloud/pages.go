@@ -12,11 +12,11 @@ report about the paravisor, and that TPM's quote about the rest (spec/tpm.md, se
 ## Convert and upload
 
 ` + "```" + `
-strongroom image recipe azure @IMAGE@ --disk room.vhd
+strongroom image recipe azure @IMAGE@ --disk @DISK@
 az group create --name strongroom --location westeurope
 az disk create --resource-group strongroom --name room-upload --location westeurope --os-type Linux \
-    --hyper-v-generation V2 --sku Standard_LRS --upload-type Upload --upload-size-bytes "$(stat -c %s room.vhd)"
-azcopy copy room.vhd "$(az disk grant-access --resource-group strongroom --name room-upload --access-level Write \
+    --hyper-v-generation V2 --sku Standard_LRS --upload-type Upload --upload-size-bytes "$(stat -c %s @DISK@)"
+azcopy copy @DISK@ "$(az disk grant-access --resource-group strongroom --name room-upload --access-level Write \
     --duration-in-seconds 3600 --query accessSAS --output tsv)" --blob-type PageBlob
 az disk revoke-access --resource-group strongroom --name room-upload
 az image create --resource-group strongroom --name room --os-type Linux --hyper-v-generation V2 \
@@ -62,9 +62,9 @@ Google's firmware and of the processors' first state; a TPM of Google's hypervis
 ## Convert and upload
 
 ` + "```" + `
-strongroom image recipe gcp @IMAGE@ --disk room.tar.gz
+strongroom image recipe gcp @IMAGE@ --disk @DISK@
 gcloud storage buckets create gs://YOUR-BUCKET --location europe-west4
-gcloud storage cp room.tar.gz gs://YOUR-BUCKET/
+gcloud storage cp @DISK@ gs://YOUR-BUCKET/room.tar.gz
 gcloud compute images create room --source-uri gs://YOUR-BUCKET/room.tar.gz --architecture X86_64 \
     --guest-os-features UEFI_COMPATIBLE,SEV_SNP_CAPABLE,TDX_CAPABLE,GVNIC
 ` + "```" + `
@@ -75,7 +75,7 @@ Google takes an archive with one file, disk.raw, of whole GiB; the conversion se
 
 ` + "```" + `
 gcloud compute instances create room-1 --zone europe-west4-a --image room \
-    --machine-type n2d-standard-2 --min-cpu-platform "AMD Milan" --confidential-compute-type SEV_SNP \
+    --machine-type n2d-standard-@VCPUS@ --min-cpu-platform "AMD Milan" --confidential-compute-type SEV_SNP \
     --maintenance-policy TERMINATE --no-shielded-secure-boot --shielded-vtpm \
     --no-address --no-service-account --no-scopes
 gcloud compute instances get-serial-port-output room-1 --zone europe-west4-a
@@ -90,7 +90,7 @@ The launch digest follows from Google's firmware, which it publishes and signs b
 (` + "`gs://gce_tcb_integrity/ovmf_x64_csm`" + `), and from the number of processors:
 
 ` + "```" + `
-strongroom image measure --platform snp --vmm gce --firmware GOOGLES-FIRMWARE.fd --vcpus 2
+strongroom image measure --platform snp --vmm gce --firmware GOOGLES-FIRMWARE.fd --vcpus @VCPUS@
 ` + "```" + `
 `
 
@@ -103,8 +103,8 @@ measurement is that of Amazon's firmware and of the processors' first state; a N
 ## Convert and upload
 
 ` + "```" + `
-strongroom image recipe aws @IMAGE@ --disk room.raw
-aws s3 cp room.raw s3://YOUR-BUCKET/room.raw
+strongroom image recipe aws @IMAGE@ --disk @DISK@
+aws s3 cp @DISK@ s3://YOUR-BUCKET/room.raw
 aws ec2 import-snapshot --disk-container Format=RAW,UserBucket='{S3Bucket=YOUR-BUCKET,S3Key=room.raw}'
 aws ec2 describe-import-snapshot-tasks --query 'ImportSnapshotTasks[].SnapshotTaskDetail.[Status,SnapshotId]'
 aws ec2 register-image --name room --architecture x86_64 --virtualization-type hvm --boot-mode uefi \
@@ -115,7 +115,7 @@ aws ec2 register-image --name room --architecture x86_64 --virtualization-type h
 ## Launch
 
 ` + "```" + `
-aws ec2 run-instances --region us-east-2 --image-id IMAGE --instance-type m6a.large \
+aws ec2 run-instances --region us-east-2 --image-id IMAGE --instance-type @AWSTYPE@ \
     --cpu-options AmdSevSnp=enabled --metadata-options HttpEndpoint=disabled
 aws ec2 get-console-output --latest --output text --instance-id INSTANCE
 ` + "```" + `
@@ -127,7 +127,7 @@ The launch digest follows from Amazon's firmware, which it publishes with the wa
 (github.com/aws/uefi), and from the number of processors:
 
 ` + "```" + `
-strongroom image measure --platform snp --vmm ec2 --firmware ovmf_img.fd --vcpus 2 --vcpu-type EPYC-v4
+strongroom image measure --platform snp --vmm ec2 --firmware ovmf_img.fd --vcpus @VCPUS@ --vcpu-type @MODEL@
 ` + "```" + `
 `
 
@@ -154,7 +154,7 @@ is, and give all commands ` + "`--firmware FILE`" + `.
 
 @VALUES@
 ` + "```" + `
-strongroom image measure @IMAGE@ --platform snp --vcpus 2 --vcpu-type EPYC-v4
+strongroom image measure @IMAGE@ --platform snp --vcpus @VCPUS@ --vcpu-type @MODEL@
 ` + "```" + `
 
 prints it as an agreement lists it. It changes with the number of processors and with their model, not with
@@ -164,7 +164,7 @@ the size of memory. HOST_DATA is the agreement's short init data, set for each r
 
 ` + "```" + `
 strongroom host serve --platform snp --image @IMAGE@ \
-    --cpus 2 --memory 4G --data sealed --ledger ORIGIN=URL
+    --cpus @VCPUS@ --memory @MEMORY@ --data sealed --ledger ORIGIN=URL
 ` + "```" + `
 
 For each room that starts, with sockets and the console's pipe instead of the paths below:
@@ -194,7 +194,7 @@ names what is missing, each with its mend.
 
 @VALUES@
 ` + "```" + `
-strongroom image measure @IMAGE@ --platform tdx --memory 4G
+strongroom image measure @IMAGE@ --platform tdx --memory @MEMORY@
 ` + "```" + `
 
 prints them as an agreement lists them. RTMR 0 also depends on the size of memory and on the ACPI tables that QEMU
@@ -204,7 +204,7 @@ makes for the machine (` + "`--acpi`" + `). MRCONFIGID is the agreement's init d
 
 ` + "```" + `
 strongroom host serve --platform tdx --image @IMAGE@ \
-    --cpus 2 --memory 4G --data sealed --ledger ORIGIN=URL
+    --cpus @VCPUS@ --memory @MEMORY@ --data sealed --ledger ORIGIN=URL
 ` + "```" + `
 
 For each room that starts, with sockets and the console's pipe instead of the paths below:

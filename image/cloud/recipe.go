@@ -38,6 +38,11 @@ type Recipe struct {
 	Target string
 	// Image is the image's directory, as commands name it.
 	Image string
+	// VCPUs is the number of processors, Model theirs as QEMU names it, and Memory the machine's as
+	// --memory takes it. Disk is the file that the image is written to for a cloud.
+	VCPUs         int
+	Model, Memory string
+	Disk          string
 	// Groups are the values that evidence will carry, where they are known.
 	Groups []Group
 	// Command is what launches the machine in the end, where that is QEMU.
@@ -64,7 +69,17 @@ func (r Recipe) Markdown() (string, error) {
 	if File(r.Target) != "" {
 		channel = noChannel
 	}
-	return strings.NewReplacer("@IMAGE@", verdict.ShellWord(r.Image), "@VALUES@", r.values(), "@COMMAND@", r.Command, "@CHANNEL@", channel).Replace(page), nil
+	aws, known := awsTypes()[r.VCPUs]
+	if r.Target == AWS && !known {
+		return "", verdict.Misuse("--vcpus", "2, 4, 8, 16, 32, 48, 64 or 96, as AWS has machines of the family M6a", fmt.Sprint(r.VCPUs), "choose one of them")
+	}
+	return strings.NewReplacer("@VCPUS@", fmt.Sprint(r.VCPUs), "@MODEL@", verdict.ShellWord(r.Model), "@MEMORY@", verdict.ShellWord(r.Memory), "@DISK@", verdict.ShellWord(r.Disk), "@AWSTYPE@", aws,
+		"@IMAGE@", verdict.ShellWord(r.Image), "@VALUES@", r.values(), "@COMMAND@", r.Command, "@CHANNEL@", channel).Replace(page), nil
+}
+
+// awsTypes are the sizes of the family M6a by their number of processors.
+func awsTypes() map[int]string {
+	return map[int]string{2: "m6a.large", 4: "m6a.xlarge", 8: "m6a.2xlarge", 16: "m6a.4xlarge", 32: "m6a.8xlarge", 48: "m6a.12xlarge", 64: "m6a.16xlarge", 96: "m6a.24xlarge"}
 }
 
 func (r Recipe) values() string {
