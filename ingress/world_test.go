@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -142,15 +143,16 @@ func echoed(t testing.TB, c interface {
 	t.Helper()
 	sent := make([]byte, size)
 	rand.Read(sent)
+	said := make(chan error, 1)
 	go func() {
-		if _, err := c.Write(sent); err != nil {
-			t.Error(err)
-		}
-		if err := c.CloseWrite(); err != nil {
-			t.Error(err)
-		}
+		_, err := c.Write(sent)
+		said <- errors.Join(err, c.CloseWrite())
 	}()
 	got, err := io.ReadAll(c)
+	// The answer may be here before the word of the end is through, where parts are lost.
+	if werr := <-said; werr != nil {
+		t.Error(werr)
+	}
 	if err != nil || string(got) != string(sent) {
 		t.Fatalf("%d of %d bytes came back, %v", len(got), len(sent), err)
 	}
