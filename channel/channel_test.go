@@ -250,6 +250,10 @@ func TestPeerThatNeverReads(t *testing.T) {
 			id := uint32(2 * (i + 1))
 			_, err = b.Write(append(raw(1, id, []byte("control")), raw(5, id, []byte("x"))...))
 		}
+		if err == nil {
+			// The room reads on only when it has dealt with what it has.
+			_, err = b.Write(raw(2, 2, []byte("late")))
+		}
 		sent <- err
 	}()
 	select {
