@@ -107,8 +107,11 @@ type Input struct {
 	// RunsPerDay bounds the runs that may read the input in any 24 hours, spent at the owner's
 	// broker; at least 1.
 	RunsPerDay int64 `json:"runs_per_day"`
-	// MinDelta is by how many units successive dataset versions must differ (R18; format only).
+	// MinDelta is by how many units dataset versions that runs have read must differ, unless
+	// they don't differ at all (R18); 0 asks for nothing.
 	MinDelta int64 `json:"min_delta"`
+	// Rules are what queries may make of the rows; nil for inputs without columns.
+	Rules *Rules `json:"rules,omitempty"`
 }
 
 // Format is how an input's plaintext is written.
@@ -141,13 +144,18 @@ type Table struct {
 
 // Work is something a room may do.
 type Work struct {
-	Name        wire.ID     `json:"name"`
-	Kind        wire.ID     `json:"kind"` // "sql" or "container"
-	Description string      `json:"description"`
-	Query       string      `json:"query"` // one SELECT; parameters as $name; empty for containers
-	Tables      []string    `json:"tables"`
-	Parameters  []Parameter `json:"parameters"`
-	MayRun      []wire.ID   `json:"may_run"` // party ids
+	Name        wire.ID `json:"name"`
+	Kind        wire.ID `json:"kind"` // "sql" or "container"
+	Description string  `json:"description"`
+	Query       string  `json:"query"` // one SELECT; parameters as $name; empty for containers and with AdHoc
+	// AdHoc says that each run request brings its own query: the rules of the inputs alone say
+	// which.
+	AdHoc bool `json:"ad_hoc,omitempty"`
+	// Epsilon is what a run spends where an input is under differential privacy; empty with AdHoc.
+	Epsilon    string      `json:"epsilon,omitempty"`
+	Tables     []string    `json:"tables"`
+	Parameters []Parameter `json:"parameters"`
+	MayRun     []wire.ID   `json:"may_run"` // party ids
 	// Output is what leaves as a result; a container may have none.
 	Output wire.ID `json:"output,omitempty"`
 	// Keepers are parties whose brokers admit a run and may end it though it reads nothing of
@@ -174,12 +182,10 @@ type Output struct {
 	Name      wire.ID   `json:"name"`
 	Receivers []wire.ID `json:"receivers"` // party ids
 	Format    wire.ID   `json:"format"`    // "csv" or "json"
-	// MinGroup is the fewest units of each owner in a cell that shows any of that owner's (R18).
-	MinGroup int64 `json:"min_group"`
-	MaxRows  int64 `json:"max_rows"`
-	MaxBytes int64 `json:"max_bytes"`
-	// TimeBucketMS: results leave at multiples of this many milliseconds after the start;
-	// 0 turns it off (R19; format only).
+	MaxRows   int64     `json:"max_rows"`
+	MaxBytes  int64     `json:"max_bytes"`
+	// TimeBucketMS: results leave at multiples of this many milliseconds after the inputs were
+	// opened; 0 turns it off (R19).
 	TimeBucketMS int64 `json:"time_bucket_ms"`
 }
 

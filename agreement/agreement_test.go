@@ -149,7 +149,7 @@ func agreementForms() []agreementCase {
 		{"output-stranger", "Only parties receive.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"press"} }, "outputs[0].receivers[0]"},
 		{"output-receiver-twice", "A receiver is listed once.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"alpha", "alpha"} }, "outputs[0].receivers[1]"},
 		{"output-format", "A format that doesn't exist.", func(a *A) { a.Outputs[0].Format = "pdf" }, "outputs[0].format"},
-		{"output-group-0", "The zero minimum group is none.", func(a *A) { a.Outputs[0].MinGroup = 0 }, "outputs[0].min_group"},
+		{"rules-group-0", "The zero minimum group is none.", func(a *A) { a.Inputs[0].Rules.MinGroup = 0 }, "inputs[0].rules.min_group"},
 		{"output-rows-0", "An output has a bound on rows.", func(a *A) { a.Outputs[0].MaxRows = 0 }, "outputs[0].max_rows"},
 		{"output-bytes-2-gib", "An output has at most 1 GiB.", func(a *A) { a.Outputs[0].MaxBytes = 2 << 30 }, "outputs[0].max_bytes"},
 		{"witness-quorum-0", "Where there are witnesses, some have to sign.", func(a *A) { a.Ledgers.Quorum = 0 }, "ledgers.quorum"},

@@ -72,7 +72,7 @@ func service(w *world) agreement.Agreement {
 		opaque("state-key", agreement.Opaque), opaque("signing-key", agreement.Opaque),
 	}
 	a.Tables = []agreement.Table{}
-	a.Outputs = []agreement.Output{{Name: "report", Receivers: []wire.ID{"researcher"}, Format: "file", MinGroup: 1, MaxRows: 1, MaxBytes: 1 << 20}}
+	a.Outputs = []agreement.Output{{Name: "report", Receivers: []wire.ID{"researcher"}, Format: "file", MaxRows: 1, MaxBytes: 1 << 20}}
 	a.Work = []agreement.Work{{
 		Name: "web", Kind: "container", Description: "The web server, as it is.", Tables: []string{}, Parameters: []agreement.Parameter{},
 		MayRun: []wire.ID{"researcher"}, Output: "report", Keepers: []wire.ID{"beta"}, Container: container(),
@@ -170,7 +170,6 @@ func containerForms() []agreementCase {
 	whole("output-unknown", "An output that doesn't exist.", func(a *A) { a.Work[0].Output = "other" }, "work[0].output")
 	whole("output-csv", "A container's result is a file.", func(a *A) { a.Outputs[0].Format = "csv" }, "work[0].output")
 	whole("output-rows", "Nobody counts rows in a file.", func(a *A) { a.Outputs[0].MaxRows = 2 }, "outputs[0].max_rows")
-	whole("output-group", "Nobody counts people in a file.", func(a *A) { a.Outputs[0].MinGroup = 2 }, "outputs[0].min_group")
 	whole("output-always", "An output leaves when the container ends.", func(a *A) { a.Work[0].Container.Restart.Policy = "always" }, "work[0].container.restart.policy")
 	whole("output-no-mount", "An output comes from a mount.", func(a *A) { c := a.Work[0].Container; c.Mounts = c.Mounts[:5] }, "work[0].container.mounts")
 	whole("result-no-output", "A result that is no output.", func(a *A) { a.Work[0].Output, a.Outputs = "", []agreement.Output{} }, "work[0].container.mounts[5].kind")
@@ -355,7 +354,7 @@ func containerVectors() []vector {
 	for _, c := range []agreementCase{
 		{"work-sql-container", "A query is no container.", func(a *agreement.Agreement) { a.Work[0].Container = container() }, "work[0].container"},
 		{"work-sql-keepers", "The owners of what a query reads keep it.", func(a *agreement.Agreement) { a.Work[0].Keepers = []wire.ID{"alpha"} }, "work[0].keepers"},
-		{"work-sql-file", "A query's result is a table.", func(a *agreement.Agreement) { o := &a.Outputs[0]; o.Format, o.MinGroup, o.MaxRows = "file", 1, 1 }, "work[0].output"},
+		{"work-sql-file", "A query's result is a table.", func(a *agreement.Agreement) { o := &a.Outputs[0]; o.Format, o.MaxRows = "file", 1 }, "work[0].output"},
 	} {
 		w := newWorld()
 		c.change(&w.study)

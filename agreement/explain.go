@@ -193,6 +193,7 @@ func (e *explainer) data() {
 		if in.Format.Columns() {
 			e.more("Columns: %s.", columns(in.Schema))
 		}
+		e.rules(in)
 		e.more("At most %s in any 24 hours may read it, counted by %s.", plural(in.RunsPerDay, "run"), e.of(in.Owner, "broker"))
 	}
 }
@@ -228,9 +229,7 @@ func (e *explainer) work() {
 		}
 		e.item("%q may be asked for by %s. It reads all rows of %s. Its result is %q.", w.Name, e.names(w.MayRun, "or"), e.sources(w), w.Output)
 		e.more("In its authors' words: %q", oneLine(w.Description))
-		e.parameters(w)
-		e.more("The query, exactly as it will run inside the rules below:")
-		e.verbatim(w.Query)
+		e.query(w)
 	}
 }
 
@@ -288,11 +287,9 @@ func (e *explainer) results() {
 		}
 		e.item("%q goes to %s and nobody else, sealed so that only they can open it. At most %s and %s, padded so that its size says little.",
 			o.Name, e.names(o.Receivers, "and"), plural(o.MaxRows, "row"), size(o.MaxBytes))
-		if o.MinGroup == 1 {
-			e.more("THERE IS NO MINIMUM GROUP: a cell of the result can be about a single person.")
-			continue
+		if o.TimeBucketMS > 0 {
+			e.more("It leaves at a multiple of %s, so that how long a query takes tells little of what it read.", seconds(o.TimeBucketMS))
 		}
-		e.more("A cell of the result is shown only if every owner with people in it has at least %d of its own there. Rows of others can't pad a group: each owner's people are counted apart.", o.MinGroup)
 	}
 	e.containerOutputs()
 	e.say("The machine's operator sees no result, but sees when runs happen, how long they take and how much memory they move.")

@@ -87,12 +87,13 @@ func TestExplainSays(t *testing.T) {
 			"Its evidence must lead to the one root " + hash("swtpm").String(), `Of the firmware in "vm", the part that runs first is compared with nothing`, "firmware.900000 cdcd", "You trust: whoever runs the machine, with everything."}, nil},
 		{"nitro makes one trust the cloud", func(w *world) { hardware(&w.study, "nitro") }, labels, []string{"You trust: Amazon Web Services, with everything."}, nil},
 		{"listed machines", func(w *world) { w.study.Platforms[0].Machines = []string{"chip-1"} }, labels, []string{`Only 1 machine, as the author names them: "chip-1".`}, []string{"in an attacker's hands"}},
-		{"no minimum group", func(w *world) { w.study.Outputs[0].MinGroup = 1 }, labels, []string{"THERE IS NO MINIMUM GROUP"}, []string{"at least 1 of its own"}},
+		{"no minimum group", func(w *world) { w.study.Inputs[0].Rules.MinGroup = 1 }, labels, []string{"THERE IS NO MINIMUM GROUP"}, []string{"at least 1 of its own"}},
 		{"no witness", func(w *world) { w.study.Ledgers = agreement.Ledgers{Witnesses: []agreement.Witness{}} }, labels, []string{"NO SHARED LEDGER"}, nil},
 		{"results to the owner alone", func(w *world) {
 			w.study.Outputs[0].Receivers = []wire.ID{"alpha"}
 			w.study.Tables[0].Inputs, w.study.Inputs = []wire.ID{"alpha-patients"}, w.study.Inputs[:1]
-		}, labels, []string{"only that runs happened, when, and how long they took: no result from its data goes to any of them."}, []string{"Two groups that differ"}},
+			w.study.Inputs[0].Rules.Receivers = []wire.ID{"alpha"}
+		}, labels, []string{"only that runs happened, when, and how long they took: no result from its data goes to any of them."}, []string{"subtracted"}},
 		{"an owner who alone may ask", func(w *world) { w.study.Work[0].MayRun = []wire.ID{"alpha"} }, labels,
 			[]string{"Only Alpha itself decides when and with which parameters."}, nil},
 		{"several answers", func(w *world) {
@@ -166,7 +167,7 @@ func TestDiff(t *testing.T) {
 	id := old.Digest()
 	s := &next.study
 	s.Version, s.Supersedes, s.LeaseMS = 2, &id, 5000
-	s.Outputs[0].MinGroup = 5
+	s.Inputs[0].Rules.MinGroup = 5
 	s.Work[0].Query = strings.Replace(s.Work[0].Query, "avg(", "max(", 1)
 	s.Parties[0], s.Parties[1] = s.Parties[1], s.Parties[0]
 	s.Work[0].MayRun = []wire.ID{"researcher", "alpha"}

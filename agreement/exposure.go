@@ -99,21 +99,8 @@ func (e *explainer) exposedBy(w Work, out Output, owner wire.ID) {
 		own += ", since " + e.names(co, "and") + " can take away the rows that are their own"
 	}
 	e.sub("the answers of %q over %s (as %q, which %s gets).", w.Name, own, out.Name, e.names(others(out.Receivers, owner), "or"))
-	askers := others(w.MayRun, owner)
-	if len(askers) == 0 {
-		e.subMore("Only %s %s when and with which parameters.", e.name(owner), e.does(owner, "itself decides", "yourself decide"))
-		return
-	}
-	if len(w.Parameters) == 0 {
-		e.subMore("It has no parameters: asking again gives the same answer, until the data changes.")
-	} else {
-		e.subMore("%s can ask with other parameters (%s possible) and subtract one answer from another. Two groups that differ in one person give that person's part away, and the minimum group does not prevent it. Only the %s in 24 hours and the bounds of the parameters limit this.",
-			e.names(askers, "or"), combinations(w.Parameters), plural(e.runsFor(w, owner), "run"))
-	}
-	e.subMore("When a new dataset version differs from the last by one person, the answers before and after differ by that person. Nothing limits this yet.")
-	if out.MinGroup == 1 {
-		e.subMore("THERE IS NO MINIMUM GROUP: an answer can be about a single person.")
-	}
+	e.subMore("%s", e.differing(w, owner))
+	e.subMore("%s", e.protected(w, owner))
 }
 
 // runsFor gives the fewest runs a day that an owner's inputs of a work allow.

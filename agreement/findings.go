@@ -13,6 +13,8 @@ type RunFindings struct {
 	Signature  error // form, body and the requester's signatures
 	Permission error // the agreement, the work, and who may run it
 	Parameters error
+	// Query is about the query and the spending that a request brings.
+	Query error
 	// Environment is about a container's variables that the request sets.
 	Environment error
 	Datasets    error
@@ -30,7 +32,7 @@ func (r *SignedRun) Examine(a *SignedAgreement, requester *SignedParty, now time
 	}
 	if !found {
 		f.Permission = verdict.Refuse("run.work", "work of this agreement", quoted(string(r.Work))+" of agreement "+r.Agreement.Short(), "sign a new request for this agreement")
-		f.Parameters, f.Environment, f.Datasets = f.Permission, f.Permission, f.Permission
+		f.Parameters, f.Query, f.Environment, f.Datasets = f.Permission, f.Permission, f.Permission, f.Permission
 		return f
 	}
 	party, found := a.PartyByID(r.Requester)
@@ -39,6 +41,7 @@ func (r *SignedRun) Examine(a *SignedAgreement, requester *SignedParty, now time
 			"only a party listed in may_run of "+string(w.Name)+" may ask for it")
 	}
 	f.Parameters = r.verifyParameters(w)
+	f.Query = r.verifyQuery(a, w)
 	f.Environment = r.verifyEnvironment(w)
 	f.Datasets = r.verifyDatasets(a.InputsOf(w))
 	return f

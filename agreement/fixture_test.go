@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"strongroom.dev/agreement"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/keys"
 	"strongroom.dev/wire"
 )
@@ -140,7 +141,7 @@ func schema() []agreement.Column {
 
 func study(w *world) agreement.Agreement {
 	input := func(owner wire.ID) agreement.Input {
-		return agreement.Input{Name: owner + "-patients", Owner: owner, Dataset: "wdbc", Format: agreement.CSV, Schema: schema(), RunsPerDay: 20}
+		return agreement.Input{Name: owner + "-patients", Owner: owner, Dataset: "wdbc", Format: agreement.CSV, Schema: schema(), RunsPerDay: 20, Rules: testrules.Groups(10, "researcher")}
 	}
 	root := hash("dev root")
 	return agreement.Agreement{
@@ -165,7 +166,7 @@ func study(w *world) agreement.Agreement {
 			Tables: []string{"patients"}, MayRun: []wire.ID{"researcher"}, Output: "means",
 			Parameters: []agreement.Parameter{{Name: "least", Type: "decimal", Min: "0.0", Max: "30.0", Scale: 1, Values: []string{}}},
 		}},
-		Outputs: []agreement.Output{{Name: "means", Receivers: []wire.ID{"researcher"}, Format: "csv", MinGroup: 10, MaxRows: 100, MaxBytes: 65536}},
+		Outputs: []agreement.Output{{Name: "means", Receivers: []wire.ID{"researcher"}, Format: "csv", MaxRows: 100, MaxBytes: 65536}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{{Name: "witness", Key: noteKey("witness.example/ledger")}}, Quorum: 1},
 		LeaseMS: 3000,
 	}

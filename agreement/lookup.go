@@ -38,13 +38,17 @@ func (a Agreement) OutputByName(name wire.ID) (Output, bool) {
 }
 
 // InputsOf gives the inputs that a work reads, in the agreement's order: all those in its
-// tables, whether or not the query names them; all those that its container gets.
+// tables, whether or not the query names them, and the lists of whom they leave out; all
+// those that its container gets.
 func (a Agreement) InputsOf(w Work) []Input {
 	reads := make(map[wire.ID]bool)
 	for _, name := range w.Tables {
 		t, _ := a.TableByName(name)
-		for _, in := range t.Inputs {
-			reads[in] = true
+		for _, name := range t.Inputs {
+			reads[name] = true
+			if in, _ := a.InputByName(name); in.Rules != nil && in.Rules.Exclusions != "" {
+				reads[in.Rules.Exclusions] = true
+			}
 		}
 	}
 	if w.Container != nil {

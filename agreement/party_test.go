@@ -206,7 +206,7 @@ func TestChangedCopy(t *testing.T) {
 	}
 	w := newWorld()
 	a := w.signed()
-	a.Outputs[0].MinGroup = 1
+	a.Outputs[0].MaxRows = 1
 	if err := a.Verify(w.parties(), now); err == nil {
 		t.Error("a changed agreement was verified")
 	}

@@ -25,6 +25,11 @@ type Run struct {
 	// Environment are the requester's values for a container's variables of kind pattern:
 	// measured with the request, and shown.
 	Environment map[string]string `json:"environment,omitempty"`
+	// Query is the text of an ad-hoc work; empty for every other.
+	Query string `json:"query,omitempty"`
+	// Epsilon is what the run spends where an ad-hoc work reads inputs under differential privacy;
+	// empty for every other.
+	Epsilon string `json:"epsilon,omitempty"`
 	// RoomNonce and Counter bind a request to one serving room; absent for one-shot rooms.
 	RoomNonce *wire.Hash `json:"room_nonce,omitempty"`
 	Counter   int64      `json:"counter,omitempty"`
@@ -147,6 +152,7 @@ func (r *SignedRun) Verify(a *SignedAgreement, requester *SignedParty, now time.
 		func() error { return noStrangers("run.signatures", r.Document, s) },
 		func() error { return s.signed("run.signatures", r.Document, now) },
 		func() error { return r.verifyParameters(w) },
+		func() error { return r.verifyQuery(a, w) },
 		func() error { return r.verifyEnvironment(w) },
 		func() error { return r.verifyDatasets(a.InputsOf(w)) },
 		func() error { return r.verifyTime(now) },
@@ -173,6 +179,32 @@ func (r *SignedRun) verifyParameters(w Work) error {
 		}
 	}
 	return nil
+}
+
+// verifyQuery holds the query and the spending that a request brings against what its work
+// leaves to it. Whether the rules let the query pass is for the room to say.
+func (r *SignedRun) verifyQuery(a *SignedAgreement, w Work) error {
+	p := place{check: "run.query"}
+	if !w.AdHoc {
+		if r.Query != "" || r.Epsilon != "" {
+			return verdict.Refuse(p.check, "no query and no epsilon: those of "+string(w.Name)+" were agreed", quoted(r.Query+r.Epsilon), "leave them out, or ask for work with ad_hoc")
+		}
+		return nil
+	}
+	if err := p.dot("query").text(r.Query, MaxQuery); err != nil {
+		return err
+	}
+	if len(a.Private(w)) == 0 {
+		if r.Epsilon != "" {
+			return verdict.Refuse(p.check, "no epsilon, since nothing that "+string(w.Name)+" reads is under differential privacy", quoted(r.Epsilon), "leave it out")
+		}
+		return nil
+	}
+	p.check = "run.epsilon"
+	if err := p.dot("epsilon").budget(r.Epsilon, EpsilonScale, MaxEpsilon); err != nil {
+		return err
+	}
+	return a.affordable(p, w, r.Epsilon)
 }
 
 // verifyEnvironment holds the requester's values against the container's rules; work of

@@ -108,7 +108,7 @@ func names[T any](list []T, name func(T) string) string {
 func (a Agreement) validateInputs(p place) error {
 	return first(
 		each(p, a.Inputs, func(p place, in Input) error {
-			return first(a.partyRef(p.dot("owner"), in.Owner), in.validate(p))
+			return first(a.partyRef(p.dot("owner"), in.Owner), in.validate(p), a.validateRules(p.dot("rules"), in))
 		}),
 		unique(p, a.Inputs, "name", func(in Input) string { return string(in.Name) }),
 		unique(p, a.Inputs, "dataset", func(in Input) string { return string(in.Owner) + "/" + string(in.Dataset) }),
@@ -252,14 +252,13 @@ func (out Output) validate(p place) error {
 		return p.dot("time_bucket_ms").refuse("agreement.enforced", "0", strconv.FormatInt(out.TimeBucketMS, 10),
 			"time buckets are not enforced yet; leave the member out")
 	}
-	groups, rows := int64(MaxGroup), int64(MaxRows)
+	rows := int64(MaxRows)
 	if out.Format == formatFile {
-		groups, rows = 1, 1 // nobody counts in it
+		rows = 1 // nobody counts in it
 	}
 	return first(
 		p.dot("name").id(out.Name),
 		oneOf(p.dot("format"), out.Format, "csv", "json", formatFile),
-		p.dot("min_group").integer(out.MinGroup, 1, groups),
 		p.dot("max_rows").integer(out.MaxRows, 1, rows),
 		p.dot("max_bytes").integer(out.MaxBytes, 1, MaxOutput),
 	)
@@ -294,7 +293,7 @@ func (a Agreement) sqlWork(p place, w Work) error {
 	}
 	if err := first(
 		p.dot("keepers").count(len(w.Keepers), 0, 0),
-		p.dot("query").text(w.Query, MaxQuery),
+		w.validateQuery(p),
 		p.dot("tables").count(len(w.Tables), 1, MaxInputs),
 		each(p.dot("tables"), w.Tables, a.tableRef),
 		unique(p.dot("tables"), w.Tables, "", self[string]),
@@ -311,12 +310,29 @@ func (a Agreement) sqlWork(p place, w Work) error {
 	if out.Format == formatFile {
 		return p.dot("output").bad("an output of format csv or json", quoted(string(out.Format)), "a query's result is a table")
 	}
+	if err := a.validateAnswers(p, w, out); err != nil {
+		return err
+	}
 	for i, param := range w.Parameters {
 		if !mentions(w.Query, param.Name) {
 			return p.dot("parameters").at(i).dot("name").bad("a parameter that the query uses", "no $"+param.Name+" in it", "use it or remove it")
 		}
 	}
 	return nil
+}
+
+// validateQuery checks that the query stands in the agreement, or comes with each request.
+func (w Work) validateQuery(p place) error {
+	if w.AdHoc {
+		return p.dot("ad_hoc").refuse("agreement.enforced", "false", "true", "ad-hoc queries are not enforced yet; leave the member out")
+	}
+	if !w.AdHoc {
+		return p.dot("query").text(w.Query, MaxQuery)
+	}
+	if w.Query != "" {
+		return p.dot("query").bad("no query, since each request brings its own", "one", "remove it, or remove ad_hoc")
+	}
+	return p.dot("parameters").count(len(w.Parameters), 0, 0)
 }
 
 func (a Agreement) tableRef(p place, name string) error {

@@ -33,8 +33,8 @@ func (a Agreement) containerWork(p place, w Work) error {
 	if w.Container == nil {
 		return p.dot("container").bad("what the container is", "nothing", "`strongroom container prepare` writes it")
 	}
-	if w.Query != "" {
-		return p.dot("query").bad("nothing: a container has no query", quoted(w.Query), "remove it")
+	if w.Query != "" || w.AdHoc || w.Epsilon != "" {
+		return p.dot("query").bad("nothing: a container has no query", quoted(w.Query+w.Epsilon), "remove query, ad_hoc and epsilon")
 	}
 	if err := first(
 		p.dot("tables").count(len(w.Tables), 0, 0),

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/seal"
 	"strongroom.dev/wire"
 	work "strongroom.dev/workload/sql"
@@ -210,10 +211,10 @@ func medianTime(times []float64) float64 {
 func (b *sqlBencher) job(i, fd int) work.Job {
 	return work.Job{
 		CheckOnly: fd == 0,
-		Inputs:    []work.Input{{Name: "patients", Owner: "alpha", FD: fd, Format: agreement.Parquet, Schema: sqlSchema(), UniqueUnit: true}},
+		Inputs:    []work.Input{{Name: "patients", Owner: "alpha", FD: fd, Format: agreement.Parquet, Schema: sqlSchema(), UniqueUnit: true, Rules: *testrules.Groups(10, "lab")}},
 		Tables:    []work.Table{{Name: "patients", Inputs: []wire.ID{"patients"}}},
 		Query:     sqlQueries[i].query, Parameters: sqlQueries[i].parameters,
-		MinGroup: 10, MaxRows: 100, MaxBytes: 1 << 20, Memory: 2 << 30, Threads: 2,
+		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 2 << 30, Threads: 2,
 	}
 }
 

@@ -25,7 +25,7 @@ func newService(t testing.TB) *world {
 func (w *world) serve() {
 	a := &w.agreement
 	for i := range a.Inputs {
-		a.Inputs[i].Format, a.Inputs[i].Schema = agreement.Opaque, []agreement.Column{}
+		a.Inputs[i].Format, a.Inputs[i].Schema, a.Inputs[i].Rules = agreement.Opaque, []agreement.Column{}, nil
 		a.Inputs[i].RunsPerDay = 100_000
 	}
 	a.Tables, a.Outputs = []agreement.Table{}, []agreement.Output{}

@@ -18,6 +18,7 @@ import (
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/broker"
 	"strongroom.dev/client"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/release"
@@ -184,12 +185,12 @@ func (w *world) draft() agreement.Agreement {
 		Tables: []agreement.Table{{Name: "patients", Inputs: []wire.ID{"alpha-rows", "beta-rows"}}},
 		Work: []agreement.Work{{Name: "mean-radius", Kind: "sql", Description: "mean", Query: "SELECT avg(radius) FROM patients WHERE radius > $least", Tables: []string{"patients"},
 			Parameters: []agreement.Parameter{{Name: "least", Type: "integer", Min: "0", Max: "9", Values: []string{}}}, MayRun: []wire.ID{"study"}, Output: "answer"}},
-		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{"study"}, Format: "csv", MinGroup: 10, MaxRows: 100, MaxBytes: 10000}},
+		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{"study"}, Format: "csv", MaxRows: 100, MaxBytes: 10000}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{}},
 		LeaseMS: 3000,
 	}
 	for _, owner := range []wire.ID{"alpha", "beta"} {
-		a.Inputs = append(a.Inputs, agreement.Input{Name: owner + "-rows", Owner: owner, Dataset: "patients", Format: agreement.CSV, RunsPerDay: 3, Schema: schema()})
+		a.Inputs = append(a.Inputs, agreement.Input{Name: owner + "-rows", Owner: owner, Dataset: "patients", Format: agreement.CSV, RunsPerDay: 3, Schema: schema(), Rules: testrules.Groups(10, "study")})
 	}
 	for _, id := range []wire.ID{"alpha", "beta", "study"} {
 		a.Parties = append(a.Parties, agreement.Party{ID: id, Descriptor: w.descriptors[id].Digest()})

@@ -163,9 +163,18 @@ func (d *decision) checkRun() {
 	d.needNil(f.Signature, "run.signature", "a run request signed by "+string(r.Requester), "signed", "sign a new run request")
 	d.needNil(f.Permission, "run.permitted", "work of this agreement, asked for by a party that may run it", fmt.Sprintf("%s asked for by %s", r.Work, r.Requester), "sign a new run request")
 	d.needNil(f.Parameters, "run.parameters", "the parameters of the work, typed and in bounds", fmt.Sprintf("%d in order", len(r.Parameters)), "sign a new run request")
+	d.needNil(f.Query, "run.query", "a query of its own only where the work leaves it to the request", asked(r), "sign a new run request")
 	d.needNil(f.Environment, "run.environment", "only variables that the agreement leaves to the requester, with values that match its patterns", chosen(r.Environment), "sign a new run request")
 	d.needNil(f.Datasets, "run.datasets", "one dataset version for each input of the work, in order", fmt.Sprintf("%d in order", len(r.Datasets)), "sign a new run request")
 	d.needNil(f.Expiry, "run.unexpired", "a run request that has not expired", "expires "+r.Expires.String(), "sign a new run request")
+}
+
+// asked shows what query a request brings.
+func asked(r *agreement.SignedRun) string {
+	if r.Query == "" {
+		return "the one agreed"
+	}
+	return fmt.Sprintf("one of %d bytes", len(r.Query))
 }
 
 // chosen shows what the requester chose of a container's environment.

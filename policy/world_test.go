@@ -7,6 +7,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/policy"
@@ -104,7 +105,7 @@ func (w *world) describe(id wire.ID) *agreement.SignedParty {
 func (w *world) agree() agreement.Agreement {
 	root := w.root.Public().ID()
 	input := func(name, owner, dataset wire.ID) agreement.Input {
-		return agreement.Input{Name: name, Owner: owner, Dataset: dataset, Format: agreement.CSV, RunsPerDay: 3,
+		return agreement.Input{Name: name, Owner: owner, Dataset: dataset, Format: agreement.CSV, RunsPerDay: 3, Rules: testrules.Groups(10, "study"),
 			Schema: []agreement.Column{{Name: "patient", Type: "integer", Unit: true}, {Name: "radius", Type: "decimal", Scale: 3}}}
 	}
 	a := agreement.Agreement{
@@ -117,7 +118,7 @@ func (w *world) agree() agreement.Agreement {
 		Tables: []agreement.Table{{Name: "patients", Inputs: []wire.ID{"alpha-rows", "beta-rows", "alpha-more"}}},
 		Work: []agreement.Work{{Name: "mean-radius", Kind: "sql", Description: "mean", Query: "SELECT avg(radius) FROM patients WHERE radius > $least", Tables: []string{"patients"},
 			Parameters: []agreement.Parameter{{Name: "least", Type: "integer", Min: "0", Max: "9", Values: []string{}}}, MayRun: []wire.ID{"study"}, Output: "answer"}},
-		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{"study"}, Format: "csv", MinGroup: 10, MaxRows: 100, MaxBytes: 10000}},
+		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{"study"}, Format: "csv", MaxRows: 100, MaxBytes: 10000}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{}},
 		LeaseMS: 3000,
 	}

@@ -9,6 +9,7 @@ import (
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
@@ -124,7 +125,7 @@ func (w *world) agree(change func(*agreement.Agreement)) {
 	w.t.Helper()
 	root := w.root.Public().ID()
 	input := func(owner wire.ID) agreement.Input {
-		return agreement.Input{Name: owner + "-patients", Owner: owner, Dataset: "wdbc", Format: agreement.CSV, Schema: schema(), RunsPerDay: 20}
+		return agreement.Input{Name: owner + "-patients", Owner: owner, Dataset: "wdbc", Format: agreement.CSV, Schema: schema(), RunsPerDay: 20, Rules: testrules.Groups(10, "researcher")}
 	}
 	a := agreement.Agreement{
 		ID: "study", Version: 1, Title: "Study", Purpose: "Count.", LegalBasis: "Consent.", Retention: "None.", Contact: "study@alpha.example",
@@ -136,7 +137,7 @@ func (w *world) agree(change func(*agreement.Agreement)) {
 		Tables: []agreement.Table{{Name: "patients", Inputs: []wire.ID{"alpha-patients", "beta-patients"}}},
 		Work: []agreement.Work{{Name: "count", Kind: "sql", Description: "Count", Query: "SELECT diagnosis, count(*) AS n FROM patients GROUP BY diagnosis",
 			Tables: []string{"patients"}, Parameters: []agreement.Parameter{}, MayRun: []wire.ID{"researcher"}, Output: "counts"}},
-		Outputs: []agreement.Output{{Name: "counts", Receivers: []wire.ID{"researcher"}, Format: "csv", MinGroup: 10, MaxRows: 100, MaxBytes: 65536}},
+		Outputs: []agreement.Output{{Name: "counts", Receivers: []wire.ID{"researcher"}, Format: "csv", MaxRows: 100, MaxBytes: 65536}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{{Name: "witness", Key: w.witness.Verifier()}}, Quorum: 1},
 	}
 	for _, name := range []wire.ID{"alpha", "beta", "researcher"} {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
@@ -58,11 +59,13 @@ func (q *query) makeJob() error {
 	if err != nil {
 		return err
 	}
-	q.job = sql.Job{Query: q.work.Query, Parameters: parameters, MinGroup: q.output.MinGroup, MaxRows: q.output.MaxRows, MaxBytes: q.output.MaxBytes,
+	q.job = sql.Job{Query: q.work.Query, Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes,
 		Memory: q.EngineMemory, Threads: q.EngineThreads}
 	for i, in := range q.inputs {
+		q.job.MaxRows = min(q.job.MaxRows, in.agreed.Rules.MaxRows)
+		q.job.MaxColumns = min(q.job.MaxColumns, in.agreed.Rules.MaxColumns)
 		q.job.Inputs = append(q.job.Inputs, sql.Input{Name: in.agreed.Name, Owner: in.agreed.Owner, FD: q.FirstFile + i, Format: in.agreed.Format,
-			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit})
+			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit, Rules: *in.agreed.Rules})
 	}
 	for _, name := range q.work.Tables {
 		t, _ := q.agreement.TableByName(name)

@@ -508,7 +508,7 @@ func TestEngineSeesWhatWasSealed(t *testing.T) {
 	var saw map[wire.ID]string
 	w.engine = func(_ context.Context, job sql.Job, plain map[wire.ID]string) (sql.Result, string, error) {
 		saw = plain
-		if job.MinGroup != 10 || job.Parameters[0].Value != "3" || job.Inputs[1].FD != 17 || job.Query != w.agreement.Work[0].Query {
+		if job.Inputs[0].Rules.MinGroup != 10 || job.Parameters[0].Value != "3" || job.Inputs[1].FD != 17 || job.Query != w.agreement.Work[0].Query {
 			t.Errorf("job %+v", job)
 		}
 		return answer(), "", nil

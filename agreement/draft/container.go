@@ -204,7 +204,6 @@ outputs:
   - name: result
     receivers: [%s]
     format: file
-    min_group: 1
     max_rows: 1
     max_bytes: 1048576
 `

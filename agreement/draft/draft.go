@@ -9,6 +9,7 @@
 package draft
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,8 +24,9 @@ func format() plainyaml.Format {
 	return plainyaml.Format{Check: "agreement.draft", What: "an agreement", Start: "`strongroom agreement init` writes one to start from"}
 }
 
-// Parse reads an agreement from YAML and validates it. Omitted lists are empty, and an
-// omitted protection is confidential; nothing else is filled in. What [Template] left to be
+// Parse reads an agreement from YAML and validates it. Omitted lists are empty, an omitted
+// protection is confidential, and what the rules of an input leave out is what protects its
+// people most; nothing else is filled in. What [Template] left to be
 // written is an error. file is the name that errors show, as "file:line". Errors are of kind
 // Usage, or Refused where the agreement says something that no agreement may.
 func Parse(file string, data []byte) (agreement.Agreement, error) {
@@ -36,6 +38,7 @@ func Parse(file string, data []byte) (agreement.Agreement, error) {
 	if !d.Has("protection") {
 		a.Protection = agreement.Confidential
 	}
+	fillRules(a.Inputs)
 	if left := unwritten(a); len(left) > 0 {
 		return agreement.Agreement{}, allOf(d, left)
 	}
@@ -43,6 +46,23 @@ func Parse(file string, data []byte) (agreement.Agreement, error) {
 		return agreement.Agreement{}, d.Locate(err)
 	}
 	return a, nil
+}
+
+// fillRules completes rules: what is left to write are the minimum group, who receives, and
+// what columns may be used for.
+func fillRules(inputs []agreement.Input) {
+	for _, in := range inputs {
+		r := in.Rules
+		if r == nil {
+			continue
+		}
+		r.Answers = cmp.Or(r.Answers, agreement.Groups)
+		r.RoundTo = cmp.Or(r.RoundTo, 1)
+		r.MaxRows = cmp.Or(r.MaxRows, 1000)
+		r.MaxColumns = cmp.Or(r.MaxColumns, 100)
+		r.Partners = cmp.Or(r.Partners, agreement.Fixed)
+		r.Differences = cmp.Or(r.Differences, agreement.Unaudited)
+	}
 }
 
 // Locate gives an error about a member, such as "work[0].query", the line of a draft that

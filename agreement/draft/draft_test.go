@@ -55,7 +55,7 @@ func TestTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Title != "It's a study: part 1" || a.Protection != agreement.Software || a.Work[0].Parameters[0].Max != "120" || a.Outputs[0].MinGroup != 10 {
+	if a.Title != "It's a study: part 1" || a.Protection != agreement.Software || a.Work[0].Parameters[0].Max != "120" || a.Inputs[0].Rules.MinGroup != 10 {
 		t.Errorf("read as %+v", a)
 	}
 	if len(a.Platforms) != 2 || a.Platforms[1].Kind != "tpm" || len(a.Platforms[1].Images[0].Measurements) != 2 || a.Platforms[1].Root == nil {

@@ -49,7 +49,7 @@ func Template(s Start) string {
 	if s.Container != nil {
 		writeService(&b, s, parties)
 	} else {
-		inputs := writeInputs(&b, owners(s.Owners, parties))
+		inputs := writeInputs(&b, owners(s.Owners, parties), asker)
 		fmt.Fprintf(&b, templateBody, inputs, asker, asker)
 	}
 	if len(s.Witnesses) == 0 {
@@ -81,7 +81,7 @@ func owners(named []wire.ID, parties []agreement.Party) []wire.ID {
 
 // writeInputs writes one input of each owner, all with the same columns so that a table can
 // join their rows, and gives their names.
-func writeInputs(b *strings.Builder, owners []wire.ID) string {
+func writeInputs(b *strings.Builder, owners []wire.ID, receiver wire.ID) string {
 	b.WriteString(templateInputs)
 	var names []string
 	for i, owner := range owners {
@@ -89,7 +89,7 @@ func writeInputs(b *strings.Builder, owners []wire.ID) string {
 		if !name.Valid() { // too long
 			name = wire.ID(fmt.Sprintf("patients-%d", i+1))
 		}
-		fmt.Fprintf(b, templateInput, name, owner)
+		fmt.Fprintf(b, templateInput, name, owner, receiver)
 		names = append(names, string(name))
 	}
 	return strings.Join(names, ", ")
@@ -167,8 +167,8 @@ const templateInputs = `
 inputs:
 `
 
-const templateInput = `  - name: %s
-    owner: %s
+const templateInput = `  - name: %[1]s
+    owner: %[2]s
     dataset: patients         # the owner's own name for it: dataset publish --dataset patients
     format: csv               # or parquet
     schema:
@@ -176,6 +176,13 @@ const templateInput = `  - name: %s
       - {name: diagnosis, type: text}
       - {name: age, type: integer}
     runs_per_day: 20          # counted by the owner's broker
+    # What queries may make of the rows; spec/agreement.md, section 3.1, explains each.
+    rules:
+      answers: groups         # numbers about groups of people, never rows
+      min_group: 10           # the fewest of the owner's people in anything shown
+      receivers: [%[3]s]
+      roles: [filter, group, aggregate] # of every column but the unit
+      columns: []             # those that may be used for less: {name: age, roles: [filter]}
 `
 
 const templateBody = `
@@ -206,7 +213,6 @@ outputs:
   - name: counts
     receivers: [%s]
     format: csv
-    min_group: 10             # fewest people of each owner in anything shown
     max_rows: 1000
     max_bytes: 1048576
 

@@ -89,9 +89,10 @@ func checkDenied(ag *agreement.SignedAgreement) error {
 func queryJob(a agreement.Agreement, w agreement.Work) sql.Job {
 	out, _ := a.OutputByName(w.Output)
 	job := sql.Job{CheckOnly: true, Query: w.Query, Inputs: []sql.Input{}, Tables: []sql.Table{}, Parameters: []sql.Parameter{},
-		MinGroup: out.MinGroup, MaxRows: out.MaxRows, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1}
+		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1}
 	for _, in := range a.InputsOf(w) {
-		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema})
+		job.MaxRows, job.MaxColumns = min(job.MaxRows, in.Rules.MaxRows), min(job.MaxColumns, in.Rules.MaxColumns)
+		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, Rules: *in.Rules})
 	}
 	for _, name := range w.Tables {
 		t, _ := a.TableByName(name)

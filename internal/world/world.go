@@ -26,6 +26,7 @@ import (
 	"strongroom.dev/client"
 	"strongroom.dev/endorse"
 	"strongroom.dev/host"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
@@ -296,7 +297,7 @@ func (w *World) agree() (err error) {
 		Platforms: []agreement.Platform{{Kind: dev.Name, Root: &root, Machines: []string{}, Releases: []agreement.ReleaseLine{}, MayLack: append([]wire.ID{}, w.MayLack...),
 			Images: []agreement.Image{{Name: "room", Measurements: w.Image.Named()}}}},
 		Tables:  []agreement.Table{{Name: w.Table}},
-		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{researcher}, Format: "csv", MinGroup: w.MinGroup, MaxRows: w.MaxRows, MaxBytes: w.MaxBytes}},
+		Outputs: []agreement.Output{{Name: "answer", Receivers: []wire.ID{researcher}, Format: "csv", MaxRows: w.MaxRows, MaxBytes: w.MaxBytes}},
 		Ledgers: agreement.Ledgers{Witnesses: []agreement.Witness{{Name: "shared", Key: w.ledger.Verifier()}}, Quorum: 1},
 		LeaseMS: w.LeaseMS}
 	switch {
@@ -307,7 +308,7 @@ func (w *World) agree() (err error) {
 	}
 	for i, o := range w.Owners {
 		name := o.ID + "-rows"
-		a.Inputs = append(a.Inputs, agreement.Input{Name: name, Owner: o.ID, Dataset: "rows", Format: o.Format, RunsPerDay: 1000, Schema: w.Schema})
+		a.Inputs = append(a.Inputs, agreement.Input{Name: name, Owner: o.ID, Dataset: "rows", Format: o.Format, RunsPerDay: 1000, Schema: w.Schema, Rules: testrules.Groups(w.MinGroup, researcher)})
 		a.Tables[0].Inputs = append(a.Tables[0].Inputs, name)
 		a.Parties = append(a.Parties, agreement.Party{ID: o.ID, Descriptor: w.people[i].signed.Digest()})
 	}

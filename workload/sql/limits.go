@@ -30,8 +30,5 @@ const (
 // codes, not documents.
 const MaxRow = 128 << 10
 
-// MaxOutputs bounds the columns of a result: a person reads it.
-const MaxOutputs = 256
-
 // MaxSQL bounds the rewritten query, in bytes. The agreed text is at most agreement.MaxQuery.
 const MaxSQL = 512 << 10

@@ -118,8 +118,8 @@ func (a *answer) takeHead(body []byte) error {
 	if err := decode(body, &h); err != nil {
 		return err
 	}
-	if len(h.Columns) < 1 || len(h.Columns) > MaxOutputs {
-		return fmt.Errorf("%d columns, not 1 to %d", len(h.Columns), MaxOutputs)
+	if n := int64(len(h.Columns)); n < 1 || n > a.job.MaxColumns {
+		return fmt.Errorf("%d columns, not 1 to %d", n, a.job.MaxColumns)
 	}
 	seen := map[string]bool{}
 	for _, c := range h.Columns {

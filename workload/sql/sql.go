@@ -28,10 +28,9 @@ type Job struct {
 	// agreement declares.
 	Query      string      `json:"query"`
 	Parameters []Parameter `json:"parameters"`
-	// MinGroup is the fewest units of each owner in a cell that shows any of that owner's
-	// (R18); at least 1.
-	MinGroup int64 `json:"min_group"`
-	MaxRows  int64 `json:"max_rows"`
+	// MaxRows and MaxColumns bound the result.
+	MaxRows    int64 `json:"max_rows"`
+	MaxColumns int64 `json:"max_columns"`
 	// MaxBytes bounds the text of all cells together, counting one byte more for each cell.
 	MaxBytes int64 `json:"max_bytes"`
 	// Memory is what the engine may use beside the inputs, in bytes; at least 64 MiB.
@@ -50,6 +49,8 @@ type Input struct {
 	// UniqueUnit is what the dataset statement declares: no two rows share a unit. It is
 	// checked at load, and then rows are counted instead of distinct units.
 	UniqueUnit bool `json:"unique_unit"`
+	// Rules are the agreed ones of the input.
+	Rules agreement.Rules `json:"rules"`
 }
 
 // Table is what a query reads: the rows of its inputs together. All have the same schema.
@@ -163,6 +164,18 @@ func (j *Job) Owners() []wire.ID {
 		}
 	}
 	return out
+}
+
+// May reports whether the rules of all inputs of a table let a column be used in a role: the
+// strictest applies.
+func (j *Job) May(t *Table, column string, role wire.ID) bool {
+	for _, name := range t.Inputs {
+		in := j.InputByName(name)
+		if !(agreement.Input{Schema: in.Schema, Rules: &in.Rules}).ColumnRule(column).May(role) {
+			return false
+		}
+	}
+	return len(t.Inputs) > 0
 }
 
 // InputByName finds an input, or gives nil.

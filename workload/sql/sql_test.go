@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
@@ -28,14 +29,14 @@ func columns() []agreement.Column {
 func job() sql.Job {
 	return sql.Job{
 		Inputs: []sql.Input{
-			{Name: "a", Owner: "alpha", FD: 4, Format: agreement.CSV, Schema: columns(), UniqueUnit: true},
-			{Name: "b", Owner: "beta", FD: 5, Format: agreement.Parquet, Schema: columns()},
-			{Name: "c", Owner: "alpha", FD: 6, Format: agreement.Parquet, Schema: columns()},
+			{Name: "a", Owner: "alpha", FD: 4, Format: agreement.CSV, Schema: columns(), UniqueUnit: true, Rules: *testrules.Groups(10, "lab")},
+			{Name: "b", Owner: "beta", FD: 5, Format: agreement.Parquet, Schema: columns(), Rules: *testrules.Groups(10, "lab")},
+			{Name: "c", Owner: "alpha", FD: 6, Format: agreement.Parquet, Schema: columns(), Rules: *testrules.Groups(10, "lab")},
 		},
 		Tables:     []sql.Table{{Name: "people", Inputs: []wire.ID{"a", "b", "c"}}},
 		Query:      "SELECT ward, count(*) AS n FROM people WHERE score > $least GROUP BY ward",
 		Parameters: []sql.Parameter{{Name: "least", Type: "decimal", Scale: 2, Value: "1.50"}},
-		MinGroup:   10, MaxRows: 5000, MaxBytes: 8 << 20, Memory: 64 << 20, Threads: 1,
+		MaxRows:    5000, MaxColumns: 100, MaxBytes: 8 << 20, Memory: 64 << 20, Threads: 1,
 	}
 }
 
@@ -285,7 +286,7 @@ func TestInvalidJobs(t *testing.T) {
 		"no tables":              func(j *sql.Job) { j.Tables = nil },
 		"no query":               func(j *sql.Job) { j.Query = "" },
 		"long query":             func(j *sql.Job) { j.Query = strings.Repeat("x", agreement.MaxQuery+1) },
-		"no minimum group":       func(j *sql.Job) { j.MinGroup = 0 },
+		"no minimum group":       func(j *sql.Job) { j.Inputs[0].Rules.MinGroup = 0 },
 		"no rows":                func(j *sql.Job) { j.MaxRows = 0 },
 		"no bytes":               func(j *sql.Job) { j.MaxBytes = 0 },
 		"no memory":              func(j *sql.Job) { j.Memory = 0 },

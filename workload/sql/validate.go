@@ -47,7 +47,7 @@ func (j *Job) validateLimits() error {
 		{"tables", int64(len(j.Tables)), 1, agreement.MaxInputs},
 		{"bytes of query", int64(len(j.Query)), 1, agreement.MaxQuery},
 		{"parameters", int64(len(j.Parameters)), 0, agreement.MaxParameters},
-		{"minimum group", j.MinGroup, 1, wire.MaxInteger},
+		{"maximum of columns", j.MaxColumns, 1, agreement.MaxOutputColumns},
 		{"maximum of rows", j.MaxRows, 1, maxRows},
 		{"maximum of bytes", j.MaxBytes, 1, maxBytes},
 		{"bytes of memory", j.Memory, minMemory, maxMemory},
@@ -69,6 +69,9 @@ func (in *Input) validate(checkOnly bool) error {
 	}
 	if checkOnly != (in.FD == 0) || in.FD != 0 && (in.FD < minFD || in.FD > maxFD) {
 		return fmt.Errorf("descriptor %d", in.FD)
+	}
+	if in.Rules.Answers != agreement.Groups || in.Rules.MinGroup < 1 {
+		return fmt.Errorf("rules: answers %.20q, minimum group %d", string(in.Rules.Answers), in.Rules.MinGroup)
 	}
 	return validateSchema(in.Schema)
 }

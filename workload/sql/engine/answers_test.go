@@ -104,7 +104,7 @@ func TestAgainstOracle(t *testing.T) {
 			return strings.Compare(a, b)
 		})
 		job := fullJob(t)
-		job.MinGroup = int64(k)
+		atLeast(&job, int64(k))
 		job.Query = "SELECT ward, count(*) AS n, count(score) AS known, sum(score) AS total, avg(score) AS mean FROM people GROUP BY ward"
 		got, err := engine.Execute(context.Background(), job, silent)
 		if err != nil {
@@ -127,7 +127,8 @@ func TestSameBytesOnAnyThreads(t *testing.T) {
 	var first []string
 	for i := range 50 {
 		job := oneInput(t, agreement.Parquet, data, i%10 != 0, query)
-		job.Threads, job.MinGroup = int64(1+i%4), 10
+		job.Threads = int64(1 + i%4)
+		atLeast(&job, 10)
 		got, err := engine.Execute(context.Background(), job, silent)
 		if err != nil {
 			t.Fatal(err, failureOf(t, err).Detail)
@@ -153,7 +154,7 @@ func TestTwoInputsOfOneOwner(t *testing.T) {
 		again.Name, again.FD = "more", fdOf(t, []byte(same))
 		job.Inputs = append(job.Inputs, again)
 		job.Tables[0].Inputs = []wire.ID{"rows", "more"}
-		job.MinGroup = minimum
+		atLeast(&job, minimum)
 		got, err := engine.Execute(context.Background(), job, silent)
 		if err != nil || len(got.Rows) != want {
 			t.Errorf("minimum %d: %v, %v", minimum, table(got), err)
@@ -193,7 +194,7 @@ func TestBranchWithFewValues(t *testing.T) {
 		data += fmt.Sprintf("%d,%s,%s,true,2026-01-01\n", i+1, ward, score)
 	}
 	job := oneInput(t, agreement.CSV, []byte(data), true, "SELECT sum(CASE WHEN ward = 'a' THEN score ELSE 0 END) AS s, count(*) AS n FROM people")
-	job.MinGroup = 10
+	atLeast(&job, 10)
 	got, err := engine.Execute(context.Background(), job, silent)
 	if err != nil || len(got.Rows) != 0 {
 		t.Errorf("one person's value came out: %v, %v", table(got), err)

@@ -46,10 +46,10 @@ func ask(t *testing.T, a agreement.Agreement, work, alpha string, values map[str
 	}
 	out := a.Outputs[0]
 	job := sql.Job{Query: w.Query, Parameters: parameters, Tables: []sql.Table{{Name: a.Tables[0].Name, Inputs: a.Tables[0].Inputs}},
-		MinGroup: out.MinGroup, MaxRows: out.MaxRows, MaxBytes: out.MaxBytes, Memory: 256 << 20, Threads: 2}
+		MaxRows: out.MaxRows, MaxColumns: 100, MaxBytes: out.MaxBytes, Memory: 256 << 20, Threads: 2}
 	for i, file := range []string{alpha, "beta.csv"} {
 		in := a.Inputs[i]
-		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, UniqueUnit: true,
+		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, UniqueUnit: true, Rules: *in.Rules,
 			FD: fdOf(t, read(t, filepath.Join(hospitals, file)))})
 	}
 	result, err := engine.Execute(context.Background(), job, silent)

@@ -14,6 +14,7 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/internal/testrules"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
 	"strongroom.dev/workload/sql/engine"
@@ -30,9 +31,16 @@ const smallHeader = "person,ward,score,smoker,seen\n"
 // oneInput makes a job over one input.
 func oneInput(t testing.TB, format agreement.Format, data []byte, unique bool, query string) sql.Job {
 	return sql.Job{
-		Inputs: []sql.Input{{Name: "rows", Owner: "alpha", FD: fdOf(t, data), Format: format, Schema: small, UniqueUnit: unique}},
+		Inputs: []sql.Input{{Name: "rows", Owner: "alpha", FD: fdOf(t, data), Format: format, Schema: small, UniqueUnit: unique, Rules: *testrules.Groups(1, "lab")}},
 		Tables: []sql.Table{{Name: "people", Inputs: []wire.ID{"rows"}}}, Query: query,
-		MinGroup: 1, MaxRows: 100, MaxBytes: 1 << 20, Memory: 256 << 20, Threads: 2,
+		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 256 << 20, Threads: 2,
+	}
+}
+
+// atLeast sets the minimum group of every input.
+func atLeast(job *sql.Job, minimum int64) {
+	for i := range job.Inputs {
+		job.Inputs[i].Rules.MinGroup = minimum
 	}
 }
 

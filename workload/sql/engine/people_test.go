@@ -62,7 +62,7 @@ func TestOnePersonStaysHidden(t *testing.T) {
 			}
 			for _, unique := range []bool{true, false} {
 				job := oneInput(t, agreement.CSV, []byte(data), unique, test.query)
-				job.Inputs[0].Schema, job.MinGroup = personal, 10
+				job.Inputs[0].Schema, job.Inputs[0].Rules.MinGroup = personal, 10
 				got, err := engine.Execute(context.Background(), job, silent)
 				if test.refused != "" {
 					if f := failureOf(t, err); f.Phase != sql.Check || f.Code != test.refused {
@@ -90,7 +90,7 @@ func TestEnoughOnEveryBranch(t *testing.T) {
 		data += fmt.Sprintf("%d,%s,%d,%d\n", i, choose(i < 20, "a", "b"), i+1, i%2)
 	}
 	job := oneInput(t, agreement.CSV, []byte(data), true, "SELECT count(*) AS n, sum(flag) AS f, sum(CASE WHEN ward = 'a' THEN 2 * x + 1 ELSE 0 END) AS s, avg(CASE WHEN ward = 'a' THEN 1 END) AS o FROM people")
-	job.Inputs[0].Schema, job.MinGroup = personal, 10
+	job.Inputs[0].Schema, job.Inputs[0].Rules.MinGroup = personal, 10
 	got, err := engine.Execute(context.Background(), job, silent)
 	if err != nil || strings.Join(table(got), "\n") != "40|20|440|1.0000" {
 		t.Errorf("%v: %v, withheld %v", err, table(got), got.Withheld)

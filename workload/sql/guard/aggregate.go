@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"strongroom.dev/agreement"
 )
 
 // Aggregates that pass. Minimum, maximum, quantiles, first and the like show a single
@@ -47,7 +49,7 @@ func (p *parser) aggregated(v any) (a *aggregate, round int, err error) {
 	}
 	digits := 0
 	if len(children) == 2 {
-		e, err := p.row(children[1])
+		e, err := p.as(agreement.Aggregate, p.row, children[1])
 		if err != nil {
 			return nil, -1, err
 		}
@@ -72,7 +74,7 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 			return a, nil
 		}
 	}
-	arg, err := p.row(children[0])
+	arg, err := p.as(agreement.Aggregate, p.row, children[0])
 	if err != nil {
 		return nil, err
 	}

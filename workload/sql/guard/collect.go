@@ -23,7 +23,6 @@ type Number struct {
 type Collector struct {
 	q        *Query
 	job      *sql.Job
-	minGroup *big.Int
 	rows     []row
 	bytes    int64
 	withheld map[wire.ID]int64
@@ -39,7 +38,7 @@ type row struct {
 
 // Collect starts collecting the rows of the query for the job it was checked for.
 func (q *Query) Collect(job *sql.Job) *Collector {
-	return &Collector{q: q, job: job, minGroup: big.NewInt(max(job.MinGroup, 1)), withheld: map[wire.ID]int64{}}
+	return &Collector{q: q, job: job, withheld: map[wire.ID]int64{}}
 }
 
 // fail makes a failure of the run. Its detail must not depend on data: it goes to all owners.
@@ -127,9 +126,10 @@ func (c *Collector) shown(aggregates []any) (bool, error) {
 				present[o] = !none
 			}
 			// With a minimum of one nobody is too few, and zero tells nothing.
-			mayBeNone := !check.some || !present[o] || c.minGroup.IsInt64() && c.minGroup.Int64() == 1
-			if n.Unscaled.Cmp(c.minGroup) < 0 && !(none && mayBeNone) {
-				few[c.q.owners[o].id] = true
+			owner := c.q.owners[o]
+			mayBeNone := !check.some || !present[o] || owner.minGroup == 1
+			if n.Unscaled.Cmp(big.NewInt(owner.minGroup)) < 0 && !(none && mayBeNone) {
+				few[owner.id] = true
 			}
 		}
 	}

@@ -98,9 +98,12 @@ func TestWithheld(t *testing.T) {
 func TestWithheldProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	j := job(t)
-	q := query(t, "allowed-by-ward", j)
 	for range 3000 {
-		j.MinGroup = r.Int64N(8) + 1
+		k := r.Int64N(8) + 1
+		for i := range j.Inputs {
+			j.Inputs[i].Rules.MinGroup = k
+		}
+		q := query(t, "allowed-by-ward", j)
 		j.MaxRows = 1 << 20
 		c := q.Collect(j)
 		a, b := r.Int64N(12), r.Int64N(12)
@@ -108,15 +111,15 @@ func TestWithheldProperties(t *testing.T) {
 		if err := c.Add(byWard("a", a, b, a+b, 100, max(ak+bk, 1), ak, bk)); err != nil {
 			t.Fatal(err)
 		}
-		few := func(n int64) bool { return n > 0 && n < j.MinGroup }
-		none := func(n, of int64) bool { return n == 0 && of > 0 && j.MinGroup > 1 }
+		few := func(n int64) bool { return n > 0 && n < k }
+		none := func(n, of int64) bool { return n == 0 && of > 0 && k > 1 }
 		fewA, fewB := few(a) || few(ak) || few(a-ak) || none(ak, a), few(b) || few(bk) || few(b-bk) || none(bk, b)
 		if shown := len(lines(c)) == 1; shown != (!fewA && !fewB && a+b > 0) {
-			t.Fatalf("minimum %d, counts %d %d, known %d %d: shown %v", j.MinGroup, a, b, ak, bk, shown)
+			t.Fatalf("minimum %d, counts %d %d, known %d %d: shown %v", k, a, b, ak, bk, shown)
 		}
 		w := c.Withheld()
 		if (w[0].Rows == 1) != fewA || (w[1].Rows == 1) != fewB {
-			t.Fatalf("minimum %d, counts %d %d, known %d %d: withheld %v", j.MinGroup, a, b, ak, bk, w)
+			t.Fatalf("minimum %d, counts %d %d, known %d %d: withheld %v", k, a, b, ak, bk, w)
 		}
 	}
 }

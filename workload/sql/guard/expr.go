@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
 )
 
@@ -75,6 +76,16 @@ type parser struct {
 	// alias is what qualifies a column: the table's alias, or else its name.
 	alias string
 	nodes int
+	// role is what the columns of the expression being read are used for; "" for nothing.
+	role wire.ID
+}
+
+// as reads an expression whose columns are used in a role.
+func (p *parser) as(role wire.ID, read func(any) (*expr, error), v any) (*expr, error) {
+	outer := p.role
+	p.role = role
+	defer func() { p.role = outer }()
+	return read(v)
 }
 
 // The functions of one row that pass, with their names in the agreed query.
@@ -164,7 +175,22 @@ func (p *parser) column(v any) (*expr, error) {
 	if c.Unit {
 		return nil, refuse("query.unit", "%s%s says whom a row is about: it may only be counted, as count(%s) or count(DISTINCT %s)", c.Name, near(v), c.Name, c.Name)
 	}
+	if !p.job.May(p.table, c.Name, p.role) {
+		return nil, refuse("query.role", "%s%s may not be used %s: the rules of its inputs don't let it", c.Name, near(v), roleWords(p.role))
+	}
 	return &expr{op: "column", name: c.Name, typ: columnType(c)}, nil
+}
+
+func roleWords(role wire.ID) string {
+	switch role {
+	case agreement.Filter:
+		return "in a condition"
+	case agreement.Group:
+		return "as a group, whose values are shown"
+	case agreement.Aggregate:
+		return "in an aggregate"
+	}
+	return "here"
 }
 
 func (p *parser) constant(v any) (*expr, error) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"strongroom.dev/agreement"
 )
 
 func (p *parser) rows(list []any) ([]*expr, error) {
@@ -190,7 +192,7 @@ func (p *parser) caseOf(v any) (*expr, error) {
 		if err != nil {
 			return nil, shape(v, err)
 		}
-		when, err := p.boolean(c["when_expr"])
+		when, err := p.as(agreement.Filter, p.boolean, c["when_expr"])
 		if err != nil {
 			return nil, err
 		}

@@ -18,10 +18,12 @@ const (
 )
 
 // owner is one owner of the table's rows, with how its units are counted: by rows where it
-// brings a single input whose units are unique, else distinct.
+// brings a single input whose units are unique, else distinct; minGroup is the largest that
+// its inputs ask for.
 type owner struct {
-	id   wire.ID
-	rows bool
+	id       wire.ID
+	rows     bool
+	minGroup int64
 }
 
 // TableOwners gives the owners of a table's inputs, each once, in the order of the inputs:
@@ -77,7 +79,11 @@ func (q *Query) rewrite(job *sql.Job) error {
 				inputs = append(inputs, in)
 			}
 		}
-		q.owners = append(q.owners, owner{id, len(inputs) == 1 && inputs[0].UniqueUnit})
+		o := owner{id: id, rows: len(inputs) == 1 && inputs[0].UniqueUnit, minGroup: 1}
+		for _, in := range inputs {
+			o.minGroup = max(o.minGroup, in.Rules.MinGroup)
+		}
+		q.owners = append(q.owners, o)
 	}
 	q.count(nil, false) // the row's own people come first
 	for i := range q.outputs {

@@ -30,7 +30,7 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 	}
 	q := &Query{table: p.table, schema: job.InputByName(p.table.Inputs[0]).Schema}
 	if body["where_clause"] != nil {
-		if q.where, err = p.boolean(body["where_clause"]); err != nil {
+		if q.where, err = p.as(agreement.Filter, p.boolean, body["where_clause"]); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +136,7 @@ func (p *parser) groups(q *Query, body object) error {
 		return refuse("query.clause", "ROLLUP, CUBE and GROUPING SETS do not pass")
 	}
 	for _, v := range list {
-		e, err := p.row(p.selected(v, body.list("select_list")))
+		e, err := p.as(agreement.Group, p.row, p.selected(v, body.list("select_list")))
 		if err != nil {
 			return err
 		}
@@ -204,8 +204,8 @@ func (p *parser) selects(q *Query, list []any) error {
 	if len(list) == 0 {
 		return refuse("query.output", "nothing is selected")
 	}
-	if len(list) > sql.MaxOutputs {
-		return refuse("query.size", "%d outputs, at most %d", len(list), sql.MaxOutputs)
+	if int64(len(list)) > p.job.MaxColumns {
+		return refuse("query.size", "%d outputs, at most %d", len(list), p.job.MaxColumns)
 	}
 	names := map[string]bool{}
 	for _, v := range list {
@@ -237,7 +237,7 @@ func (p *parser) item(q *Query, v any) (output, error) {
 		out.typ, err = out.aggregate.result(v, out.round)
 		return out, err
 	}
-	e, err := p.row(v)
+	e, err := p.as(agreement.Group, p.row, v)
 	if err != nil {
 		return output{}, err
 	}
