@@ -149,7 +149,6 @@ func agreementForms() []agreementCase {
 		{"output-stranger", "Only parties receive.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"press"} }, "outputs[0].receivers[0]"},
 		{"output-receiver-twice", "A receiver is listed once.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"alpha", "alpha"} }, "outputs[0].receivers[1]"},
 		{"output-format", "A format that doesn't exist.", func(a *A) { a.Outputs[0].Format = "pdf" }, "outputs[0].format"},
-		{"rules-group-0", "The zero minimum group is none.", func(a *A) { a.Inputs[0].Rules.MinGroup = 0 }, "inputs[0].rules.min_group"},
 		{"output-rows-0", "An output has a bound on rows.", func(a *A) { a.Outputs[0].MaxRows = 0 }, "outputs[0].max_rows"},
 		{"output-bytes-2-gib", "An output has at most 1 GiB.", func(a *A) { a.Outputs[0].MaxBytes = 2 << 30 }, "outputs[0].max_bytes"},
 		{"witness-quorum-0", "Where there are witnesses, some have to sign.", func(a *A) { a.Ledgers.Quorum = 0 }, "ledgers.quorum"},
@@ -203,6 +202,7 @@ func agreementRules() []rule {
 		{agreementCase{"software-tpm-root-not-pinned", "Anyone can make a software TPM: its root is pinned.", func(a *A) { hardware(a, "tpm"); a.Protection = agreement.Software }, "platforms[0].root"}, "agreement.protection"},
 		{agreementCase{"min-delta", "min_delta is not enforced yet.", func(a *A) { a.Inputs[0].MinDelta = 5 }, "inputs[0].min_delta"}, "agreement.enforced"},
 		{agreementCase{"time-bucket", "time_bucket_ms is not enforced yet.", func(a *A) { a.Outputs[0].TimeBucketMS = 1000 }, "outputs[0].time_bucket_ms"}, "agreement.enforced"},
+		{agreementCase{"rules-receiver", "A receiver that an owner's rules don't name.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"alpha"} }, "work[0].output"}, "agreement.receivers"},
 	}
 }
 
@@ -247,7 +247,7 @@ func agreementVectors() []vector {
 	good := w.signed().Document
 	all := []string{"alpha", "beta", "researcher"}
 	vs := slices.Concat(signatureVectors(w), shapeVectors(w), containerVectors())
-	for _, c := range agreementForms() {
+	for _, c := range slices.Concat(agreementForms(), ruleForms()) {
 		w := newWorld()
 		c.change(&w.study)
 		vs = append(vs, w.vector(c.name, c.comment, document(agreement.AgreementType, w.study, all...)).unread().fails("usage", "agreement.form", c.where))

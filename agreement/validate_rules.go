@@ -27,9 +27,6 @@ func (a Agreement) validateRules(p place, in Input) error {
 		return p.bad("rules: what queries may make of the rows", "nothing", "`strongroom agreement init` writes them; spec/agreement.md, section 3.1, explains each")
 	}
 	r := *in.Rules
-	if err := r.enforced(p); err != nil {
-		return err
-	}
 	groups := int64(MaxGroup)
 	if r.Answers == Rows {
 		groups = 1
@@ -50,6 +47,7 @@ func (a Agreement) validateRules(p place, in Input) error {
 		r.validateRows(p),
 		a.validateExclusions(p.dot("exclusions"), in),
 		r.validatePrivacy(p.dot("privacy")),
+		r.enforced(p),
 	)
 }
 
