@@ -60,8 +60,6 @@ func (r Rules) enforced(p place) error {
 	switch {
 	case r.Answers == Rows:
 		return no("answers", string(Rows))
-	case r.RoundTo > 1:
-		return no("round_to", strconv.FormatInt(r.RoundTo, 10))
 	case r.Differences == Audited:
 		return no("differences", string(Audited))
 	case r.Exclusions != "":
@@ -70,8 +68,8 @@ func (r Rules) enforced(p place) error {
 		return no("privacy", "some")
 	}
 	for i, c := range r.Columns {
-		if c.Key != "" || c.Min != "" || c.Max != "" {
-			return p.dot("columns").at(i).refuse("agreement.enforced", "roles", "a key, or bounds", "leave them out: no room enforces them yet")
+		if c.Form != "" {
+			return p.dot("columns").at(i).dot("form").refuse("agreement.enforced", "none", string(c.Form), "leave it out: no room brings identifiers into one form yet")
 		}
 	}
 	return nil

@@ -65,7 +65,7 @@ func (q *query) makeJob() error {
 		q.job.MaxRows = min(q.job.MaxRows, in.agreed.Rules.MaxRows)
 		q.job.MaxColumns = min(q.job.MaxColumns, in.agreed.Rules.MaxColumns)
 		q.job.Inputs = append(q.job.Inputs, sql.Input{Name: in.agreed.Name, Owner: in.agreed.Owner, FD: q.FirstFile + i, Format: in.agreed.Format,
-			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit, Rules: *in.agreed.Rules})
+			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit, Pinned: in.agreed.Statement != nil, Rules: *in.agreed.Rules})
 	}
 	for _, name := range q.work.Tables {
 		t, _ := q.agreement.TableByName(name)

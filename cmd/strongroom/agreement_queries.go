@@ -92,7 +92,7 @@ func queryJob(a agreement.Agreement, w agreement.Work) sql.Job {
 		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1}
 	for _, in := range a.InputsOf(w) {
 		job.MaxRows, job.MaxColumns = min(job.MaxRows, in.Rules.MaxRows), min(job.MaxColumns, in.Rules.MaxColumns)
-		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, Rules: *in.Rules})
+		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, Pinned: in.Statement != nil, Rules: *in.Rules})
 	}
 	for _, name := range w.Tables {
 		t, _ := a.TableByName(name)

@@ -10,7 +10,9 @@ package sql
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
+	"strings"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/verdict"
@@ -49,6 +51,8 @@ type Input struct {
 	// UniqueUnit is what the dataset statement declares: no two rows share a unit. It is
 	// checked at load, and then rows are counted instead of distinct units.
 	UniqueUnit bool `json:"unique_unit"`
+	// Pinned: the agreement names the very version of the dataset.
+	Pinned bool `json:"pinned"`
 	// Rules are the agreed ones of the input.
 	Rules agreement.Rules `json:"rules"`
 }
@@ -176,6 +180,53 @@ func (j *Job) May(t *Table, column string, role wire.ID) bool {
 		}
 	}
 	return len(t.Inputs) > 0
+}
+
+// Key gives the kind of identifier that a column of a table holds, "" for none: that which
+// the rules of all its inputs give it.
+func (j *Job) Key(t *Table, column string) (kind wire.ID) {
+	for i, name := range t.Inputs {
+		in := j.InputByName(name)
+		key := (agreement.Input{Schema: in.Schema, Rules: &in.Rules}).ColumnRule(column).Key
+		if i > 0 && key != kind {
+			return ""
+		}
+		kind = key
+	}
+	return kind
+}
+
+// Bounds gives the narrowest bounds that the rules of a table's inputs clamp a number to, as
+// canonical text; bounded tells whether there are any. It is an error if no value is in all.
+func (j *Job) Bounds(t *Table, column string) (low, high string, bounded bool, err error) {
+	for _, name := range t.Inputs {
+		in := j.InputByName(name)
+		rule := (agreement.Input{Schema: in.Schema, Rules: &in.Rules}).ColumnRule(column)
+		if rule.Min == "" {
+			continue
+		}
+		if !bounded || compareDecimals(rule.Min, low) > 0 {
+			low = rule.Min
+		}
+		if !bounded || compareDecimals(rule.Max, high) < 0 {
+			high = rule.Max
+		}
+		bounded = true
+	}
+	if bounded && compareDecimals(low, high) > 0 {
+		return "", "", false, fmt.Errorf("no value is within the bounds of all inputs of table %s", t.Name)
+	}
+	return low, high, bounded, nil
+}
+
+// compareDecimals compares the canonical texts of two numbers of one scale.
+func compareDecimals(a, b string) int {
+	x, _ := new(big.Int).SetString(strings.Replace(a, ".", "", 1), 10)
+	y, _ := new(big.Int).SetString(strings.Replace(b, ".", "", 1), 10)
+	if x == nil || y == nil {
+		return 0 // a valid job has no such bounds
+	}
+	return x.Cmp(y)
 }
 
 // InputByName finds an input, or gives nil.

@@ -73,7 +73,31 @@ func (in *Input) validate(checkOnly bool) error {
 	if in.Rules.Answers != agreement.Groups || in.Rules.MinGroup < 1 {
 		return fmt.Errorf("rules: answers %.20q, minimum group %d", string(in.Rules.Answers), in.Rules.MinGroup)
 	}
-	return validateSchema(in.Schema)
+	if err := validateSchema(in.Schema); err != nil {
+		return err
+	}
+	if in.Rules.RoundTo < 1 || in.Rules.RoundTo > agreement.MaxGroup {
+		return fmt.Errorf("rules: counts rounded to %d", in.Rules.RoundTo)
+	}
+	return in.validateBounds()
+}
+
+// validateBounds checks that what clamps a column is canonical text of its type.
+func (in *Input) validateBounds() error {
+	for _, rule := range in.Rules.Columns {
+		if rule.Min == "" && rule.Max == "" {
+			continue
+		}
+		i := slices.IndexFunc(in.Schema, func(c agreement.Column) bool { return c.Name == rule.Name })
+		if i < 0 {
+			return fmt.Errorf("bounds of column %.70q, which is not there", rule.Name)
+		}
+		kind := Column{Name: rule.Name, Type: in.Schema[i].Type, Scale: in.Schema[i].Scale}
+		if kind.Type != "integer" && kind.Type != "decimal" || !canonical(kind, rule.Min) || !canonical(kind, rule.Max) {
+			return fmt.Errorf("bounds of column %s are not canonical text of its type", rule.Name)
+		}
+	}
+	return nil
 }
 
 func validateSchema(columns []agreement.Column) error {

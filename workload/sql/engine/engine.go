@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,16 +82,19 @@ func check(ctx context.Context, job *sql.Job) (*checked, error) {
 	if c.text, err = d.rewritten(ctx, c.query); err != nil {
 		return nil, err
 	}
-	table := c.query.Table()
-	schema := job.InputByName(table.Inputs[0]).Schema
-	if err := d.exec(ctx, "CREATE TABLE "+ident(table.Name)+" ("+ident(guard.OwnerColumn)+" UTINYINT, "+declarations(schema)+")"); err != nil {
-		return nil, err
+	var sources []guard.Source
+	for _, table := range c.query.Tables() {
+		schema := job.InputByName(table.Inputs[0]).Schema
+		if err := d.exec(ctx, "CREATE TABLE "+ident(table.Name)+" ("+ident(guard.OwnerColumn)+" UTINYINT, "+declarations(schema)+")"); err != nil {
+			return nil, err
+		}
+		sources = append(sources, guard.Source{Table: table.Name, Columns: schema, Owner: true, Keys: keysOf(job, &table)})
 	}
 	plan, err := d.plan(ctx, c.text)
 	if err != nil {
 		return nil, err
 	}
-	if c.plan, err = c.query.CheckPlan([]byte(plan), []guard.Source{{Table: table.Name, Columns: schema, Owner: true}}); err != nil {
+	if c.plan, err = c.query.CheckPlan([]byte(plan), sources); err != nil {
 		return nil, err
 	}
 	// What fails on no rows at all, such as a literal out of range, fails here.
@@ -129,20 +133,23 @@ func answer(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Pro
 	return collector, err
 }
 
-// attempt loads the inputs of the query's table, checks the plan again where it will run,
+// attempt loads the inputs of the query's tables, checks the plan again where it will run,
 // runs it, and collects its rows.
 func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Progress), disabled ...string) (*guard.Collector, error) {
-	table := c.query.Table()
 	var files []string
-	for _, name := range table.Inputs {
-		files = append(files, path(job.InputByName(name)))
+	for _, table := range c.query.Tables() {
+		for _, name := range table.Inputs {
+			if file := path(job.InputByName(name)); !slices.Contains(files, file) {
+				files = append(files, file)
+			}
+		}
 	}
 	d, err := openWithout(ctx, job.Memory, job.Threads, files, disabled...)
 	if err != nil {
 		return nil, failed(sql.Load, "", err)
 	}
 	defer d.close()
-	sources, err := d.load(ctx, job, &table, progress)
+	sources, err := d.load(ctx, job, c.query.Tables(), progress)
 	if err != nil {
 		return nil, failed(sql.Load, "", err)
 	}
@@ -211,6 +218,16 @@ func value(v any) (any, error) {
 		return guard.Number{Unscaled: t.Value, Scale: int(t.Scale)}, nil
 	}
 	return nil, fmt.Errorf("a value of type %T", v)
+}
+
+// keysOf gives the columns of a table that hold identifiers.
+func keysOf(job *sql.Job, table *sql.Table) (keys []string) {
+	for _, c := range job.InputByName(table.Inputs[0]).Schema {
+		if job.Key(table, c.Name) != "" {
+			keys = append(keys, c.Name)
+		}
+	}
+	return keys
 }
 
 // declarations gives the columns of a CREATE TABLE.

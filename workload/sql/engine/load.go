@@ -11,38 +11,59 @@ import (
 	"strings"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
 	"strongroom.dev/workload/sql/guard"
 )
 
-// load makes the table out of its inputs' rows, each with its owner's place, and gives the
-// sources a plan over it may read. CSV is read into memory, since every value must be
-// checked; Parquet is typed and stays where it is.
-func (d *database) load(ctx context.Context, job *sql.Job, table *sql.Table, progress func(sql.Progress)) ([]guard.Source, error) {
-	owners := guard.TableOwners(job, table)
+// load makes the tables out of their inputs' rows, each with its owner's place, and gives the
+// sources a plan over them may read. CSV is read into memory, since every value must be
+// checked; Parquet is typed and stays where it is. An input that several tables hold is read
+// once.
+func (d *database) load(ctx context.Context, job *sql.Job, tables []sql.Table, progress func(sql.Progress)) ([]guard.Source, error) {
 	var sources []guard.Source
-	var parts []string
-	total := int64(len(table.Inputs))
-	for i, name := range table.Inputs {
-		progress(sql.Progress{Phase: sql.Load, Done: int64(i), Total: total})
-		in := job.InputByName(name)
-		source, from, err := d.loadInput(ctx, i, in)
-		if err == nil {
-			err = d.checkUnit(ctx, in, from)
+	loaded := map[wire.ID]string{} // what an input's rows are selected from
+	total := int64(0)
+	for _, t := range tables {
+		total += int64(len(t.Inputs))
+	}
+	done := int64(0)
+	for _, table := range tables {
+		owners := guard.TableOwners(job, &table)
+		var parts []string
+		for _, name := range table.Inputs {
+			progress(sql.Progress{Phase: sql.Load, Done: done, Total: total})
+			done++
+			in := job.InputByName(name)
+			if loaded[name] == "" {
+				source, from, err := d.loadInput(ctx, len(loaded), in)
+				if err == nil {
+					err = d.checkUnit(ctx, in, from)
+				}
+				if err != nil {
+					return nil, failed(sql.Load, in.Name, err)
+				}
+				source.Keys = keysOf(job, &table)
+				loaded[name] = from
+				sources = append(sources, source)
+			}
+			parts = append(parts, rowsOf(in, slices.Index(owners, in.Owner), loaded[name]))
 		}
-		if err != nil {
-			return nil, failed(sql.Load, in.Name, err)
+		if err := d.exec(ctx, "CREATE VIEW "+ident(table.Name)+" AS "+strings.Join(parts, " UNION ALL ")); err != nil {
+			return nil, err
 		}
-		var columns []string
-		for _, c := range in.Schema {
-			columns = append(columns, fmt.Sprintf("CAST(%s AS %s) AS %[1]s", ident(c.Name), typeName(c)))
-		}
-		parts = append(parts, fmt.Sprintf("SELECT CAST(%d AS UTINYINT) AS %s, %s FROM %s",
-			slices.Index(owners, in.Owner), ident(guard.OwnerColumn), strings.Join(columns, ", "), from))
-		sources = append(sources, source)
 	}
 	progress(sql.Progress{Phase: sql.Load, Done: total, Total: total})
-	return sources, d.exec(ctx, "CREATE VIEW "+ident(table.Name)+" AS "+strings.Join(parts, " UNION ALL "))
+	return sources, nil
+}
+
+// rowsOf selects an input's rows as a table has them, with their owner's place.
+func rowsOf(in *sql.Input, place int, from string) string {
+	var columns []string
+	for _, c := range in.Schema {
+		columns = append(columns, fmt.Sprintf("CAST(%s AS %s) AS %[1]s", ident(c.Name), typeName(c)))
+	}
+	return fmt.Sprintf("SELECT CAST(%d AS UTINYINT) AS %s, %s FROM %s", place, ident(guard.OwnerColumn), strings.Join(columns, ", "), from)
 }
 
 // loadInput checks one input's form; from is what its rows are selected from.

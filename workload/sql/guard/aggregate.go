@@ -69,8 +69,8 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 	}
 	a := &aggregate{function: name, distinct: distinct}
 	if class, _ := class(children[0]); class == "COLUMN_REF" && name == "count" {
-		if c, err := p.name(children[0]); err == nil && c.Unit {
-			a.unit, a.arg = true, &expr{op: "column", name: c.Name, typ: columnType(c)}
+		if at, c, err := p.place(children[0]); err == nil && c.Unit {
+			a.unit, a.arg = true, p.reference(at, c)
 			return a, nil
 		}
 	}
@@ -116,10 +116,13 @@ func plain(e *expr) bool {
 func linear(e *expr) bool {
 	n := 0
 	columns := e.columns(nil)
-	return terms(e, &n) && !slices.ContainsFunc(columns, func(c *expr) bool { return c.name != columns[0].name })
+	return terms(e, &n) && !slices.ContainsFunc(columns, func(c *expr) bool { return c.name != columns[0].name || c.from != columns[0].from })
 }
 
 func terms(e *expr, n *int) bool {
+	if e.op == "clamp" {
+		e = e.args[0]
+	}
 	if *n++; *n > maxArgument || !slices.Contains([]string{"column", "constant", "+", "-", "*"}, e.op) {
 		return false
 	}

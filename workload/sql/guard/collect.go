@@ -62,7 +62,7 @@ func (c *Collector) Add(values []any) error {
 	}
 	r := row{groups: groups}
 	for i := range q.outputs {
-		v, err := q.outputs[i].of(groups, aggregates)
+		v, err := q.outputs[i].of(groups, aggregates, q.roundTo)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (c *Collector) keep(r row) error {
 // without GROUP BY has, isn't shown either, so that "nobody" can't be told from "too few".
 func (c *Collector) shown(aggregates []any) (bool, error) {
 	few := map[wire.ID]bool{}
-	present := make([]bool, len(c.q.owners))
+	present := make([]bool, len(c.q.sources))
 	for i, check := range c.q.checks {
 		for o, primitive := range check.counts {
 			n, err := countOf(aggregates[primitive])
@@ -126,10 +126,10 @@ func (c *Collector) shown(aggregates []any) (bool, error) {
 				present[o] = !none
 			}
 			// With a minimum of one nobody is too few, and zero tells nothing.
-			owner := c.q.owners[o]
-			mayBeNone := !check.some || !present[o] || owner.minGroup == 1
-			if n.Unscaled.Cmp(big.NewInt(owner.minGroup)) < 0 && !(none && mayBeNone) {
-				few[owner.id] = true
+			source := c.q.sources[o]
+			mayBeNone := !check.some || !present[o] || source.minGroup == 1
+			if n.Unscaled.Cmp(big.NewInt(source.minGroup)) < 0 && !(none && mayBeNone) {
+				few[source.id] = true
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func countOf(v any) (Number, error) {
 }
 
 // of gives an output's value in a row.
-func (o *output) of(groups, aggregates []any) (any, error) {
+func (o *output) of(groups, aggregates []any, roundTo int64) (any, error) {
 	if o.aggregate == nil {
 		return groups[o.group], nil
 	}
@@ -159,6 +159,9 @@ func (o *output) of(groups, aggregates []any) (any, error) {
 		}
 		return nil, fail("engine", "an aggregate that is no number")
 	}
+	if o.aggregate.function == "count" && roundTo > 1 {
+		return Number{Unscaled: multiple(value.Unscaled, roundTo)}, nil
+	}
 	divisor := big.NewInt(1)
 	if o.aggregate.function == "avg" {
 		count, ok := aggregates[o.count].(Number)
@@ -168,6 +171,13 @@ func (o *output) of(groups, aggregates []any) (any, error) {
 		divisor = count.Unscaled
 	}
 	return quotient(value, divisor, o.typ.scale), nil
+}
+
+// multiple gives the multiple of n that is nearest to a count, the larger of two.
+func multiple(count *big.Int, n int64) *big.Int {
+	step := big.NewInt(n)
+	out := new(big.Int).Add(count, big.NewInt(n/2))
+	return out.Mul(out.Quo(out, step), step)
 }
 
 // quotient gives value/divisor to scale digits behind the point, halves away from zero,

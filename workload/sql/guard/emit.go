@@ -72,12 +72,36 @@ func (q *Query) tree() tree {
 	}
 	node := tree{
 		"type": "SELECT_NODE", "modifiers": []any{}, "cte_map": tree{"map": []any{}}, "select_list": list,
-		"from_table": tree{"type": "BASE_TABLE", "alias": rowsAlias, "sample": nil, "query_location": 0, "schema_name": "",
-			"table_name": q.table.Name, "column_name_alias": []any{}, "catalog_name": "", "at_clause": nil},
+		"from_table":   q.from(),
 		"where_clause": where, "group_expressions": orEmpty(groups), "group_sets": sets,
 		"aggregate_handling": "STANDARD_HANDLING", "having": nil, "sample": nil, "qualify": nil,
 	}
 	return tree{"error": false, "statements": []any{tree{"node": node, "named_param_map": []any{}}}}
+}
+
+// from gives the tables and how they are joined.
+func (q *Query) from() tree {
+	var out tree
+	for i, s := range q.scans {
+		table := tree{"type": "BASE_TABLE", "alias": rowsAlias(i), "sample": nil, "query_location": 0, "schema_name": "",
+			"table_name": s.table.Name, "column_name_alias": []any{}, "catalog_name": "", "at_clause": nil}
+		if i == 0 {
+			out = table
+			continue
+		}
+		kind := map[bool]string{false: "INNER", true: "LEFT"}[q.joins[i-1].left]
+		out = tree{"type": "JOIN", "alias": "", "sample": nil, "query_location": 0, "left": out, "right": table, "condition": q.joins[i-1].tree(),
+			"join_type": kind, "ref_type": "REGULAR", "using_columns": []any{}, "delim_flipped": false, "duplicate_eliminated_columns": []any{}}
+	}
+	return out
+}
+
+func (j join) tree() tree {
+	var all *expr
+	for _, p := range j.pairs {
+		all = and(all, boolean("=", p.before, p.joined))
+	}
+	return all.tree()
 }
 
 func orEmpty(list []any) []any {
@@ -138,7 +162,9 @@ func (e *expr) tree() tree {
 	}
 	switch {
 	case e.op == "column":
-		return of("COLUMN_REF", "COLUMN_REF", "column_names", []any{rowsAlias, e.name})
+		return of("COLUMN_REF", "COLUMN_REF", "column_names", []any{rowsAlias(e.from), e.name})
+	case e.op == "clamp":
+		return e.clampTree()
 	case e.op == "constant":
 		return e.constantTree()
 	case comparisons[e.op] != "":
@@ -175,6 +201,13 @@ func flat(op string, e *expr) []any {
 		}
 	}
 	return out
+}
+
+// clampTree gives a bounded column: NULL stays NULL.
+func (e *expr) clampTree() tree {
+	value, least, most := e.args[0], e.args[1], e.args[2]
+	clamp := &expr{op: "case", args: []*expr{boolean("<", value, least), least, boolean(">", value, most), most, value}, typ: e.typ}
+	return clamp.caseTree()
 }
 
 func (e *expr) caseTree() tree {

@@ -15,7 +15,8 @@ import (
 
 // expr is an expression over one row, of a kind this package lets pass.
 //
-//	column                     name
+//	column                     name, of the scan from
+//	clamp                      a column, and two constants that bound its value
 //	constant                   text: the value's canonical text
 //	= <> < > <= >=             2 arguments
 //	is [not] distinct from     2
@@ -30,6 +31,7 @@ import (
 //	floor ceil round abs lower upper year quarter month    1; round has digits as well
 type expr struct {
 	op     string
+	from   int
 	name   string
 	text   string
 	digits int
@@ -45,7 +47,7 @@ func (e *expr) key() string {
 }
 
 func (e *expr) writeKey(b *strings.Builder) {
-	fmt.Fprintf(b, "(%s %q %q %q %d", e.op, e.name, e.typ.kind, e.text, e.digits)
+	fmt.Fprintf(b, "(%s %d %q %q %q %d", e.op, e.from, e.name, e.typ.kind, e.text, e.digits)
 	for _, a := range e.args {
 		a.writeKey(b)
 	}
@@ -57,10 +59,11 @@ func (e *expr) hasColumn() bool {
 	return e.op == "column" || slices.ContainsFunc(e.args, (*expr).hasColumn)
 }
 
-// columns adds the columns an expression reads to out, each as often as it stands there.
+// columns adds the columns an expression reads to out, clamped as they are there, each as
+// often as it stands there.
 func (e *expr) columns(out []*expr) []*expr {
-	if e.op == "column" {
-		out = append(out, e)
+	if e.op == "column" || e.op == "clamp" {
+		return append(out, e)
 	}
 	for _, a := range e.args {
 		out = a.columns(out)
@@ -70,11 +73,9 @@ func (e *expr) columns(out []*expr) []*expr {
 
 // parser reads the parse tree of one query.
 type parser struct {
-	job     *sql.Job
-	table   *sql.Table
-	columns map[string]agreement.Column
-	// alias is what qualifies a column: the table's alias, or else its name.
-	alias string
+	job   *sql.Job
+	scans []scan
+	joins []join
 	nodes int
 	// role is what the columns of the expression being read are used for; "" for nothing.
 	role wire.ID
@@ -146,39 +147,84 @@ func shape(v any, err error) error {
 	return refuse("query.expression", "%s%s: %v", words(class, kind), near(v), err)
 }
 
-// name resolves a column reference to a column of the table.
-func (p *parser) name(v any) (agreement.Column, error) {
+// isColumn reports whether a bare name is a column of a table in FROM.
+func (p *parser) isColumn(name string) bool {
+	return slices.ContainsFunc(p.scans, func(s scan) bool { _, found := s.column(strings.ToLower(name)); return found })
+}
+
+// place resolves a column reference to a scan and its column.
+func (p *parser) place(v any) (int, agreement.Column, error) {
 	o, err := members(v, "class", "type", "alias", "query_location", "column_names")
 	if err != nil {
-		return agreement.Column{}, shape(v, err)
+		return 0, agreement.Column{}, shape(v, err)
 	}
 	var parts []string
 	for _, n := range o.list("column_names") {
 		s, _ := n.(string)
 		parts = append(parts, strings.ToLower(s))
 	}
-	if len(parts) == 2 && parts[0] == p.alias {
-		parts = parts[1:]
+	at, column := -1, agreement.Column{}
+	for i, s := range p.scans {
+		if len(parts) != 1 && !(len(parts) == 2 && parts[0] == s.alias) {
+			continue
+		}
+		c, found := s.column(parts[len(parts)-1])
+		if found && at >= 0 {
+			return 0, agreement.Column{}, refuse("query.column", "%.100q%s is a column of %s and of %s: say which", c.Name, near(v), p.scans[at].alias, s.alias)
+		}
+		if found {
+			at, column = i, c
+		}
 	}
-	column, found := p.columns[strings.Join(parts, ".")]
-	if !found || len(parts) != 1 {
-		return agreement.Column{}, refuse("query.column", "%.100q%s is not a column of table %s", strings.Join(parts, "."), near(v), p.table.Name)
+	if at < 0 {
+		return 0, agreement.Column{}, refuse("query.column", "%.100q%s is not a column of %s", strings.Join(parts, "."), near(v), p.tables())
 	}
-	return column, nil
+	return at, column, nil
+}
+
+// tables names what is in FROM.
+func (p *parser) tables() string {
+	var names []string
+	for _, s := range p.scans {
+		names = append(names, s.table.Name)
+	}
+	if len(names) == 1 {
+		return "table " + names[0]
+	}
+	return "the tables " + strings.Join(names, ", ")
 }
 
 func (p *parser) column(v any) (*expr, error) {
-	c, err := p.name(v)
+	at, c, err := p.place(v)
 	if err != nil {
 		return nil, err
 	}
 	if c.Unit {
 		return nil, refuse("query.unit", "%s%s says whom a row is about: it may only be counted, as count(%s) or count(DISTINCT %s)", c.Name, near(v), c.Name, c.Name)
 	}
-	if !p.job.May(p.table, c.Name, p.role) {
+	if !p.job.May(p.scans[at].table, c.Name, p.role) {
 		return nil, refuse("query.role", "%s%s may not be used %s: the rules of its inputs don't let it", c.Name, near(v), roleWords(p.role))
 	}
-	return &expr{op: "column", name: c.Name, typ: columnType(c)}, nil
+	if p.role == agreement.Aggregate {
+		return p.clamped(at, c, v)
+	}
+	return p.reference(at, c), nil
+}
+
+// clamped makes an expression of a column whose values are aggregated, within the narrowest
+// bounds that the rules of the table's inputs set.
+func (p *parser) clamped(at int, c agreement.Column, v any) (*expr, error) {
+	e := p.reference(at, c)
+	low, high, bounded, err := p.job.Bounds(p.scans[at].table, c.Name)
+	if err != nil {
+		return nil, refuse("query.bounds", "%s%s: %v", c.Name, near(v), err)
+	}
+	if !bounded {
+		return e, nil
+	}
+	least := &expr{op: "constant", text: low, typ: numberType(low)}
+	most := &expr{op: "constant", text: high, typ: numberType(high)}
+	return &expr{op: "clamp", from: at, name: c.Name, args: []*expr{e, least, most}, typ: e.typ}, nil
 }
 
 func roleWords(role wire.ID) string {

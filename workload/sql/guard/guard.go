@@ -16,23 +16,24 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 
-	"strongroom.dev/agreement"
 	"strongroom.dev/workload/sql"
 )
 
 // Query is a query that passed [Check]. Only Check makes one; the zero Query has no
 // outputs and lets no plan pass.
 type Query struct {
-	table   *sql.Table
-	schema  []agreement.Column
-	owners  []owner
+	scans   []scan
+	joins   []join // scans[i+1] is joined by joins[i]
+	sources []source
 	where   *expr
 	groups  []*expr
 	outputs []output
 	order   []orderKey
 	having  []having
 	limit   int64 // rows shown at most; 0 is all
+	roundTo int64 // counts are shown as multiples of it
 	// primitives are the aggregates the rewritten query computes behind the groups.
 	primitives []primitive
 	checks     []check
@@ -81,10 +82,12 @@ func (q *Query) Columns() []sql.Column {
 	return out
 }
 
-// Table gives the one table the query reads; of the zero Query, none.
-func (q *Query) Table() sql.Table {
-	if q.table == nil {
-		return sql.Table{}
+// Tables gives the tables the query reads, each once; of the zero Query, none.
+func (q *Query) Tables() (tables []sql.Table) {
+	for _, s := range q.scans {
+		if !slices.ContainsFunc(tables, func(t sql.Table) bool { return t.Name == s.table.Name }) {
+			tables = append(tables, *s.table)
+		}
 	}
-	return *q.table
+	return tables
 }

@@ -11,6 +11,8 @@ const (
 	maxDepth = 256
 	// maxNodes bounds the expressions of an agreed query.
 	maxNodes = 4096
+	// maxScans bounds the tables in FROM: each adds counts of its owners' people.
+	maxScans = 8
 	// maxArgument bounds the expressions in one aggregate's argument outside CASE conditions:
 	// sums and means of a simple term are statistics, polynomials of high degree are probes.
 	maxArgument = 16

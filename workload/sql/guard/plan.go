@@ -17,6 +17,9 @@ type Source struct {
 	// Columns are those the source has, in order. Owner: an [OwnerColumn] stands before them.
 	Columns []agreement.Column
 	Owner   bool
+	// Keys are the columns that hold identifiers, which are compared with other keys and nothing
+	// else.
+	Keys []string
 }
 
 // PlanDomain is the domain string of a plan's hash (spec/sql.md, section 6).
@@ -61,6 +64,7 @@ const (
 	unitMark  mark = 1 << iota // whom a row is about
 	ownerMark                  // the owner of a row
 	rowMark                    // the place of a row, which nothing may use
+	keyMark                    // an identifier
 )
 
 type planWalk struct {
@@ -68,6 +72,7 @@ type planWalk struct {
 	aggregates int
 	outputs    []duckType // of the aggregate operator: groups, then aggregates
 	calls      []string   // its aggregates, as signature writes them
+	joins      int
 }
 
 // root checks the whole plan: a projection of the one aggregation, column by column.
@@ -91,6 +96,9 @@ func (w *planWalk) root(q *Query, v any) error {
 		if err != nil || ref.want("expression_class", "BOUND_REF", "index", json.Number(strconv.Itoa(i))) != nil {
 			return fmt.Errorf("column %d of the result is not column %d of the aggregation", i, i)
 		}
+	}
+	if w.joins != len(q.joins) {
+		return fmt.Errorf("%d joins, not %d", w.joins, len(q.joins))
 	}
 	for i, g := range q.groups {
 		if !w.outputs[i].shows(g.typ) {
@@ -127,6 +135,9 @@ func (w *planWalk) operator(v any) ([]mark, error) {
 	}
 	if kind == "LOGICAL_UNION" {
 		return w.union(v, below)
+	}
+	if kind == "LOGICAL_COMPARISON_JOIN" && len(below) == 2 {
+		return w.join(v, below[0], below[1])
 	}
 	if len(below) != 1 {
 		return nil, fmt.Errorf("operator %.60q over %d inputs", kind, len(below))
@@ -205,6 +216,48 @@ func (w *planWalk) union(v any, below [][]mark) ([]mark, error) {
 	return out, nil
 }
 
+// join checks a join of two inputs: by equal keys, all columns of both kept in order.
+func (w *planWalk) join(v any, left, right []mark) ([]mark, error) {
+	o, err := members(v, "type", "children", "join_type", "mark_index", "mark_types", "left_projection_map", "right_projection_map", "conditions",
+		"duplicate_eliminated_columns", "delim_flipped", "predicate")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"mark_types", "left_projection_map", "right_projection_map", "duplicate_eliminated_columns"} {
+		if !o.isEmptyList(name) {
+			return nil, fmt.Errorf("a join with %s", name)
+		}
+	}
+	if err := o.want("delim_flipped", false, "predicate", nil); err != nil {
+		return nil, err
+	}
+	if kind := o["join_type"]; kind != "INNER" && kind != "LEFT" {
+		return nil, fmt.Errorf("a join of type %.20v", kind)
+	}
+	if w.joins++; len(o.list("conditions")) == 0 {
+		return nil, fmt.Errorf("a join without a condition")
+	}
+	for _, c := range o.list("conditions") {
+		condition, err := members(c, "left", "right", "comparison")
+		if err != nil {
+			return nil, err
+		}
+		if condition["comparison"] != "COMPARE_EQUAL" {
+			return nil, fmt.Errorf("a join by %.40v", condition["comparison"])
+		}
+		for _, side := range []struct {
+			e     any
+			below []mark
+		}{{condition["left"], left}, {condition["right"], right}} {
+			m, _, err := planRef(side.e, side.below)
+			if err != nil || m&keyMark == 0 || m&(ownerMark|rowMark) != 0 {
+				return nil, orElse(err, "a join by something that is no key")
+			}
+		}
+	}
+	return append(slices.Clone(left), right...), nil
+}
+
 func (w *planWalk) aggregation(v any, below []mark) ([]mark, error) {
 	o, err := members(v, "type", "children", "expressions", "group_index", "aggregate_index", "groupings_index", "groups",
 		"grouping_sets", "grouping_functions", "distinct_validity")
@@ -252,10 +305,10 @@ func planAggregate(v any, below []mark) (t duckType, call string, err error) {
 			return duckType{}, "", err
 		}
 		bare, _ := e.(map[string]any)
-		if m != 0 && (m != unitMark || name != "count" || bare["expression_class"] != "BOUND_REF") {
+		if m != 0 && (m&^keyMark != unitMark || name != "count" || bare["expression_class"] != "BOUND_REF") {
 			return duckType{}, "", fmt.Errorf("%s of the unit or owner of a row", name)
 		}
-		if o["aggregate_type"] == "DISTINCT" && m != unitMark {
+		if o["aggregate_type"] == "DISTINCT" && m&^keyMark != unitMark {
 			return duckType{}, "", fmt.Errorf("%s of different values that are no units", name)
 		}
 	}
@@ -297,6 +350,9 @@ func (w *planWalk) get(v any) ([]mark, error) {
 		m := mark(0)
 		if c.Unit {
 			m = unitMark
+		}
+		if slices.Contains(source.Keys, c.Name) {
+			m |= keyMark
 		}
 		names, marks = append(names, c.Name), append(marks, m)
 	}

@@ -75,7 +75,7 @@ func widens(from, to duckType) bool {
 }
 
 // planExpr checks an expression of a bound plan over columns with the given marks, and
-// gives its own mark and type. The unit passes through a reference or a cast only.
+// gives its own mark and type. The unit and keys pass through a reference or a cast only.
 func planExpr(v any, below []mark) (mark, duckType, error) {
 	raw, _ := v.(map[string]any)
 	switch class := object(raw).text("expression_class"); class {
@@ -124,8 +124,8 @@ func planArgs(args []any, below []mark, t duckType) (mark, duckType, error) {
 		}
 		all |= m
 	}
-	if all&unitMark != 0 {
-		return 0, duckType{}, fmt.Errorf("the unit of a row in an expression")
+	if all&(unitMark|keyMark) != 0 {
+		return 0, duckType{}, fmt.Errorf("the unit or a key of a row in an expression")
 	}
 	return all, t, nil
 }

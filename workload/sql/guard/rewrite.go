@@ -14,13 +14,23 @@ const (
 	// OwnerColumn is the column of a table that holds its rows' owner: the owner's place
 	// among the table's owners, from 0.
 	OwnerColumn = "__owner"
-	rowsAlias   = "__t"
 )
 
-// owner is one owner of the table's rows, with how its units are counted: by rows where it
-// brings a single input whose units are unique, else distinct; minGroup is the largest that
-// its inputs ask for.
-type owner struct {
+// rowsAlias names a scan.
+func rowsAlias(scan int) string {
+	if scan == 0 {
+		return "__t"
+	}
+	return "__t" + strconv.Itoa(scan)
+}
+
+// source is one owner's rows in one scan, with how their units are counted: by rows where
+// the query reads nothing else and the owner brings a single input whose units are unique,
+// else distinct; minGroup is the largest that its inputs ask for.
+type source struct {
+	scan     int
+	place    int // of the owner among the table's
+	alone    bool
 	id       wire.ID
 	rows     bool
 	minGroup int64
@@ -60,30 +70,20 @@ func (p primitive) key() string {
 
 // check is one set of people that a row shows something of.
 type check struct {
-	// counts has, for each owner of the table, the primitive that counts its units in the set.
+	// counts has, for each source, the primitive that counts its units in the set.
 	counts []int
 	// some: an owner with people in the row must have enough of them in the set as well, so
 	// that nobody can't be told from too few. Else the set may also be empty.
 	some bool
-	// unless has, for each owner, the primitive that counts those who make the set one that
+	// unless has, for each source, the primitive that counts those who make the set one that
 	// need not be enough: where there are any, it is not looked at. Nil is nobody.
 	unless []int
 }
 
 // rewrite plans the rewritten query: what its aggregates are, and which of them count whom.
 func (q *Query) rewrite(job *sql.Job) error {
-	for _, id := range TableOwners(job, q.table) {
-		var inputs []*sql.Input
-		for _, name := range q.table.Inputs {
-			if in := job.InputByName(name); in.Owner == id {
-				inputs = append(inputs, in)
-			}
-		}
-		o := owner{id: id, rows: len(inputs) == 1 && inputs[0].UniqueUnit, minGroup: 1}
-		for _, in := range inputs {
-			o.minGroup = max(o.minGroup, in.Rules.MinGroup)
-		}
-		q.owners = append(q.owners, o)
+	for i, s := range q.scans {
+		q.sources = append(q.sources, sourcesOf(job, i, s, len(q.scans) == 1)...)
 	}
 	q.count(nil, false) // the row's own people come first
 	for i := range q.outputs {
@@ -95,9 +95,27 @@ func (q *Query) rewrite(job *sql.Job) error {
 		return err
 	}
 	if len(q.primitives) > maxPrimitives {
-		return refuse("query.size", "%d counts for %d owners, at most %d: select fewer aggregates", len(q.primitives), len(q.owners), maxPrimitives)
+		return refuse("query.size", "%d counts for %d owners' rows, at most %d: select fewer aggregates", len(q.primitives), len(q.sources), maxPrimitives)
 	}
 	return nil
+}
+
+// sourcesOf gives the sources of a scan; only tells that there is no other scan.
+func sourcesOf(job *sql.Job, i int, s scan, only bool) (sources []source) {
+	owners := TableOwners(job, s.table)
+	for place, id := range owners {
+		one := source{scan: i, place: place, alone: len(owners) == 1, id: id, rows: only, minGroup: 1}
+		inputs := 0
+		for _, name := range s.table.Inputs {
+			if in := job.InputByName(name); in.Owner == id {
+				inputs++
+				one.rows = one.rows && inputs == 1 && in.UniqueUnit
+				one.minGroup = max(one.minGroup, in.Rules.MinGroup)
+			}
+		}
+		sources = append(sources, one)
+	}
+	return sources
 }
 
 // compute plans an output's aggregate.
@@ -122,25 +140,30 @@ func (q *Query) countParts() error {
 	if err != nil {
 		return err
 	}
-	if (len(branches)+1)*(4*len(columns)+1)*len(q.owners) > 4*maxPrimitives {
+	if (len(branches)+1)*(4*len(columns)+1)*len(q.sources) > 4*maxPrimitives {
 		return refuse("query.size", "%d branches of CASE over %d columns: select fewer", len(branches), len(columns))
 	}
 	if len(branches) == 0 {
 		branches = []*expr{nil}
 	}
 	zero := integer(0)
+	matched := q.matched()
 	for _, branch := range branches {
 		if branch != nil {
 			q.count(branch, true)
 		}
+		for _, column := range matched {
+			q.count(and(branch, boolean("is not null", column)), true)
+			q.count(and(branch, boolean("is null", column)), false)
+		}
 		for _, column := range columns {
 			with := boolean("is not null", column)
-			if summed[column.name] {
+			if summed[column.key()] {
 				with = boolean("<>", column, zero) // true of no NULL
 			}
 			q.count(and(branch, with), true)
 			q.count(and(branch, boolean("is null", column)), false)
-			if summed[column.name] && column.typ.scale == 0 {
+			if summed[column.key()] && column.typ.scale == 0 {
 				q.countFlag(branch, column)
 			}
 		}
@@ -154,7 +177,7 @@ func (q *Query) parts() (branches, columns []*expr, summed map[string]bool, err 
 	summed = map[string]bool{}
 	for _, o := range q.outputs {
 		if o.aggregate == nil || o.aggregate.arg == nil || o.aggregate.unit {
-			continue // every row has a unit, so the row's own people are those counted
+			continue // see matched
 		}
 		values := []*expr{o.aggregate.arg}
 		if o.aggregate.arg.op == "case" {
@@ -172,14 +195,31 @@ func (q *Query) parts() (branches, columns []*expr, summed map[string]bool, err 
 		}
 		for _, v := range values {
 			for _, c := range v.columns(nil) {
-				if !slices.ContainsFunc(columns, func(have *expr) bool { return have.name == c.name }) {
+				if !slices.ContainsFunc(columns, func(have *expr) bool { return have.key() == c.key() }) {
 					columns = append(columns, c)
 				}
-				summed[c.name] = summed[c.name] || o.aggregate.function != "count"
+				summed[c.key()] = summed[c.key()] || o.aggregate.function != "count"
 			}
 		}
 	}
 	return branches, columns, summed, nil
+}
+
+// matched gives, for every scan whose units are counted although a row may have none of it,
+// the column that tells whether it has: LEFT JOIN then shows how many have a partner. In all
+// other scans every row has a unit, so that the row's own people are those counted.
+func (q *Query) matched() (columns []*expr) {
+	for i, s := range q.scans {
+		counted := func(o output) bool { return o.aggregate != nil && o.aggregate.unit && o.aggregate.arg.from == i }
+		if s.nullable && slices.ContainsFunc(q.outputs, counted) {
+			columns = append(columns, ownerOf(i))
+		}
+	}
+	return columns
+}
+
+func ownerOf(scan int) *expr {
+	return &expr{op: "column", from: scan, name: OwnerColumn, typ: typ{"integer", 3, 0}}
 }
 
 func boolean(op string, args ...*expr) *expr {
@@ -213,17 +253,20 @@ func (q *Query) count(condition *expr, some bool) {
 	q.checks = append(q.checks, check{counts: q.counts(condition, false), some: some})
 }
 
-// counts gives, for each owner, the primitive that counts its units where the condition
+// counts gives, for each source, the primitive that counts its units where the condition
 // holds, or its rows where it does not matter whose they are.
 func (q *Query) counts(condition *expr, rows bool) (out []int) {
-	for i, o := range q.owners {
+	for _, s := range q.sources {
 		where := condition
-		if len(q.owners) > 1 {
-			where = and(boolean("=", &expr{op: "column", name: OwnerColumn}, integer(i)), where)
+		if !s.alone {
+			where = and(boolean("=", ownerOf(s.scan), integer(s.place)), where)
 		}
 		p := primitive{function: "count_star", where: where}
-		if !o.rows && !rows {
-			p = primitive{function: "count", distinct: true, arg: q.unit(), where: where}
+		if rows && s.alone && q.scans[s.scan].nullable {
+			p = primitive{function: "count", arg: q.unit(s.scan), where: where}
+		}
+		if !s.rows && !rows {
+			p = primitive{function: "count", distinct: true, arg: q.unit(s.scan), where: where}
 		}
 		out = append(out, q.primitive(p))
 	}
@@ -240,10 +283,10 @@ func and(a, b *expr) *expr {
 	return boolean("and", a, b)
 }
 
-func (q *Query) unit() *expr {
-	for _, c := range q.schema {
+func (q *Query) unit(scan int) *expr {
+	for _, c := range q.scans[scan].schema {
 		if c.Unit {
-			return &expr{op: "column", name: c.Name, typ: columnType(c)}
+			return &expr{op: "column", from: scan, name: c.Name, typ: columnType(c)}
 		}
 	}
 	return nil // a valid job has a unit column in every schema

@@ -28,7 +28,10 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 	if err := p.from(body["from_table"]); err != nil {
 		return nil, err
 	}
-	q := &Query{table: p.table, schema: job.InputByName(p.table.Inputs[0]).Schema}
+	if err := p.partners(); err != nil {
+		return nil, err
+	}
+	q := &Query{scans: p.scans, joins: p.joins, roundTo: p.roundTo()}
 	if body["where_clause"] != nil {
 		if q.where, err = p.as(agreement.Filter, p.boolean, body["where_clause"]); err != nil {
 			return nil, err
@@ -102,33 +105,6 @@ func (p *parser) clauses(node any) (object, error) {
 	return body, nil
 }
 
-// from reads the one agreed table.
-func (p *parser) from(v any) error {
-	if _, kind := class(v); kind != "BASE_TABLE" {
-		return refuse("query.table", "FROM%s is %.60s: exactly one table of the agreement passes, which holds the rows of all its inputs together; joins and subqueries don't", near(v), strings.ToLower(strings.ReplaceAll(kind, "_", " ")))
-	}
-	o, err := members(v, "type", "alias", "sample", "query_location", "schema_name", "table_name", "column_name_alias", "catalog_name", "at_clause")
-	if err != nil {
-		return refuse("query.table", "%v", err)
-	}
-	if err := o.want("sample", nil, "schema_name", "", "catalog_name", "", "at_clause", nil); err != nil || !o.isEmptyList("column_name_alias") {
-		return refuse("query.table", "FROM%s takes a table's name and an alias, nothing more", near(v))
-	}
-	name := strings.ToLower(o.text("table_name"))
-	if p.table = p.job.TableByName(name); p.table == nil {
-		return refuse("query.table", "%.70q is not a table of this work", name)
-	}
-	p.alias = name
-	if alias := o.text("alias"); alias != "" {
-		p.alias = strings.ToLower(alias)
-	}
-	p.columns = map[string]agreement.Column{}
-	for _, c := range p.job.InputByName(p.table.Inputs[0]).Schema {
-		p.columns[c.Name] = c
-	}
-	return nil
-}
-
 // groups reads GROUP BY: expressions, or positions and names of what is selected.
 func (p *parser) groups(q *Query, body object) error {
 	list := body.list("group_expressions")
@@ -178,7 +154,7 @@ func (p *parser) selected(v any, list []any) any {
 		}
 	case "COLUMN_REF":
 		name := bareName(v)
-		if name == "" || p.columns[strings.ToLower(name)].Name != "" {
+		if name == "" || p.isColumn(name) {
 			break
 		}
 		for _, item := range list {

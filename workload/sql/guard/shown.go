@@ -56,7 +56,7 @@ func (p *parser) havings(q *Query, v any) error {
 }
 
 func (p *parser) having(q *Query, left any, op string, right any) error {
-	if p.columns[strings.ToLower(bareName(left))].Name != "" {
+	if p.isColumn(bareName(left)) {
 		return refuse("query.clause", "HAVING%s on a column: put it into WHERE", near(left))
 	}
 	i := p.outputOf(q, left)

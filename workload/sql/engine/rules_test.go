@@ -1,0 +1,84 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/wire"
+	"strongroom.dev/workload/sql"
+	"strongroom.dev/workload/sql/engine"
+)
+
+// Values are clamped before they are aggregated, and nowhere else.
+func TestClamps(t *testing.T) {
+	data := smallHeader + "1,a,-5.00,true,\n2,a,3.00,true,\n3,a,1000.00,true,\n4,a,,true,\n"
+	clamped := func(query string) sql.Job {
+		job := oneInput(t, agreement.CSV, []byte(data), true, query)
+		job.Inputs[0].Rules.Columns = []agreement.ColumnRule{{Name: "score", Roles: []wire.ID{"filter", "group", "aggregate"}, Min: "0.00", Max: "10.00"}}
+		return job
+	}
+	for query, want := range map[string]string{
+		"SELECT sum(score) AS s, count(score) AS n, avg(score) AS m FROM people":             "13.00|3|4.333333",
+		"SELECT sum(2 * score + 1) AS s FROM people":                                         "29.00",
+		"SELECT sum(CASE WHEN score > 100 THEN score ELSE 0 END) AS s FROM people":           "10.00",
+		"SELECT sum(score) AS s FROM people WHERE score < 100":                               "3.00",
+		"SELECT score, sum(score) AS s FROM people WHERE score > 100 GROUP BY score":         "1000.00|10.00",
+		"SELECT count(CASE WHEN smoker THEN score END) AS n FROM people WHERE score IS NULL": "0",
+	} {
+		got, err := engine.Execute(context.Background(), clamped(query), silent)
+		if err != nil {
+			t.Errorf("%s: %v %s", query, err, failureOf(t, err).Detail)
+			continue
+		}
+		if diff := cmp.Diff([]string{want}, table(got)); diff != "" {
+			t.Errorf("%s: %s\n%s", query, got.SQL, diff)
+		}
+	}
+}
+
+// Counts are shown as multiples, halves up, and HAVING sees them so.
+func TestRoundedCounts(t *testing.T) {
+	data := smallHeader
+	for _, row := range []string{"1,a", "2,a", "3,b", "4,b", "5,b", "6,c", "7,c", "8,c", "9,c", "10,c", "11,c", "12,c", "13,c"} {
+		data += row + ",1.00,true,\n"
+	}
+	job := oneInput(t, agreement.CSV, []byte(data), true, "SELECT ward, count(*) AS n, sum(score) AS s, avg(score) AS m FROM people GROUP BY ward HAVING n > 0 ORDER BY ward")
+	job.Inputs[0].Rules.RoundTo = 5
+	got, err := engine.Execute(context.Background(), job, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"b|5|3.00|1.000000", "c|10|8.00|1.000000"}, table(got)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A column is used in the roles that its rules name, and in no other.
+func TestRoles(t *testing.T) {
+	data := []byte(smallHeader + "1,a,1.00,true,2026-01-01\n")
+	for query, role := range map[string]wire.ID{
+		"SELECT count(*) AS n FROM people WHERE score > 0":                                    "filter",
+		"SELECT sum(CASE WHEN score > 0 THEN 1 ELSE 0 END) AS n FROM people":                  "filter",
+		"SELECT count(*) AS n FROM people GROUP BY CASE WHEN score > 0 THEN 'a' ELSE 'b' END": "filter",
+		"SELECT score, count(*) AS n FROM people GROUP BY score":                              "group",
+		"SELECT floor(score) AS f, count(*) AS n FROM people GROUP BY 1":                      "group",
+		"SELECT sum(score) AS s FROM people":                                                  "aggregate",
+		"SELECT count(score) AS s FROM people":                                                "aggregate",
+		"SELECT avg(CASE WHEN smoker THEN score END) AS s FROM people":                        "aggregate",
+	} {
+		for _, given := range []wire.ID{"filter", "group", "aggregate"} {
+			job := oneInput(t, agreement.CSV, data, true, query)
+			job.Inputs[0].Rules.Columns = []agreement.ColumnRule{{Name: "score", Roles: []wire.ID{given}}}
+			_, err := engine.Execute(context.Background(), job, silent)
+			if given == role && err != nil {
+				t.Errorf("%s with role %s: %v %s", query, given, err, failureOf(t, err).Detail)
+			}
+			if given != role && (err == nil || failureOf(t, err).Code != "query.role") {
+				t.Errorf("%s with role %s: %v", query, given, err)
+			}
+		}
+	}
+}
