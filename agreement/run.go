@@ -35,6 +35,14 @@ type Run struct {
 	Counter   int64      `json:"counter,omitempty"`
 }
 
+// QueryOf gives the query that the run of a work asks: the agreed one, or the request's own.
+func (r Run) QueryOf(w Work) string {
+	if w.AdHoc {
+		return r.Query
+	}
+	return w.Query
+}
+
 // RunDataset names the dataset version a run reads for one input.
 type RunDataset struct {
 	Input     wire.ID     `json:"input"`

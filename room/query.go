@@ -59,7 +59,7 @@ func (q *query) makeJob() error {
 	if err != nil {
 		return err
 	}
-	q.job = sql.Job{Query: q.work.Query, Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes,
+	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes,
 		Memory: q.EngineMemory, Threads: q.EngineThreads}
 	for i, in := range q.inputs {
 		q.job.MaxRows = min(q.job.MaxRows, in.agreed.Rules.MaxRows)

@@ -61,7 +61,10 @@ func checkQueries(ctx context.Context, ag *agreement.SignedAgreement) ([]queryVi
 		if w.Container != nil {
 			continue
 		}
-		plan, err := checkQuery(ctx, engine, queryJob(ag.Agreement, w))
+		if w.AdHoc {
+			continue // each request brings its own
+		}
+		plan, err := checkQuery(ctx, engine, queryJob(ag.Agreement, w, w.Query))
 		if err != nil {
 			return nil, inFile(fmt.Sprintf("work %s", w.Name), err)
 		}
@@ -84,11 +87,11 @@ func checkDenied(ag *agreement.SignedAgreement) error {
 	return nil
 }
 
-// queryJob is a work as the engine checks it: each parameter with the first value allowed,
+// queryJob is a query of a work as the engine checks it: each parameter with the first value allowed,
 // since what is checked does not depend on values.
-func queryJob(a agreement.Agreement, w agreement.Work) sql.Job {
+func queryJob(a agreement.Agreement, w agreement.Work, query string) sql.Job {
 	out, _ := a.OutputByName(w.Output)
-	job := sql.Job{CheckOnly: true, Query: w.Query, Inputs: []sql.Input{}, Tables: []sql.Table{}, Parameters: []sql.Parameter{},
+	job := sql.Job{CheckOnly: true, Query: query, Inputs: []sql.Input{}, Tables: []sql.Table{}, Parameters: []sql.Parameter{},
 		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1}
 	for _, in := range a.InputsOf(w) {
 		job.MaxRows, job.MaxColumns = min(job.MaxRows, in.Rules.MaxRows), min(job.MaxColumns, in.Rules.MaxColumns)

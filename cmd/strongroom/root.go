@@ -21,6 +21,7 @@ func (a *app) rootCommand() *cobra.Command {
   dataset, seal      bring data, sealed
   broker             your key service: releases keys only to what you agreed to
   run, room, host    run agreed work in a room
+  sql                try queries against an agreement's rules
   connect            reach a room with any client, once it has proven what it is
   open, receipt      results and their proof
   verify, policy     evidence of any hardware: what it proves, and what not
@@ -77,6 +78,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.openCommand(),
 		a.brokerCommand(),
 		a.runCommand(),
+		a.sqlCommand(),
 		a.roomCommand(),
 		a.connectCommand(),
 		a.containerCommand(),

@@ -34,6 +34,9 @@ type running struct {
 	agreement  string
 	work       string
 	parameters []string
+	query      string
+	queryFile  string
+	epsilon    string
 	host       string
 	hostNamed  bool
 	out        string
@@ -61,6 +64,7 @@ machine of the room image --image; a URL asks a host.`,
 		Example: `  strongroom run study.json --work means-by-diagnosis --param min_area=500
   strongroom run study --work counts --host http://127.0.0.1:7600 --out results
   strongroom run study --work counts --host qemu --image room --ledger ledger.example=http://127.0.0.1:7500
+  strongroom run study --work ask --query "SELECT ward, count(*) AS n FROM visits GROUP BY ward"
   strongroom run study --work counts --dry-run            # what would be signed and asked
 
 A room of a host goes on when this command is interrupted; "strongroom room fetch" fetches
@@ -82,6 +86,9 @@ its result. A room on this machine ends with it.`,
 	f := cmd.Flags()
 	f.StringVar(&r.work, "work", "", "name of the agreed work")
 	f.StringArrayVar(&r.parameters, "param", nil, "`NAME=VALUE` of a parameter of the work (repeat)")
+	f.StringVar(&r.query, "query", "", "the `SQL` to ask, of ad-hoc work")
+	f.StringVar(&r.queryFile, "query-file", "", "read the query from `FILE`, - for standard input")
+	f.StringVar(&r.epsilon, "epsilon", "", "what to spend, of ad-hoc work under differential privacy")
 	f.StringVar(&r.host, "host", "dev", "dev, qemu, or the `URL` of a host")
 	f.StringVar(&r.out, "out", ".", "`DIR` to put results into")
 	f.DurationVar(&r.expires, "expires", time.Hour, "how long the request may wait for a room, at most 24h")
@@ -284,8 +291,12 @@ func (a *app) fillRequest(ctx context.Context, r *running, ag *agreement.SignedA
 	if err != nil {
 		return agreement.Run{}, err
 	}
+	query, err := a.adHoc(ctx, r, ag, work)
+	if err != nil {
+		return agreement.Run{}, err
+	}
 	id := keys.RandomID()
-	return agreement.Run{Agreement: ag.Digest(), RunID: hex.EncodeToString(id[:]), Requester: me, Work: work.Name, Parameters: parameters,
+	return agreement.Run{Query: query, Epsilon: r.epsilon, Agreement: ag.Digest(), RunID: hex.EncodeToString(id[:]), Requester: me, Work: work.Name, Parameters: parameters,
 		Environment: variables, Datasets: datasets, Expires: wire.At(a.now().Add(r.expires))}, nil
 }
 
@@ -377,6 +388,12 @@ func printRequest(w io.Writer, ag *agreement.SignedAgreement, run agreement.Run)
 	fmt.Fprintf(w, "Would ask for %s of %s version %d, as %s\n", run.Work, ag.ID, ag.Version, run.Requester)
 	for name, value := range run.Parameters {
 		fmt.Fprintf(w, "  %s = %s\n", name, value)
+	}
+	if run.Query != "" {
+		fmt.Fprintf(w, "  query: %s\n", verdict.Printable(strings.Join(strings.Fields(run.Query), " ")))
+	}
+	if run.Epsilon != "" {
+		fmt.Fprintf(w, "  epsilon %s\n", run.Epsilon)
 	}
 	for name, value := range run.Environment {
 		fmt.Fprintf(w, "  variable %s = %s\n", name, verdict.Printable(value))

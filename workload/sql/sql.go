@@ -156,7 +156,7 @@ func (f *Failure) Refusal() *verdict.Error {
 	if f.Phase != Check {
 		return verdict.Refuse("sql."+string(f.Phase), "a result", f.Code, "the data's owners find the reason in their part of the record")
 	}
-	return verdict.Refuse("sql."+f.Code, "a query within the rules of spec/sql.md", f.Detail, "change the query; a changed query needs a new version of the agreement")
+	return verdict.Refuse("sql."+f.Code, "a query within the rules of spec/sql.md", f.Detail, "change the query; an agreed one changes with a new version of the agreement")
 }
 
 // Owners gives the owners of the job's inputs, each once, in the order of the inputs.
