@@ -210,11 +210,11 @@ func checkReportData(got []byte, want Binding) verdict.Check {
 }
 
 func bindingText(b Binding) string {
-	run := b.Run.Short()
+	request := b.Run.Short() // the digest of a run is its signed request's: its id is another thing
 	if b.Run.IsZero() {
-		run = "none"
+		request = "none"
 	}
-	return fmt.Sprintf("evidence for purpose %s, nonce %s, room key %s, agreement %s, run %s", b.Purpose, b.Nonce.Short(), b.Signing.ID().Short(), b.Agreement.Short(), run)
+	return fmt.Sprintf("evidence for purpose %s, nonce %s, room key %s, agreement %s, request %s", b.Purpose, b.Nonce.Short(), b.Signing.ID().Short(), b.Agreement.Short(), request)
 }
 
 func (b Binding) matches(got []byte) bool {

@@ -109,11 +109,11 @@ func (a Activation) check(now time.Time) error {
 	from, to := a.Activated.Time(), a.Expires.Time()
 	switch {
 	case to.Sub(from) > MaxActivationLife || !to.After(from):
-		return fmt.Errorf("valid from %s to %s", a.Activated, a.Expires)
+		return fmt.Errorf("one valid from %s to %s, where at most %s will do", a.Activated, a.Expires, days(MaxActivationLife))
 	case now.Before(from):
-		return fmt.Errorf("from %s, %s ahead", a.Activated, days(from.Sub(now)))
+		return fmt.Errorf("one valid from %s to %s, %s ahead", a.Activated, a.Expires, days(from.Sub(now)))
 	case !now.Before(to):
-		return fmt.Errorf("expired %s, %s ago", a.Expires, days(now.Sub(to)))
+		return fmt.Errorf("one valid from %s to %s, %s ago", a.Activated, a.Expires, days(now.Sub(to)))
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func (x *examination) byActivation() error {
 	case n == 0:
 		x.fail("activation", expected, "signed by nobody that the relying party trusts", "name the activator's key, or have the key activated by somebody trusted")
 	default:
-		x.pass("activation", expected, "activated "+a.Activated.String())
+		x.pass("activation", expected, "valid from "+a.Activated.String()+" to "+a.Expires.String())
 	}
 	if err := a.check(x.now); err != nil {
 		x.fail("activation_dates", "an activation that is in force", err.Error(), fix)

@@ -270,7 +270,7 @@ func TestVerifyActivator(t *testing.T) {
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	answers := taken(b.Shown).ReportData
+	answers := taken(b.Shown, "00").ReportData
 	for name, c := range map[string]struct {
 		args []string
 		code int

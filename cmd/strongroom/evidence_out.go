@@ -13,6 +13,7 @@ import (
 	"strongroom.dev/attest/azure"
 	"strongroom.dev/attest/tpm"
 	"strongroom.dev/client"
+	"strongroom.dev/endorse"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
 	"strongroom.dev/proof"
@@ -29,21 +30,25 @@ type takenEvidence struct {
 	File     string  `json:"file"`
 	Broker   wire.ID `json:"broker"`
 	Platform wire.ID `json:"platform"`
-	// ReportData is what the evidence must hold if it is about this agreement, run and room.
+	// Class is whom such a machine keeps out, by the evidence alone.
+	Class agreement.Class `json:"class,omitempty"`
+	// ReportData is what the evidence must hold if it is about this agreement, request and room.
 	ReportData string      `json:"report_data"`
 	Agreement  wire.Digest `json:"agreement"`
-	Run        wire.Digest `json:"run"`
+	// Request is the digest of the signed request, RunID the run that it names.
+	Request wire.Digest `json:"request"`
+	RunID   string      `json:"run_id"`
 	// At is when the broker relied on it, by its own record; "" if that is not known.
 	At string `json:"at,omitempty"`
 
 	evidence attest.Evidence
 }
 
-// taken makes it of what a broker was shown.
-func taken(s room.Shown) takenEvidence {
+// taken makes it of what a broker was shown in a run.
+func taken(s room.Shown, runID string) takenEvidence {
 	b := attest.Binding{Purpose: attest.ForRelease, Nonce: attest.NonceOf(s.Challenge), Signing: s.Room.Signing, HPKE: s.Room.HPKE, Agreement: s.Agreement, Run: s.Run}
 	long, short := b.ReportData(), b.ShortReportData()
-	t := takenEvidence{Broker: s.Broker, Platform: s.Evidence.Platform, ReportData: hex.EncodeToString(long[:]), Agreement: s.Agreement, Run: s.Run, evidence: s.Evidence}
+	t := takenEvidence{Broker: s.Broker, Platform: s.Evidence.Platform, ReportData: hex.EncodeToString(long[:]), Agreement: s.Agreement, Request: s.Run, RunID: runID, evidence: s.Evidence}
 	if s.Evidence.Platform == tpm.Name || s.Evidence.Platform == azure.Name {
 		t.ReportData = hex.EncodeToString(short[:]) // a quote has no room for more
 	}
@@ -83,7 +88,7 @@ func (a *app) saveEvidence(f outFlags, all []takenEvidence) error {
 		return verdict.Misuse("--broker", "the name of one of: "+strings.Join(names, ", "), fmt.Sprintf("%q", verdict.Short(f.broker)), "say whose broker was shown the evidence")
 	}
 	t := found[0]
-	t.File = f.out
+	t.File, t.Class = f.out, a.classOf(t.evidence)
 	data, err := wire.Marshal(t.evidence)
 	if err != nil {
 		return err
@@ -99,11 +104,14 @@ func (a *app) saveEvidence(f outFlags, all []takenEvidence) error {
 
 func (t takenEvidence) text(w io.Writer) {
 	fmt.Fprintf(w, "%s: evidence of platform %s for the broker of %s, NOT verified\n", verdict.Printable(t.File), verdict.Printable(string(t.Platform)), verdict.Printable(string(t.Broker)))
-	fmt.Fprintf(w, "  it must answer: report data %s\n  if it is of run %s under agreement %s\n", t.ReportData, t.Run.Short(), t.Agreement.Short())
+	fmt.Fprintf(w, "  it must answer: report data %s\n  if it is of run %s: request %s, agreement %s\n", t.ReportData, verdict.Printable(t.RunID), t.Request.Short(), t.Agreement.Short())
 	next := []string{"strongroom", "verify", t.File, "--explain", "--report-data", t.ReportData}
 	if t.At != "" {
 		fmt.Fprintf(w, "  the broker relied on it at %s\n", t.At)
 		next = append(next, "--at", t.At)
+	}
+	if t.Class == agreement.Software {
+		next = append(next, "--insecure-allow-software")
 	}
 	var words []string
 	for _, word := range next {
@@ -115,12 +123,25 @@ func (t takenEvidence) text(w io.Writer) {
 	}
 }
 
+// classOf gives whom evidence's machine keeps out, nobody's word taken; "" if it is not genuine.
+func (a *app) classOf(e attest.Evidence) agreement.Class {
+	for _, x := range examiners(endorse.Set{}) {
+		if x.Name != e.Platform {
+			continue
+		}
+		if found, err := x.Examine(e.Evidence, a.now()); err == nil {
+			return found.Facts.Class
+		}
+	}
+	return ""
+}
+
 func (a *app) receiptEvidence() *cobra.Command {
 	var f outFlags
 	cmd := &cobra.Command{
 		Use: "evidence FILE.proof -o FILE", Short: "Take a room's evidence out of a proof, to look at it with verify", Args: cobra.ExactArgs(1),
 		Long: `Writes the evidence that a room showed one owner's broker, as it stands in a proof, and prints
-the report data that binds it to agreement, run and room, and when that broker relied on it.
+the report data that binds it to agreement, request and room, and when that broker relied on it.
 Nothing is verified here: "receipt verify" checks the proof as a whole, "verify" looks
 closer at the evidence.`,
 		Example: "  strongroom receipt evidence means-3f2a.proof --broker alpha -o room.json",
@@ -156,7 +177,7 @@ func proofEvidence(data []byte) ([]takenEvidence, error) {
 	}
 	var all []takenEvidence
 	for _, r := range b.Releases {
-		t := taken(room.Shown{Broker: r.Broker, Challenge: r.Challenge, Evidence: r.Evidence, Room: b.Room, Agreement: ag.Digest(), Run: run.Digest()})
+		t := taken(room.Shown{Broker: r.Broker, Challenge: r.Challenge, Evidence: r.Evidence, Room: b.Room, Agreement: ag.Digest(), Run: run.Digest()}, run.RunID)
 		t.At = grantedAt(r.Grant)
 		all = append(all, t)
 	}
@@ -181,7 +202,7 @@ func (a *app) roomEvidence(at func() (client.Host, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "evidence ROOM|RUN -o FILE", Short: "Take what a room showed a broker, to look at it with verify", Args: cobra.ExactArgs(1),
 		Long: `Writes the evidence that a room showed one owner's broker, by its host's word, and prints the
-report data that binds it to agreement, run and room. Nothing is verified here: "room verify"
+report data that binds it to agreement, request and room. Nothing is verified here: "room verify"
 checks it against an agreement that you signed, "verify" looks closer.`,
 		Example: "  strongroom room evidence 3f2a9c01 --broker alpha -o room.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -198,7 +219,7 @@ checks it against an agreement that you signed, "verify" looks closer.`,
 			}
 			var all []takenEvidence
 			for _, s := range r.Shown {
-				all = append(all, taken(s))
+				all = append(all, taken(s, r.RunID))
 			}
 			return a.saveEvidence(f, all)
 		},

@@ -62,15 +62,17 @@ func TestEvidenceTaken(t *testing.T) {
 		{2, "--out", []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "--broker", "alpha"}},
 		{2, "alpha, beta", []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom}},
 		{2, "--broker", []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom, "--broker", "gamma"}},
-		{0, "NOT verified", []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom, "--broker", "alpha"}},
+		{0, "of run 00: request " + b.Shown.Run.Short(), []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom, "--broker", "alpha"}},
+		{0, "--insecure-allow-software\n", []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom, "--broker", "alpha", "--force"}},
+		{0, `"request": "` + b.Shown.Run.String(), []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom, "--broker", "alpha", "--force", "--output", "json"}},
 		{2, "room.json", []string{"room", "evidence", "0a0b0c0d", "--host", s.URL, "-o", fromRoom, "--broker", "alpha"}},
 		{4, "proof.form", []string{"receipt", "evidence", fromRoom, "-o", fromProof}},
 		{2, "--broker", []string{"receipt", "evidence", proven, "-o", fromProof}},
 		{0, "relied on it at", []string{"receipt", "evidence", proven, "-o", fromProof, "--broker", "alpha"}},
 		{0, "NOT verified", []string{"inspect", fromProof}},
 		{0, "PCR 12", []string{"inspect", fromRoom}},
-		{0, "freshness", []string{"verify", fromRoom, "--activator", alpha.String(), "--root", ag.Platforms[0].Root.String(), "--insecure-allow-software", "--report-data", taken(b.Shown).ReportData}},
-		{3, "FAIL freshness", []string{"verify", fromRoom, "--activator", alpha.String(), "--root", ag.Platforms[0].Root.String(), "--insecure-allow-software", "--report-data", taken(other.Shown).ReportData}},
+		{0, "freshness", []string{"verify", fromRoom, "--activator", alpha.String(), "--root", ag.Platforms[0].Root.String(), "--insecure-allow-software", "--report-data", taken(b.Shown, "00").ReportData}},
+		{3, "FAIL freshness", []string{"verify", fromRoom, "--activator", alpha.String(), "--root", ag.Platforms[0].Root.String(), "--insecure-allow-software", "--report-data", taken(other.Shown, "00").ReportData}},
 	} {
 		if code, said := run(c.args...); code != c.code || !strings.Contains(said, c.say) {
 			t.Errorf("%s: exit code %d, expected %d and %q: %s", strings.Join(c.args, " "), code, c.code, c.say, said)

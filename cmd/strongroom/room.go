@@ -128,7 +128,7 @@ func (a *app) roomVerify(at func() (client.Host, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify ROOM|RUN", Short: "Check the evidence of a room against an agreement you signed", Args: cobra.ExactArgs(1),
 		Long: `Takes the evidence that a room showed each owner's broker and checks it against the agreement
-in your own home directory: genuine machine, agreed image, this agreement, this run. It says
+in your own home directory: genuine machine, agreed image, this agreement, this request. It says
 that such a room existed once and held these keys. It can't say that the room is there now:
 the challenge comes from the host, so the evidence of a room that has ended passes too.
 Whether brokers gave it data is theirs to say, and what came out of it is for its results'
@@ -138,7 +138,10 @@ newest of those given counts, besides those that "reference add" keeps.
 
 Of a machine with a TPM it tells what booted, line by line, compared with the agreement's image;
 --image DIR compares it with the files of an image directory and demands that nothing else
-booted.`,
+booted.
+
+Exit 0: as agreed; what "warn" stands before deserves a look. 3: genuine, but of another image, or
+not to be trusted. 4: not genuine, or about something else.`,
 		Example: "  strongroom room verify 3f2a9c01 --host http://127.0.0.1:7600 --endorsements endorsements/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := at()
@@ -156,14 +159,6 @@ booted.`,
 	references.addRooms(cmd)
 	image.add(cmd)
 	return cmd
-}
-
-// shownTo is the evidence that one broker was shown, checked.
-type shownTo struct {
-	Broker wire.ID         `json:"broker"`
-	Checks []verdict.Check `json:"checks"`
-	// Boot tells what booted, where evidence proves it.
-	Boot *bootStory `json:"boot,omitempty"`
 }
 
 // unknownOfRoom is what evidence for somebody else's challenge leaves open.
@@ -202,8 +197,8 @@ func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references 
 		shown := roomShown{Shown: s, agreement: ag, broker: brokerOf(h, ag, s.Broker), endorsed: endorsed, image: image, now: a.now()}
 		one, err := shown.verify(h, table, sets)
 		if err != nil {
-			if one.Boot.wrong() != nil && !a.json {
-				one.Boot.text(a.out) // which line it is
+			if !a.json {
+				one.text(a.out) // which check it is, and which line
 			}
 			return fmt.Errorf("evidence for the broker of %s: %w", s.Broker, err)
 		}
@@ -215,11 +210,7 @@ func (a *app) verifyRoom(r host.Info, endorsements endorsementFlags, references 
 			fmt.Fprintf(w, "  not known: %s\n", text)
 		}
 		for _, b := range brokers {
-			fmt.Fprintf(w, "Shown to the broker of %s\n", b.Broker)
-			for _, c := range b.Checks {
-				fmt.Fprintf(w, "  ok  %-20s %s: %s\n", c.ID, c.Expected, verdict.Printable(c.Got))
-			}
-			b.Boot.text(w)
+			b.text(w)
 		}
 	})
 }

@@ -66,7 +66,7 @@ Exit 0: affirming, or warning. 3: genuine, but not to be trusted (policy, freshn
 or outdated collateral). 4: not genuine, or no evidence at all.`,
 		Example: `  strongroom verify report.bin --endorsements amd/ --nonce 5f1c...
   strongroom verify quote.bin --endorsements intel.bundle --report-data @hash.bin --explain
-  strongroom verify room.json --image room --activator alpha.party.json --root sha256:... --report-data 91c5... --at 2026-03-01T10:00:00Z
+  strongroom verify room.json --image room --activator alpha.party.json --root sha256:... --report-data 91c5... --at 2026-03-01T10:00:00Z --insecure-allow-software
   strongroom verify old/*.bin --at 2026-03-01T00:00:00Z --insecure-any-nonce --output json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.verify(f, args) },
