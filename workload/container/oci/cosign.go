@@ -22,6 +22,7 @@ import (
 const (
 	typeSimpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json"
 	signatureOf       = "dev.cosignproject.cosign/signature"
+	certificateOf     = "dev.sigstore.cosign/certificate" // of signatures without a key
 	simpleSigning     = "cosign container image signature"
 	maxSignatures     = 64
 	maxPayload        = 64 << 10
@@ -35,31 +36,41 @@ func verifyCosign(ctx context.Context, s store, key []byte, digests ...wire.Hash
 	if err != nil {
 		return err
 	}
-	found := 0
+	found, keyless := 0, 0
 	for _, digest := range slices.Compact(digests) {
 		signatures, err := s.tagged(ctx, strings.ReplaceAll(digest.String(), ":", "-")+".sig")
 		if err != nil {
-			if e := verdict.As(err); e.Kind == verdict.Broken && ctx.Err() != nil {
+			if check := verdict.As(err).Check; check != "image.parts" && check != "image.name" {
 				return err
 			}
 			continue // none under this digest; the last line says so
 		}
 		var m manifest
 		if err := json.Unmarshal(signatures, &m); err != nil || len(m.Layers) > maxSignatures {
-			return unsigned("a list of signatures that can't be read")
+			return notSigned("a list of signatures that can't be read", "sign the image again with a current cosign")
 		}
 		for _, d := range m.Layers {
 			found++
 			if good(ctx, s, d, digest, verify) {
 				return nil
 			}
+			if d.Annotations[certificateOf] != "" {
+				keyless++
+			}
 		}
 	}
-	return unsigned(fmt.Sprintf("%d signatures, none of them by the key over this image", found))
+	got := fmt.Sprintf("%d signatures, none of them by the key over this image", found)
+	switch {
+	case found == 0:
+		got = "none under the tag sha256-HEX.sig"
+	case found == keyless:
+		return notSigned("keyless signatures only, by certificates", "ask who makes the image to sign it with a key too: cosign sign --key")
+	}
+	return notSigned(got, "ask who makes the image for its key; cosign 3 needs --new-bundle-format=false, so that the signature lies under its tag")
 }
 
-func unsigned(got string) error {
-	return verdict.NotGenuine("image.signature", "a cosign signature by the key that was given", got, "ask who makes the image; keyless signatures are not looked at")
+func notSigned(got, fix string) error {
+	return verdict.NotGenuine("image.signature", "a cosign signature by the key that was given", got, fix)
 }
 
 // good tells whether a signature is by the key and over the image.

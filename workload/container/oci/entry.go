@@ -275,7 +275,16 @@ func (r *reader) lessen(h *tar.Header, path string, e *erofs.Entry) {
 	}
 }
 
-func (r *reader) note(path, text string) { *r.notes = append(*r.notes, Note{path, text}) }
+// maxNotes bounds what is said of one image.
+const maxNotes = 10000
+
+func (r *reader) note(path, text string) {
+	if len(*r.notes) < maxNotes {
+		*r.notes = append(*r.notes, Note{path, text})
+	} else if len(*r.notes) == maxNotes {
+		*r.notes = append(*r.notes, Note{"~", "and more that is not written down"}) // sorts last
+	}
+}
 
 // standard are the device nodes that every /dev has, by name and numbers.
 func standard(path string, h *tar.Header) bool {

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +62,7 @@ func broken(where string, err error) error {
 
 func (r *registry) close() error { return nil }
 
-func (r *registry) get(ctx context.Context, kind, id, accept string, from int64) (*http.Response, error) {
+func (r *registry) get(ctx context.Context, kind, id, accept, part string) (*http.Response, error) {
 	repo := r.ref.Context()
 	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", repo.Scheme(), repo.RegistryStr(), repo.RepositoryStr(), kind, id)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -73,20 +72,64 @@ func (r *registry) get(ctx context.Context, kind, id, accept string, from int64)
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	if from > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+	if part != "" {
+		req.Header.Set("Range", part)
 	}
 	resp, err := r.client.Do(req)
-	if err == nil {
-		if err = transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err == nil {
-			return resp, nil
-		}
+	if err != nil {
+		return nil, err
+	}
+	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
 		resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+// failed says what came of a request that was not answered.
+func (r *registry) failed(ctx context.Context, what string, err error) error {
+	var e *verdict.Error
+	if errors.As(err, &e) {
+		return err
 	}
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	return nil, broken(verdict.Short(repo.String()), err)
+	if status(err) == http.StatusNotFound {
+		return absent(what, err)
+	}
+	return broken(verdict.Short(r.ref.Context().Name()), err)
+}
+
+// status is what a registry answered in a part's place; 0 where it did not answer.
+func status(err error) int {
+	var e *transport.Error
+	if errors.As(err, &e) {
+		return e.StatusCode
+	}
+	return 0
+}
+
+// mayPass tells whether an error is one that another try may not meet.
+func mayPass(err error) bool {
+	code := status(err)
+	var e *verdict.Error
+	return !errors.As(err, &e) && (code == 0 || code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout)
+}
+
+// again does something up to five times, with pauses, until it succeeds or fails for good.
+func again(ctx context.Context, do func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := do()
+		if err == nil || !mayPass(err) || ctx.Err() != nil || attempt == 4 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(attempt+1) * time.Second / 2):
+		}
+	}
 }
 
 func (r *registry) top(ctx context.Context) (data []byte, reference, resolved string, err error) {
@@ -104,13 +147,20 @@ func (r *registry) top(ctx context.Context) (data []byte, reference, resolved st
 }
 
 // tagged gives the manifest or index of a tag or digest.
-func (r *registry) tagged(ctx context.Context, id string) ([]byte, error) {
-	resp, err := r.get(ctx, "manifests", id, strings.Join([]string{typeIndex, typeManifest, dockerIndex, dockerManifest}, ", "), 0)
+func (r *registry) tagged(ctx context.Context, id string) (data []byte, err error) {
+	err = again(ctx, func() error {
+		resp, err := r.get(ctx, "manifests", id, strings.Join([]string{typeIndex, typeManifest, dockerIndex, dockerManifest}, ", "), "")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		data, err = readSmall(resp.Body, maxManifest)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, r.failed(ctx, verdict.Short(id), err)
 	}
-	defer resp.Body.Close()
-	return readSmall(resp.Body, maxManifest)
+	return data, nil
 }
 
 // readSmall reads at most so many bytes; one more is an error.
@@ -151,21 +201,10 @@ func (r *registry) blob(ctx context.Context, d descriptor) (io.ReadCloser, error
 		f.Close()
 		os.Remove(path) // damaged: fetched anew
 	}
-	for attempt := 0; ; attempt++ {
-		err := r.fetch(ctx, d, want, path)
-		if err == nil {
-			return os.Open(path)
-		}
-		var e *verdict.Error
-		if errors.As(err, &e) || ctx.Err() != nil || attempt == 4 {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Duration(attempt+1) * time.Second / 2):
-		}
+	if err := again(ctx, func() error { return r.fetch(ctx, d, want, path) }); err != nil {
+		return nil, r.failed(ctx, want.String(), err)
 	}
+	return os.Open(path)
 }
 
 // fetch adds to what is there of a part until it is whole, and gives it its name.
@@ -195,14 +234,26 @@ func (r *registry) fetch(ctx context.Context, d descriptor, want wire.Hash, path
 		return err
 	}
 	if got != want || n != d.Size {
-		os.Remove(f.Name())
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
+		if have > 0 { // perhaps it was what lay there
+			return r.fetch(ctx, d, want, path)
+		}
 		return verdict.NotGenuine("image.digest", fmt.Sprintf("%s, %d bytes", want, d.Size), fmt.Sprintf("%s, %d bytes", got, n), "whoever serves this image altered or damaged it")
 	}
 	return os.Rename(f.Name(), path)
 }
 
 func (r *registry) rest(ctx context.Context, d descriptor, want wire.Hash, f *os.File, have int64) error {
-	resp, err := r.get(ctx, "blobs", d.Digest, "", have)
+	part := ""
+	if have > 0 {
+		part = fmt.Sprintf("bytes=%d-%d", have, d.Size-1) // both ends: not every registry takes less
+	}
+	resp, err := r.get(ctx, "blobs", want.String(), "", part)
+	if have > 0 && status(err) == http.StatusRequestedRangeNotSatisfiable {
+		return r.rest(ctx, d, want, f, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -239,15 +290,4 @@ func ended(have, size int64) error {
 		return io.ErrUnexpectedEOF
 	}
 	return nil
-}
-
-// sniff says how a layer without a media type is packed, by its first bytes.
-func sniff(start []byte) string {
-	switch {
-	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
-		return typeLayer + gzipped
-	case bytes.HasPrefix(start, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return typeLayer + zstored
-	}
-	return typeLayer
 }

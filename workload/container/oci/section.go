@@ -2,6 +2,7 @@ package oci
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -35,6 +36,7 @@ type Runs struct {
 	Entrypoint   []string            `json:"Entrypoint,omitempty"`
 	Cmd          []string            `json:"Cmd,omitempty"`
 	Volumes      map[string]struct{} `json:"Volumes,omitempty"`
+	Healthcheck  *json.RawMessage    `json:"Healthcheck,omitempty"` // Docker's
 	WorkingDir   string              `json:"WorkingDir,omitempty"`
 	StopSignal   string              `json:"StopSignal,omitempty"`
 }
@@ -88,7 +90,7 @@ func (t *Tree) Section(img *Image, choice Choice) (c agreement.Container, notes 
 	if c.Argv, err = t.argv(run, choice, c); err != nil {
 		return c, nil, err
 	}
-	if c.Mounts, err = t.mounts(run, choice); err != nil {
+	if c.Mounts, err = t.mounts(run, choice, c.User); err != nil {
 		return c, nil, err
 	}
 	for _, m := range c.Mounts {
@@ -101,6 +103,9 @@ func (t *Tree) Section(img *Image, choice Choice) (c agreement.Container, notes 
 	c.Capabilities = capabilities(c)
 	if run.StopSignal != "" && run.StopSignal != "SIGTERM" && run.StopSignal != "15" {
 		notes = append(notes, Note{"StopSignal", run.StopSignal + " is not used: a room stops with SIGTERM"})
+	}
+	if run.Healthcheck != nil {
+		notes = append(notes, Note{"Healthcheck", "is not used: nothing but argv is started in a room"})
 	}
 	return c, notes, nil
 }
@@ -141,11 +146,14 @@ func environment(list []string, home string) ([]agreement.Environment, error) {
 	return out, nil
 }
 
-// mounts gives memory for what the image wants to write to.
-func (t *Tree) mounts(run Runs, choice Choice) ([]agreement.Mount, error) {
+// mounts gives memory for what the image wants to write to. What it lacks will be the user's:
+// nobody else could give it to a program that does not start as root.
+func (t *Tree) mounts(run Runs, choice Choice, user agreement.User) ([]agreement.Mount, error) {
 	var out []agreement.Mount
 	wanted := append(slices.Collect(maps.Keys(run.Volumes)), choice.Writable...)
-	for _, name := range append(wanted, readOnlyToRoot) {
+	wanted = append(wanted, readOnlyToRoot)
+	slices.Sort(wanted) // what lies below another comes after it
+	for _, name := range wanted {
 		if !path.IsAbs(name) {
 			return nil, refuse("image.volume", "the absolute path of a directory", verdict.Short(name), "name it whole")
 		}
@@ -162,12 +170,14 @@ func (t *Tree) mounts(run Runs, choice Choice) ([]agreement.Mount, error) {
 				return nil, err
 			}
 			n = t.at(relative(at))
+			m.UID, m.GID = user.UID, user.GID
+		} else {
+			m.UID, m.GID = int64(n.content.entry.UID), int64(n.content.entry.GID)
 		}
 		if !n.isDir() {
 			return nil, refuse("image.volume", "a directory", verdict.Short(name)+", which is none", "name another")
 		}
-		e := n.content.entry
-		m.Mode, m.UID, m.GID = int64(e.Mode&0o1777), int64(e.UID), int64(e.GID)
+		m.Mode = int64(n.content.entry.Mode & 0o1777)
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b agreement.Mount) int { return erofs.Compare(a.Path[1:], b.Path[1:]) })

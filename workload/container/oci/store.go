@@ -32,13 +32,13 @@ func newStore(ctx context.Context, src Source) (store, error) {
 	return openRegistry(ctx, src)
 }
 
-// pathAndTag splits PATH[:TAG]; a path that exists as it stands has no tag.
+// pathAndTag splits PATH[:TAG], of which the longest PATH that exists is meant: a tag may have
+// colons (docker-archive:FILE:NAME:TAG), and so may a path.
 func pathAndTag(text string) (path, tag string) {
-	if _, err := os.Stat(text); err == nil {
-		return text, ""
-	}
-	if i := strings.LastIndexByte(text, ':'); i > 0 && !strings.Contains(text[i:], "/") {
-		return text[:i], text[i+1:]
+	for end := len(text); end > 0; end = strings.LastIndexByte(text[:end], ':') {
+		if _, err := os.Stat(text[:end]); err == nil {
+			return text[:end], strings.TrimPrefix(text[end:], ":")
+		}
 	}
 	return text, ""
 }
