@@ -45,12 +45,13 @@ func (v *vm) attacks(ctx context.Context) error {
 	binding := []string{"evidence.binding"}
 	all := []attempt{
 		{"quote replayed for a new challenge", v.shows(e, alpha, nil), binding},
-		{"quote for one broker shown to the other", v.shows(e, beta, nil), []string{"tpm.activation"}},
+		{"quote for one broker shown to the other", v.shows(e, beta, v.activatedBy(beta)), binding},
 		{"event log edited", v.shows(e, alpha, editLog), []string{"tpm.event_log"}},
 		{"PCR values edited", v.shows(e, alpha, editPCR), []string{"tpm.quote"}},
 		{"quote by another TPM, with this one's activation", v.shows(e, alpha, otherTPM), []string{"tpm.activation"}},
 		{"activation signed by the host", v.shows(e, alpha, ownActivation), []string{"tpm.activation"}},
-		{"room keys swapped beside genuine evidence", v.replays(e), []string{"challenge.fresh"}},
+		{"room keys swapped beside genuine evidence", v.swaps, binding},
+		{"all that a room sent sent again, for other keys", v.replays(e), []string{"challenge.fresh"}},
 		{"evidence presented under another agreement", v.shows(e, alpha, nil, func(x *intruder) { x.agreement = other }), binding},
 		{"one bit flipped in the engine's disk", v.flipDisk, []string{"image.files"}},
 		e.inRoom("one bit flipped in a sealed input", []string{"input.file"}, func(job *host.Job, _ *host.Config) error {
@@ -126,6 +127,23 @@ func (v *vm) intrude(ctx context.Context, e *enemy, folder string, change ...fun
 		return "", nil, err
 	}
 	return e.ask(ctx, x, folder, input)
+}
+
+// activatedBy puts in the record by which a hospital's broker vouches for the TPM's key, so that the
+// broker is left with nothing to refuse but whom the quote is for.
+func (v *vm) activatedBy(folder string) func(map[string]any) error {
+	return func(body map[string]any) error {
+		own, _ := v.evidenceFor(folder)
+		var theirs map[string]any
+		if err := json.Unmarshal(own.Evidence, &theirs); err != nil {
+			return err
+		}
+		record, err := member(theirs, "activation")
+		if err == nil {
+			setMember(body, "activation", record)
+		}
+		return err
+	}
 }
 
 // altered changes evidence of a TPM, which is a JSON object (spec/tpm.md, section 2).

@@ -15,6 +15,7 @@ var hostAttacks = []string{
 	"quote by another TPM, with this one's activation",
 	"activation signed by the host",
 	"room keys swapped beside genuine evidence",
+	"all that a room sent sent again, for other keys",
 	"evidence presented under another agreement",
 	"one bit flipped in the engine's disk",
 	"one bit flipped in a sealed input",
