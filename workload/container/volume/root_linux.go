@@ -16,20 +16,21 @@ import (
 
 // RootOf gives the root of a directory tree: SHA-256 over all entries in the order of a walk
 // (names of a directory by their bytes), each with path, type and permissions, owner, size,
-// extended attributes, and the SHA-256 of its content or the text of its link. Times are left
-// out: reading changes them.
+// time of modification, extended attributes, the SHA-256 of its content or the text of its
+// link, and the first of its names where it has several (spec/container.md, section 5.4). The
+// times of access and of change are left out: reading changes them.
 func RootOf(dir string) (root wire.Hash, err error) {
 	sum := sha256.New()
-	buffer := make([]byte, 1<<20)
+	w := walk{buffer: make([]byte, 1<<20), names: map[file]string{}}
 	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		fields, err := entry(path, buffer)
+		name := strings.TrimPrefix(strings.TrimPrefix(path, dir), "/")
+		fields, err := w.entry(path, name)
 		if err != nil {
 			return err
 		}
-		name := strings.TrimPrefix(strings.TrimPrefix(path, dir), "/")
 		sum.Write(wire.Tuple("strongroom/volume-entry/v1", append([][]byte{[]byte(name)}, fields...)...))
 		return nil
 	})
@@ -39,7 +40,29 @@ func RootOf(dir string) (root wire.Hash, err error) {
 	return wire.SHA256("strongroom/volume-root/v1", sum.Sum(nil)), nil
 }
 
-func entry(path string, buffer []byte) ([][]byte, error) {
+// file is what the kernel knows a file by, whatever its names.
+type file struct{ device, inode uint64 }
+
+// walk is what a walk remembers: only files with several names, which are few.
+type walk struct {
+	buffer []byte
+	names  map[file]string // the first name of each
+}
+
+// first gives the name under which the walk met a file before, "" if it did not.
+func (w *walk) first(st *unix.Stat_t, name string) string {
+	if st.Nlink < 2 || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return ""
+	}
+	f := file{uint64(st.Dev), uint64(st.Ino)}
+	before, met := w.names[f]
+	if !met {
+		w.names[f] = name
+	}
+	return before
+}
+
+func (w *walk) entry(path, name string) ([][]byte, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		return nil, err
@@ -53,7 +76,7 @@ func entry(path string, buffer []byte) ([][]byte, error) {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		size = uint64(st.Size)
-		body, err = contentOf(path, buffer)
+		body, err = contentOf(path, w.buffer)
 	case unix.S_IFLNK:
 		var text string
 		text, err = os.Readlink(path)
@@ -62,7 +85,8 @@ func entry(path string, buffer []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return [][]byte{wire.Uint64(uint64(st.Mode)), wire.Uint64(uint64(st.Uid)), wire.Uint64(uint64(st.Gid)), wire.Uint64(size), attributes, body}, nil
+	return [][]byte{wire.Uint64(uint64(st.Mode)), wire.Uint64(uint64(st.Uid)), wire.Uint64(uint64(st.Gid)), wire.Uint64(size),
+		wire.Uint64(uint64(st.Mtim.Sec)), wire.Uint64(uint64(st.Mtim.Nsec)), attributes, body, []byte(w.first(&st, name))}, nil
 }
 
 func contentOf(path string, buffer []byte) ([]byte, error) {

@@ -1,6 +1,8 @@
 package volume_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,7 +24,19 @@ func TestRootOf(t *testing.T) {
 	}
 	must(os.MkdirAll(at("a/b"), 0o755))
 	must(os.WriteFile(at("a/file"), []byte("content"), 0o644))
+	must(os.WriteFile(at("a/other"), []byte("content"), 0o644))
+	must(os.Link(at("a/other"), at("a/other-2")))
 	must(os.Symlink("a/file", at("link")))
+	then := time.Unix(1_000_000_000, 1)
+	// settle gives everything the same times again, links included.
+	settle := func() {
+		t.Helper()
+		must(filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			ts, terr := unix.TimeToTimespec(then)
+			return errors.Join(err, terr, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
+		}))
+	}
+	settle()
 	root := func() [32]byte {
 		t.Helper()
 		r, err := volume.RootOf(dir)
@@ -30,6 +44,9 @@ func TestRootOf(t *testing.T) {
 		return r
 	}
 	first := root()
+	link := func(of string) error { // a/file-2 as another name of one of two equal files
+		return errors.Join(os.Remove(at("a/other-2")), os.Link(at("a/"+of), at("a/other-2")))
+	}
 	for name, c := range map[string]struct{ do, undo func() error }{
 		"content":     {func() error { return os.WriteFile(at("a/file"), []byte("Content"), 0) }, func() error { return os.WriteFile(at("a/file"), []byte("content"), 0) }},
 		"length":      {func() error { return os.Truncate(at("a/file"), 100) }, func() error { return os.Truncate(at("a/file"), 7) }},
@@ -40,24 +57,40 @@ func TestRootOf(t *testing.T) {
 		"a directory": {func() error { return os.Mkdir(at("a/b/c"), 0o755) }, func() error { return os.Remove(at("a/b/c")) }},
 		"a link": {func() error { os.Remove(at("link")); return os.Symlink("a/b", at("link")) },
 			func() error { os.Remove(at("link")); return os.Symlink("a/file", at("link")) }},
-		"a pipe": {func() error { return unix.Mkfifo(at("pipe"), 0o600) }, func() error { return os.Remove(at("pipe")) }},
+		// The same paths and contents, but another pair of names shares a file.
+		"who shares a file": {func() error { return link("file") }, func() error { return link("other") }},
+		"nobody shares": {func() error {
+			return errors.Join(os.Remove(at("a/other-2")), os.WriteFile(at("a/other-2"), []byte("content"), 0o644))
+		}, func() error { return link("other") }},
+		"an owner": {func() error { return chown(at("a/file"), 12345) }, func() error { return chown(at("a/file"), os.Getuid()) }},
+		"a pipe":   {func() error { return unix.Mkfifo(at("pipe"), 0o600) }, func() error { return os.Remove(at("pipe")) }},
 		"an attribute": {func() error { return unix.Setxattr(at("a/file"), "user.x", []byte("1"), 0) },
 			func() error { return unix.Removexattr(at("a/file"), "user.x") }},
 	} {
 		if err := c.do(); err != nil {
-			if name == "an attribute" && err == unix.ENOTSUP {
+			if name == "an attribute" && err == unix.ENOTSUP || name == "an owner" && errors.Is(err, fs.ErrPermission) {
 				continue
 			}
 			t.Fatal(name, err)
 		}
+		settle()
 		if root() == first {
 			t.Errorf("%s: the root is the same", name)
 		}
 		must(c.undo())
+		settle()
+		if root() != first {
+			t.Errorf("%s: undone, the root is another", name)
+		}
 	}
-	must(os.Chmod(dir, 0o755))
-	must(os.Chtimes(at("a/file"), time.Now(), time.Now().Add(-time.Hour)))
+	must(os.Chtimes(at("a/file"), time.Now(), then))
 	if root() != first {
-		t.Error("undone, the root is another")
+		t.Error("reading a file, which sets its time of access, gives another root")
+	}
+	must(os.Chtimes(at("a/file"), then, then.Add(time.Nanosecond)))
+	if root() == first {
+		t.Error("another time of modification gives the same root")
 	}
 }
+
+func chown(path string, uid int) error { return os.Lchown(path, uid, -1) }
