@@ -43,7 +43,7 @@
 //	endorse/fetch     vendors' services, and a cache of what they say
 //	device            what an agent asks its evidence device
 //	ingress           how clients that judge a room first reach it, both ends
-//	broker            a party's key service: decide, record, release
+//	broker            a party's key service: decide, record, release; below it its way to other authorities (ACME)
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do; below it the lists of system calls and the trees of cells
 //	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine

@@ -30,11 +30,11 @@ var floors = [][]string{
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear", "sandbox/seccomp", "sandbox/tree"},
 	7:  {"broker", "device", "ingress", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "workload/container/*", "release/*", "endorse/fetch"},
-	8:  {"host/qemu", "host/ready", "host/volume", "machine", "watch", "replica", "workload/sql/guard", "workload/container"},
+	8:  {"broker/acme", "host/qemu", "host/ready", "host/volume", "machine", "watch", "replica", "workload/sql/guard", "workload/container"},
 	9:  {"room", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home", "internal/debianimage", "internal/testrules"},
 	10: {"host", "image/cloud", "workload/container/oci"},
 	11: {"client", "server", "ui", "examples/*"},
-	12: {"demo", "internal/world", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
+	12: {"demo", "internal/world", "internal/acmetest", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
 	13: {"cmd/*", "bench", "test"},
 }
 
