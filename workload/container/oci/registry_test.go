@@ -197,7 +197,9 @@ func (c *cut) Read(p []byte) (int, error) {
 func TestResume(t *testing.T) {
 	h := newHub(t)
 	digest := h.push("shop/web", "1.4", shop(t).write(t))
-	large := func(ask string, resp *http.Response) bool { return strings.Contains(ask, "/blobs/") && resp.ContentLength > 30000 }
+	large := func(ask string, resp *http.Response) bool {
+		return strings.Contains(ask, "/blobs/") && resp.ContentLength > 30000
+	}
 	broke := false
 	h.change = func(ask string, resp *http.Response) {
 		if !broke && large(ask, resp) {

@@ -248,7 +248,7 @@ func (s *dockerSave) read() error {
 	for _, one := range list {
 		matches := s.tag == ""
 		for _, name := range one.RepoTags {
-			matches = matches || name == s.tag || strings.HasSuffix(name, ":"+s.tag)
+			matches = matches || name == s.tag || strings.HasSuffix(name, ":"+s.tag) || strings.HasSuffix(name, "/"+s.tag)
 		}
 		if matches {
 			fit = append(fit, one)
