@@ -15,9 +15,10 @@ type wireConn struct {
 	io.ReadWriteCloser
 	first []byte // read ahead
 
-	mu     sync.Mutex // owns corked and held; held over the underlying Write, which keeps the order
+	mu     sync.Mutex // owns what follows; held over the underlying Write, which keeps the order
 	corked bool
 	held   []byte
+	over   bool // nothing more is sent
 }
 
 // mostHeld bounds what is held back.
@@ -64,6 +65,9 @@ func (s strict) Read(p []byte) (int, error) {
 func (c *wireConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over {
+		return 0, io.ErrClosedPipe
+	}
 	if !c.corked {
 		return c.ReadWriteCloser.Write(p)
 	}
@@ -72,6 +76,14 @@ func (c *wireConn) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return len(p), c.flush()
+}
+
+// last sends something after which nothing is sent any more.
+func (c *wireConn) last(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, _ = c.ReadWriteCloser.Write(p) // if it is lost, so be it
+	c.over = true
 }
 
 func (c *wireConn) flush() error {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"slices"
 	"time"
 
@@ -108,10 +109,21 @@ func (c *connection) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		t.VerifyConnection = func(s tls.ConnectionState) error { return c.certified(s.PeerCertificates) }
 	case len(hello.SupportedProtos) > 0:
 		t.NextProtos = []string{Protocol} // so that the client hears why: no_application_protocol
+	case !slices.Contains(hello.SupportedVersions, tls.VersionTLS13):
+		return nil, nil // so that it hears that its version is too old
 	default:
+		refused(hello.Conn)
 		return nil, c.attestedOnly()
 	}
 	return t, nil
+}
+
+// refused tells a client that asks for no protocol what one hears that asks for others only:
+// crypto/tls has no word for it but that something broke inside.
+func refused(conn net.Conn) {
+	if w, ok := conn.(*wireConn); ok {
+		w.last([]byte{21, 3, 3, 0, 2, 2, 120}) // RFC 8446, sections 5.1 and 6: a fatal alert, no_application_protocol
+	}
 }
 
 func (p *port) attestedOnly() error {

@@ -237,6 +237,18 @@ func Echo(context.Context, wire.ID) (io.ReadWriteCloser, error) {
 	return inside, nil
 }
 
+// Pipe gives each connection's container end to others.
+func Pipe(to chan<- net.Conn) func(context.Context, wire.ID) (io.ReadWriteCloser, error) {
+	return func(context.Context, wire.ID) (io.ReadWriteCloser, error) {
+		inside, container := pipe()
+		if inside == nil {
+			return nil, fmt.Errorf("no socket pair")
+		}
+		to <- container
+		return inside, nil
+	}
+}
+
 // pipe gives both ends of a TCP connection on the loopback: one that can end half.
 func pipe() (a, b net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
