@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -65,6 +66,17 @@ func (u Updater) wishes() []wish {
 	return all
 }
 
+// mended says of an index that is needed for SEV-SNP alone that there is a way without.
+func (w wish) mended(err error) error {
+	var e *verdict.Error
+	if w.use != UseSNP || !errors.As(err, &e) {
+		return err
+	}
+	m := *e
+	m.Fix += "; or leave --snp out (--snp=false) and name firmware of your own: --firmware, which image measure, run and host serve take"
+	return &m
+}
+
 // suite is one index of an archive.
 type suite struct{ archive, name string }
 
@@ -79,7 +91,7 @@ func (u Updater) Newest(ctx context.Context, old Lock) (Lock, error) {
 				continue
 			}
 			if err := u.search(ctx, s, best); err != nil {
-				return Lock{}, err
+				return Lock{}, w.mended(err)
 			}
 			searched[s] = true
 		}

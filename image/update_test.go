@@ -265,3 +265,19 @@ func TestGpgv(t *testing.T) {
 		}
 	}
 }
+
+// TestNewestWithoutSNP: who can't have an index that is for SEV-SNP alone is told the way without,
+// and nobody else is.
+func TestNewestWithoutSNP(t *testing.T) {
+	for suite, says := range map[string]bool{"forky": true, "bookworm": false} {
+		a := goodArchive(t, nil)
+		release := "/debian/dists/" + suite + "/InRelease"
+		a[release] = bytes.Replace(a[release], []byte("30 Nov 2026"), []byte("20 Nov 2026"), 1)
+		u := updater(t, a)
+		u.SNP = true
+		_, err := u.Newest(t.Context(), image.Lock{})
+		if e := verdict.As(err); e.Check != "image.archive" || e.Kind != verdict.Invalid || strings.Contains(e.Fix, "--firmware") != says || !strings.Contains(e.Fix, "--mirror") {
+			t.Errorf("%s: %v", suite, err)
+		}
+	}
+}
