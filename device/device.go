@@ -67,6 +67,8 @@ type Introduction struct {
 	Platform wire.ID `json:"platform"`
 	// Why says how the platform was found, for people.
 	Why string `json:"why"`
+	// Mounts says that the device is a [Mounter].
+	Mounts bool `json:"mounts,omitempty"`
 	// Key is the key that signs evidence, where somebody must vouch for it; nil where the
 	// hardware's maker does.
 	Key *Key `json:"key,omitempty"`

@@ -62,7 +62,12 @@ func Serve(ctx context.Context, conn io.ReadWriter, d Device) error {
 		if err != nil {
 			return err
 		}
-		if err := reply(conn, func() (any, error) { return s.answer(ctx, string(name), body) }); err != nil {
+		if string(name) == "mount" {
+			err = s.mount(ctx, conn, body)
+		} else {
+			err = reply(conn, func() (any, error) { return s.answer(ctx, string(name), body) })
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -110,7 +115,7 @@ func (s *server) answer(ctx context.Context, name string, body []byte) (any, err
 	case s.separated && name == "ingress":
 		return s.ingress(ctx, body)
 	case s.separated && name != "activate": // a broker's word on the key ends within the hour, and is no evidence
-		return nil, verdict.Refuse("device.separated", "no question but ingress and activate after the work started", verdict.Short(name), "start a new room: this one gets no more evidence")
+		return nil, verdict.Refuse("device.separated", "no question but ingress, activate and mount after the work started", verdict.Short(name), "start a new room: this one gets no more evidence")
 	}
 	switch name {
 	case "begin":
@@ -138,7 +143,7 @@ func (s *server) answer(ctx context.Context, name string, body []byte) (any, err
 	case "ingress":
 		return nil, outOfOrder("ingress once the work has started", "before")
 	}
-	return nil, outOfOrder("begin, activate, attest, separate or ingress", verdict.Short(name))
+	return nil, outOfOrder("begin, activate, attest, separate, ingress or mount", verdict.Short(name))
 }
 
 // ingress composes what the evidence is for: the agent has a say in everything but the purpose.
@@ -229,7 +234,8 @@ func (c *Client) Ingress(ctx context.Context, conn Connection) (e attest.Evidenc
 
 func nonNil(b []byte) []byte { return append([]byte{}, b...) }
 
-func (c *Client) ask(ctx context.Context, name string, question, answer any) error {
+// ask asks for one thing. more takes what follows a good answer.
+func (c *Client) ask(ctx context.Context, name string, question, answer any, more ...func() error) error {
 	message, err := wire.Marshal(question)
 	if err != nil {
 		return err
@@ -245,6 +251,12 @@ func (c *Client) ask(ctx context.Context, name string, question, answer any) err
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	status, data, err := c.exchange(name, message)
+	clear(message) // it may hold a key
+	for _, take := range more {
+		if err == nil && bytes.Equal(status, []byte("ok")) {
+			err = take()
+		}
+	}
 	if err != nil {
 		c.broken = fmt.Errorf("evidence device: %w", err)
 		if cut := ctx.Err(); cut != nil { // the deadline is its consequence

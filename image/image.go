@@ -42,6 +42,7 @@ func wantedModules() []string {
 	return []string{
 		"virtio_blk", "virtio_rng", // disks, entropy
 		"dm_mod", "dm_verity", "dm_crypt", "xts", // engines' disks; spill under keys of one boot
+		"erofs",                                            // containers' roots and data
 		"configfs", "tsm", "sev_guest", "tdx_guest", "nsm", // evidence
 	}
 }

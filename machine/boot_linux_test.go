@@ -106,6 +106,7 @@ func lay(t *testing.T, img *image.Image) (dir string) {
 			t.Fatal(err)
 		}
 	}
+	layContainer(t, dir, build(t, "test", "-c", "-ldflags=-s -w"))
 	return dir
 }
 
@@ -127,7 +128,7 @@ func boot(t *testing.T, program string, img *image.Image, line string) {
 		"-object", "memory-backend-file,id=e,size=64K,share=on,mem-path=" + filepath.Join(dir, "crashes"), "-device", "acpi-erst,memdev=e",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", line,
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=c,path=" + filepath.Join(dir, "s"), "-device", "virtserialport,chardev=c,name=strongroom", "-device", "virtio-rng-pci"}
-	for _, disk := range []string{"engine-0", "engine-1", "input-0", "scratch-0"} {
+	for _, disk := range []string{"engine-0", "engine-1", "input-0", "scratch-0", "disk-0", "disk-1", "disk-2", "about"} {
 		args = append(args, "-drive", fmt.Sprintf("if=none,id=%s,format=raw,file=%s,readonly=%s", disk, filepath.Join(dir, disk), map[bool]string{true: "off", false: "on"}[disk == "scratch-0"]),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%[1]s", disk))
 	}

@@ -3,6 +3,7 @@ package machine
 import (
 	"io"
 	"os"
+	"strongroom.dev/device"
 	"time"
 )
 
@@ -50,3 +51,6 @@ func Down() { down(&console{}, time.Hour) }
 
 // SilenceKernel takes the consoles of a tree from its kernel.
 func SilenceKernel(root string) error { return silenceKernel(root) }
+
+// NewMounter gives what mounts disks for an agent.
+func NewMounter() device.Mounter { return &mounter{} }

@@ -35,10 +35,17 @@ func open(found Found) (device.Device, error) {
 }
 
 // silencing is the evidence device as the agent sees it: when the work starts, the first
-// process falls silent.
+// process falls silent. It mounts the disks of containers besides.
 type silencing struct {
 	device.Device
+	*mounter
 	console *console
+}
+
+func (s silencing) Begin(ctx context.Context, initData wire.Digest, short wire.Hash) (device.Introduction, error) {
+	i, err := s.Device.Begin(ctx, initData, short)
+	i.Mounts = true
+	return i, err
 }
 
 func (s silencing) Separate(ctx context.Context, run wire.Digest) error {
@@ -72,7 +79,7 @@ func launch(ctx context.Context, c *console, d device.Device, portPath string, f
 	for _, f := range all[3:] {
 		f.Close() // what the agent holds is its own: an input that it lets go of is gone
 	}
-	go device.Serve(ctx, asking, silencing{d, c})
+	go device.Serve(ctx, asking, silencing{d, &mounter{}, c})
 	gone := make(chan bool)
 	go func() { pump(port, channel); close(gone) }()
 	go func() {

@@ -101,13 +101,18 @@ func mapperCall(control *os.File, call uintptr, name string, flags uint32, targe
 	return append([]byte{}, b[:dmHeader]...), nil
 }
 
-// verityTarget checks every block of a disk that is read against the configuration: a tree
-// of SHA-256 right behind the data, without a header (Documentation/admin-guide/device-mapper/verity).
+// verityTarget checks an engine's disk against the configuration.
 func verityTarget(disk string, e Engine) target {
+	return verityTable(disk, e.DataBlocks, hex.EncodeToString(e.Root[:]), hex.EncodeToString(e.Salt[:]))
+}
+
+// verityTable checks every block of a disk that is read against a root: a tree of SHA-256 right
+// behind the data, without a header (Documentation/admin-guide/device-mapper/verity).
+func verityTable(disk string, blocks int64, root, salt string) target {
 	return target{
 		kind:     "verity",
-		sectors:  e.DataBlocks * BlockSize / sector,
-		params:   fmt.Sprintf("1 %s %s %d %d %d %d sha256 %s %s", disk, disk, BlockSize, BlockSize, e.DataBlocks, e.DataBlocks, hex.EncodeToString(e.Root[:]), hex.EncodeToString(e.Salt[:])),
+		sectors:  blocks * BlockSize / sector,
+		params:   fmt.Sprintf("1 %s %s %d %d %d %d sha256 %s %s", disk, disk, BlockSize, BlockSize, blocks, blocks, root, salt),
 		readOnly: true,
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/channel"
+	"strongroom.dev/device"
 	"strongroom.dev/ingress"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/sandbox/seccomp"
@@ -27,9 +28,9 @@ type Containers struct {
 	Lacks []sandbox.Lack
 	// Cell starts a cell that was made ready.
 	Cell func(ctx context.Context, c sandbox.Cell) (container.Cell, error)
-	// Mounted and Scratch are as in container.Machine: nil where the machine has no such.
-	Mounted func(ctx context.Context, name string, disk agreement.VerityDisk) (*os.File, error)
-	Scratch func(ctx context.Context, name string, m agreement.Mount) (*os.File, error)
+	// Mount has the machine's kernel mount a disk, where the evidence device says that it does:
+	// elsewhere disks are unpacked into memory.
+	Mount func(ctx context.Context, m device.Mount) (*os.File, error)
 	// Volumes opens volumes, asking their owners' brokers; nil: none.
 	Volumes func(broker container.Broker) *container.Volumes
 	// Accept gives the next stream that the host opened, Open opens one to it.
@@ -83,7 +84,7 @@ func (s *service) check(ctx context.Context) error {
 			return verdict.Misuse("room.disks", "the disk "+name+" of the container", "none", "hand it over: --disk "+name+"=FILE")
 		}
 	}
-	if s.agreed.Image.Sealed != "" || s.Containers.Mounted != nil {
+	if s.agreed.Image.Sealed != "" || s.mounts() {
 		return nil
 	}
 	return container.CheckDisk(ctx, s.disks[container.ImageName], s.agreed.Image.Disk)
@@ -252,10 +253,8 @@ func (s *service) takeOver(ctx context.Context) {
 // containerMachine is what the plan runs on.
 func (s *service) machine() container.Machine {
 	m := container.Machine{
-		Cell:    s.Containers.Cell,
-		Disk:    s.disk,
-		Mounted: s.Containers.Mounted,
-		Scratch: s.Containers.Scratch,
+		Cell: s.Containers.Cell,
+		Disk: s.disk,
 		Egress: func(ctx context.Context, name wire.ID) (container.Stream, error) {
 			return s.Containers.Open(ctx, "egress/"+string(name))
 		},
@@ -266,6 +265,9 @@ func (s *service) machine() container.Machine {
 	}
 	if s.Containers.Volumes != nil {
 		m.Volumes = s.Containers.Volumes(s.volume)
+	}
+	if s.mounts() {
+		m.Mounted = s.mountVerity
 	}
 	return m
 }

@@ -139,6 +139,7 @@ func (a *agent) config(memory int64) room.Config {
 		Containers: &room.Containers{
 			Lacks:       a.inside.CellLacks,
 			Cell:        container.Cells(a.inside),
+			Mount:       a.device.Mount,
 			Volumes:     a.volumes,
 			Accept:      a.session.Accept,
 			Open:        a.session.Open,

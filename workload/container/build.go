@@ -2,12 +2,15 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/device"
 	"strongroom.dev/sandbox"
 	"strongroom.dev/sandbox/tree"
 	"strongroom.dev/verdict"
@@ -121,7 +124,7 @@ func (b *builder) data(ctx context.Context, i int, m agreement.Mount) (*os.File,
 		return nil, verdict.Misuse("container.data", "a disk with a root", "none", "a defect in the caller: an agreement has one")
 	}
 	if b.machine.Mounted != nil {
-		return b.machine.Mounted(ctx, MountName(i), *m.Disk)
+		return b.machine.Mounted(ctx, MountName(i), *m.Disk, nil)
 	}
 	for _, other := range b.plan.container.Mounts[:i] {
 		if strings.HasPrefix(m.Path, other.Path+"/") {
@@ -141,11 +144,15 @@ func (b *builder) data(ctx context.Context, i int, m agreement.Mount) (*os.File,
 func (b *builder) root(ctx context.Context) (sandbox.Root, error) {
 	image := b.plan.container.Image
 	if image.Sealed == "" && b.machine.Mounted != nil {
-		f, err := b.machine.Mounted(ctx, ImageName, image.Disk)
-		if err != nil {
+		f, err := b.machine.Mounted(ctx, ImageName, image.Disk, b.places())
+		if err == nil {
+			return sandbox.Root{Mount: b.keep(f)}, nil
+		}
+		var e *verdict.Error
+		if !errors.As(err, &e) || e.Check != device.MissingPlace {
 			return sandbox.Root{}, err
 		}
-		return sandbox.Root{Mount: b.keep(f)}, nil
+		b.machine.Event(EventImage, "unpacked into memory: it has no "+e.Got)
 	}
 	disk, err := b.imageDisk(image)
 	if err != nil {
@@ -160,6 +167,20 @@ func (b *builder) root(ctx context.Context) (sandbox.Root, error) {
 	return sandbox.Root{Limits: limits, Unpack: func(w *tree.Writer) error {
 		return unpack(w, merged{"", image.Disk, disk}, b.merge)
 	}}, nil
+}
+
+// places are the paths that a root which nobody can add to must have. What is mounted below
+// another mount lies in that.
+func (b *builder) places() (all []string) {
+	for i, m := range b.plan.container.Mounts {
+		if !slices.ContainsFunc(b.plan.container.Mounts[:i], func(o agreement.Mount) bool { return strings.HasPrefix(m.Path, o.Path+"/") }) {
+			all = append(all, m.Path)
+		}
+	}
+	if len(b.plan.hosts) > 0 {
+		all = append(all, "/etc/hosts")
+	}
+	return append(all, "/proc", "/dev")
 }
 
 func (b *builder) imageDisk(image agreement.ContainerImage) (*os.File, error) {

@@ -45,8 +45,9 @@ type Machine struct {
 	// the mount in the agreement. It is checked block by block, and closed here.
 	Disk func(name string) (*os.File, error)
 	// Mounted gives a disk as a detached mount that the kernel checks (dm-verity), where the
-	// machine has that; nil: disks are unpacked into memory.
-	Mounted func(ctx context.Context, name string, disk agreement.VerityDisk) (*os.File, error)
+	// machine has that; nil: disks are unpacked into memory. It refuses a disk that lacks one of
+	// the places, with the check [device.MissingPlace].
+	Mounted func(ctx context.Context, name string, disk agreement.VerityDisk, places []string) (*os.File, error)
 	// Scratch gives an empty place on the host's disk, under a key of this room alone, as a
 	// detached mount; nil: scratch lies in memory.
 	Scratch func(ctx context.Context, name string, m agreement.Mount) (*os.File, error)
@@ -74,6 +75,7 @@ const LogPiece = 1 << 20
 const (
 	EventStarted   = "container.started"
 	EventRestarted = "container.restarted"
+	EventImage     = "container.image"   // why an image was unpacked that could have been mounted
 	EventScratch   = "container.scratch" // where scratch lies, if not on the host's disk
 	EventVolume    = "container.volume"  // a volume's protection, and whether it was closed well
 	EventEgress    = "container.egress"  // a connection to a far end that was refused
