@@ -34,7 +34,7 @@ var floors = [][]string{
 	9:  {"room", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home", "internal/debianimage", "internal/testrules"},
 	10: {"host", "image/cloud", "workload/container/oci"},
 	11: {"client", "server", "ui", "examples/*"},
-	12: {"demo", "internal/world", "internal/acmetest", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
+	12: {"demo", "internal/world", "internal/acmetest", "internal/tpch", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
 	13: {"cmd/*", "bench", "test"},
 }
 

@@ -58,8 +58,6 @@ func (r Rules) enforced(p place) error {
 		return p.dot(member).refuse("agreement.enforced", "a rule that rooms enforce", got, "leave it out: no room enforces it yet")
 	}
 	switch {
-	case r.Answers == Rows:
-		return no("answers", string(Rows))
 	case r.Differences == Audited:
 		return no("differences", string(Audited))
 	case r.Exclusions != "":

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,6 +15,9 @@ func canonical(c Column, text string) bool {
 		return canonicalNumber(text, 0)
 	case "decimal":
 		return canonicalNumber(text, int(c.Scale))
+	case "double":
+		v, err := strconv.ParseFloat(text, 64)
+		return err == nil && DoubleText(v) == text
 	case "text":
 		return utf8.ValidString(text)
 	case "boolean":
@@ -23,6 +27,15 @@ func canonical(c Column, text string) bool {
 		return err == nil && t.Format(time.DateOnly) == text
 	}
 	return false
+}
+
+// DoubleText gives the canonical text of a double that is a number: the shortest that reads
+// as the same value. There is no negative zero.
+func DoubleText(v float64) string {
+	if v == 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }
 
 // canonicalNumber: an optional "-", digits without a leading zero, and exactly scale digits

@@ -123,7 +123,7 @@ func (a *answer) takeHead(body []byte) error {
 	}
 	seen := map[string]bool{}
 	for _, c := range h.Columns {
-		known := slices.Contains([]string{"integer", "decimal", "text", "boolean", "date"}, c.Type)
+		known := slices.Contains([]string{"integer", "decimal", "double", "text", "boolean", "date"}, c.Type)
 		if !ValidName(c.Name) || seen[c.Name] || !known || c.Scale < 0 || c.Scale > 38 || c.Type != "decimal" && c.Scale != 0 {
 			return fmt.Errorf("column %.70q of type %.20q, scale %d, or twice", c.Name, c.Type, c.Scale)
 		}

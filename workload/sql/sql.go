@@ -116,7 +116,7 @@ type Result struct {
 // Column is one column of a result.
 type Column struct {
 	Name  string `json:"name"`
-	Type  string `json:"type"`  // integer, decimal, text, boolean, date
+	Type  string `json:"type"`  // integer, decimal, double, text, boolean, date
 	Scale int64  `json:"scale"` // digits after the point of a decimal, 0 to 38
 }
 
@@ -227,6 +227,21 @@ func compareDecimals(a, b string) int {
 		return 0 // a valid job has no such bounds
 	}
 	return x.Cmp(y)
+}
+
+// Visible gives the columns of a table that queries over rows see: those that the rules of
+// all its inputs name for something.
+func (j *Job) Visible(t *Table) (columns []agreement.Column) {
+	for _, c := range j.InputByName(t.Inputs[0]).Schema {
+		used := j.Key(t, c.Name) != "" || c.Unit
+		for _, role := range []wire.ID{agreement.Filter, agreement.Group, agreement.Aggregate} {
+			used = used || j.May(t, c.Name, role)
+		}
+		if used {
+			columns = append(columns, c)
+		}
+	}
+	return columns
 }
 
 // InputByName finds an input, or gives nil.

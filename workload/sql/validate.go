@@ -70,7 +70,7 @@ func (in *Input) validate(checkOnly bool) error {
 	if checkOnly != (in.FD == 0) || in.FD != 0 && (in.FD < minFD || in.FD > maxFD) {
 		return fmt.Errorf("descriptor %d", in.FD)
 	}
-	if in.Rules.Answers != agreement.Groups || in.Rules.MinGroup < 1 {
+	if in.Rules.Answers != agreement.Groups && in.Rules.Answers != agreement.Rows || in.Rules.MinGroup < 1 {
 		return fmt.Errorf("rules: answers %.20q, minimum group %d", string(in.Rules.Answers), in.Rules.MinGroup)
 	}
 	if err := validateSchema(in.Schema); err != nil {

@@ -84,11 +84,16 @@ func check(ctx context.Context, job *sql.Job) (*checked, error) {
 	}
 	var sources []guard.Source
 	for _, table := range c.query.Tables() {
-		schema := job.InputByName(table.Inputs[0]).Schema
-		if err := d.exec(ctx, "CREATE TABLE "+ident(table.Name)+" ("+ident(guard.OwnerColumn)+" UTINYINT, "+declarations(schema)+")"); err != nil {
+		source := guard.Source{Table: table.Name, Columns: job.InputByName(table.Inputs[0]).Schema, Owner: true, Keys: keysOf(job, &table)}
+		columns := ident(guard.OwnerColumn) + " UTINYINT, " + declarations(source.Columns)
+		if c.query.Rowwise() {
+			source.Columns, source.Owner = job.Visible(&table), false
+			columns = declarations(source.Columns)
+		}
+		if err := d.exec(ctx, "CREATE TABLE "+ident(table.Name)+" ("+columns+")"); err != nil {
 			return nil, err
 		}
-		sources = append(sources, guard.Source{Table: table.Name, Columns: schema, Owner: true, Keys: keysOf(job, &table)})
+		sources = append(sources, source)
 	}
 	plan, err := d.plan(ctx, c.text)
 	if err != nil {
@@ -98,7 +103,30 @@ func check(ctx context.Context, job *sql.Job) (*checked, error) {
 		return nil, err
 	}
 	// What fails on no rows at all, such as a literal out of range, fails here.
-	return c, d.exec(ctx, c.text)
+	return c, d.describe(ctx, c)
+}
+
+// describe runs a query on no rows, and tells one over rows what its columns are.
+func (d *database) describe(ctx context.Context, c *checked) error {
+	rows, err := d.conn.QueryContext(ctx, c.text)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	kinds, err := rows.ColumnTypes()
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+	}
+	if err := rows.Err(); err != nil || !c.query.Rowwise() {
+		return err
+	}
+	var names, types []string
+	for _, k := range kinds {
+		names, types = append(names, k.Name()), append(types, k.DatabaseTypeName())
+	}
+	return c.query.Bind(names, types)
 }
 
 // rewritten gives the text of the rewritten query, having made sure that DuckDB reads the
@@ -149,7 +177,7 @@ func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Pr
 		return nil, failed(sql.Load, "", err)
 	}
 	defer d.close()
-	sources, err := d.load(ctx, job, c.query.Tables(), progress)
+	sources, err := d.load(ctx, job, c.query, progress)
 	if err != nil {
 		return nil, failed(sql.Load, "", err)
 	}
@@ -212,6 +240,20 @@ func value(v any) (any, error) {
 		return guard.Number{Unscaled: big.NewInt(t)}, nil
 	case int32:
 		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case int16:
+		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case int8:
+		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case uint64:
+		return guard.Number{Unscaled: new(big.Int).SetUint64(t)}, nil
+	case uint32:
+		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case uint16:
+		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case uint8:
+		return guard.Number{Unscaled: big.NewInt(int64(t))}, nil
+	case float64:
+		return t, nil
 	case *big.Int:
 		return guard.Number{Unscaled: t}, nil
 	case duckdb.Decimal:

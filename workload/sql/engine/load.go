@@ -20,10 +20,10 @@ import (
 // sources a plan over them may read. CSV is read into memory, since every value must be
 // checked; Parquet is typed and stays where it is. An input that several tables hold is read
 // once.
-func (d *database) load(ctx context.Context, job *sql.Job, tables []sql.Table, progress func(sql.Progress)) ([]guard.Source, error) {
+func (d *database) load(ctx context.Context, job *sql.Job, query *guard.Query, progress func(sql.Progress)) ([]guard.Source, error) {
 	var sources []guard.Source
 	loaded := map[wire.ID]string{} // what an input's rows are selected from
-	total := int64(0)
+	tables, total := query.Tables(), int64(0)
 	for _, t := range tables {
 		total += int64(len(t.Inputs))
 	}
@@ -47,7 +47,11 @@ func (d *database) load(ctx context.Context, job *sql.Job, tables []sql.Table, p
 				loaded[name] = from
 				sources = append(sources, source)
 			}
-			parts = append(parts, rowsOf(in, slices.Index(owners, in.Owner), loaded[name]))
+			if query.Rowwise() {
+				parts = append(parts, "SELECT "+cast(job.Visible(&table))+" FROM "+loaded[name])
+			} else {
+				parts = append(parts, fmt.Sprintf("SELECT CAST(%d AS UTINYINT) AS %s, %s FROM %s", slices.Index(owners, in.Owner), ident(guard.OwnerColumn), cast(in.Schema), loaded[name]))
+			}
 		}
 		if err := d.exec(ctx, "CREATE VIEW "+ident(table.Name)+" AS "+strings.Join(parts, " UNION ALL ")); err != nil {
 			return nil, err
@@ -57,13 +61,13 @@ func (d *database) load(ctx context.Context, job *sql.Job, tables []sql.Table, p
 	return sources, nil
 }
 
-// rowsOf selects an input's rows as a table has them, with their owner's place.
-func rowsOf(in *sql.Input, place int, from string) string {
+// cast selects columns as their declared types.
+func cast(schema []agreement.Column) string {
 	var columns []string
-	for _, c := range in.Schema {
+	for _, c := range schema {
 		columns = append(columns, fmt.Sprintf("CAST(%s AS %s) AS %[1]s", ident(c.Name), typeName(c)))
 	}
-	return fmt.Sprintf("SELECT CAST(%d AS UTINYINT) AS %s, %s FROM %s", place, ident(guard.OwnerColumn), strings.Join(columns, ", "), from)
+	return strings.Join(columns, ", ")
 }
 
 // loadInput checks one input's form; from is what its rows are selected from.

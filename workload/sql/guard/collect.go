@@ -3,6 +3,7 @@ package guard
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -52,6 +53,9 @@ func fail(code, format string, args ...any) error {
 // checked plan can't give.
 func (c *Collector) Add(values []any) error {
 	q := c.q
+	if q.free != nil {
+		return c.addRow(values)
+	}
 	if len(values) != len(q.groups)+len(q.primitives) {
 		return fail("engine", "a row of %d values", len(values))
 	}
@@ -79,6 +83,28 @@ func (c *Collector) Add(values []any) error {
 		if !h.holds(r.values) {
 			return nil
 		}
+	}
+	return c.keep(r)
+}
+
+// addRow takes one row of a query over rows, which come in their order.
+func (c *Collector) addRow(values []any) error {
+	if len(values) != len(c.q.free.columns) {
+		return fail("engine", "a row of %d values", len(values))
+	}
+	var r row
+	for i, v := range values {
+		if n, ok := v.(Number); ok && int64(n.Scale) != c.q.free.columns[i].Scale {
+			return fail("engine", "a number of another scale")
+		}
+		cell, err := renderDouble(v)
+		if err != nil {
+			return err
+		}
+		if cell != nil {
+			r.size += len(*cell)
+		}
+		r.cells = append(r.cells, cell)
 	}
 	return c.keep(r)
 }
@@ -221,6 +247,19 @@ func render(v any) (*string, error) {
 	default:
 		return nil, fail("engine", "a value of an unknown kind")
 	}
+	return &text, nil
+}
+
+// renderDouble is render with floating point: what is no number is NULL.
+func renderDouble(v any) (*string, error) {
+	f, isDouble := v.(float64)
+	if !isDouble {
+		return render(v)
+	}
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, nil
+	}
+	text := sql.DoubleText(f)
 	return &text, nil
 }
 

@@ -52,6 +52,9 @@ func withoutLocations(v any) any {
 type tree = map[string]any
 
 func (q *Query) tree() tree {
+	if q.free != nil {
+		return q.free.tree()
+	}
 	var list, groups []any
 	set := []any{}
 	for i, g := range q.groups {

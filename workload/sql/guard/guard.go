@@ -37,6 +37,8 @@ type Query struct {
 	// primitives are the aggregates the rewritten query computes behind the groups.
 	primitives []primitive
 	checks     []check
+	// free is the query where rows may leave; then nothing else is set but scans.
+	free *free
 }
 
 // output is one column of the result.
@@ -75,6 +77,9 @@ func refuse(code, format string, args ...any) error {
 
 // Columns gives the result's columns.
 func (q *Query) Columns() []sql.Column {
+	if q.free != nil {
+		return q.free.columns
+	}
 	out := make([]sql.Column, len(q.outputs))
 	for i, o := range q.outputs {
 		out[i] = sql.Column{Name: o.name, Type: o.typ.kind, Scale: int64(o.typ.scale)}

@@ -45,7 +45,11 @@ func (q *Query) CheckPlan(plan []byte, sources []Source) (wire.Hash, error) {
 	}
 	if err == nil {
 		w := planWalk{sources: sources}
-		err = w.root(q, o.list("plans")[0])
+		if q.free != nil {
+			err = w.rows(o.list("plans")[0])
+		} else {
+			err = w.root(q, o.list("plans")[0])
+		}
 	}
 	if err != nil {
 		return wire.Hash{}, refuse("query.plan", "the bound plan: %v", err)

@@ -21,6 +21,9 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 		return nil, err
 	}
 	p := &parser{job: job}
+	if rowsMayLeave(job) {
+		return p.checkRows(node)
+	}
 	body, err := p.clauses(node)
 	if err != nil {
 		return nil, err
@@ -53,6 +56,12 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 		return nil, err
 	}
 	return q, nil
+}
+
+// rowsMayLeave reports whether the rules of every input of the job let rows leave: the
+// strictest applies.
+func rowsMayLeave(job *sql.Job) bool {
+	return !slices.ContainsFunc(job.Inputs, func(in sql.Input) bool { return in.Rules.Answers != agreement.Rows })
 }
 
 // statement gives the node of the one statement in tree.

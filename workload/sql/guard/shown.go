@@ -153,11 +153,14 @@ func (q *Query) before(a, b row) int {
 }
 
 // Rows gives what is shown, in canonical order: by ORDER BY, then by every group, ascending,
-// NULL last; of a query with LIMIT, the first of it. Groups differ, so the order is total.
+// NULL last; of a query with LIMIT, the first of it. Rows of a query over rows are in the
+// order in which they came. Groups differ, so the order is total.
 // The error is a *sql.Failure: with a LIMIT only the rows within count against the job's
 // bytes.
 func (c *Collector) Rows() ([][]*string, error) {
-	slices.SortFunc(c.rows, c.q.before)
+	if c.q.free == nil {
+		slices.SortFunc(c.rows, c.q.before)
+	}
 	if c.q.limit > 0 {
 		c.trim()
 	}
