@@ -98,18 +98,27 @@ func good(ctx context.Context, s store, d descriptor, image wire.Hash, verify fu
 func cosignKey(text []byte) (func(message, signature []byte) bool, error) {
 	block, rest := pem.Decode(text)
 	if block != nil && block.Type == "PUBLIC KEY" && len(strings.TrimSpace(string(rest))) == 0 {
-		key, err := x509.ParsePKIXPublicKey(block.Bytes)
-		switch k := key.(type) {
-		case *ecdsa.PublicKey:
-			if k.Curve == elliptic.P256() {
-				return func(message, signature []byte) bool {
-					sum := sha256.Sum256(message)
-					return ecdsa.VerifyASN1(k, sum[:], signature)
-				}, err
+		if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
+			if verify := verifier(key); verify != nil {
+				return verify, nil
 			}
-		case ed25519.PublicKey:
-			return func(message, signature []byte) bool { return ed25519.Verify(k, message, signature) }, err
 		}
 	}
 	return nil, verdict.Misuse("--cosign-key", "one public key (PEM, P-256 or Ed25519), as cosign generate-key-pair writes it", "another file", "name cosign.pub")
+}
+
+// verifier gives what checks signatures by a key; nil: by none of its kind.
+func verifier(key any) func(message, signature []byte) bool {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		if k.Curve == elliptic.P256() {
+			return func(message, signature []byte) bool {
+				sum := sha256.Sum256(message)
+				return ecdsa.VerifyASN1(k, sum[:], signature)
+			}
+		}
+	case ed25519.PublicKey:
+		return func(message, signature []byte) bool { return ed25519.Verify(k, message, signature) }
+	}
+	return nil
 }

@@ -70,7 +70,7 @@ func (h *hub) sign(name, image string, list ...signature) {
 	h.put(http.MethodPut, "/v2/"+name+"/manifests/"+strings.Replace(image, ":", "-", 1)+".sig", manifestType, data)
 }
 
-func publicPEM(t *testing.T, key crypto.Signer) []byte {
+func publicPEM(t testing.TB, key crypto.Signer) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
@@ -79,7 +79,7 @@ func publicPEM(t *testing.T, key crypto.Signer) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -121,9 +121,10 @@ func TestCosign(t *testing.T) {
 			check: "image.signature", says: "none of them"},
 		"keyless": {list: func(d string) []signature { return []signature{{other, d, kind, simpleSigning, "-----BEGIN", false}} },
 			check: "image.signature", says: "cosign sign --key"},
-		"none at all":   {check: "image.signature", says: "none under the tag"},
-		"no public key": {list: func(d string) []signature { return nil }, key: []byte("x"), check: "--cosign-key"},
-		"a P-384 key":   {list: func(d string) []signature { return nil }, key: p384(t), check: "--cosign-key"},
+		"none at all":              {check: "image.signature", says: "none under the tag"},
+		"no public key":            {list: func(d string) []signature { return nil }, key: []byte("x"), check: "--cosign-key"},
+		"a point beside the curve": {key: beside(t, key), check: "--cosign-key"},
+		"a P-384 key":              {list: func(d string) []signature { return nil }, key: p384(t), check: "--cosign-key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHub(t)
@@ -172,4 +173,11 @@ func TestCosignUnreachable(t *testing.T) {
 	if _, err := oci.Open(t.Context(), src); err == nil || verdict.As(err).Check != "registry" {
 		t.Errorf("got %v", err)
 	}
+}
+
+// beside gives a key whose point is on no curve.
+func beside(t *testing.T, key crypto.Signer) []byte {
+	block, _ := pem.Decode(publicPEM(t, key))
+	block.Bytes[len(block.Bytes)-1] ^= 1
+	return pem.EncodeToMemory(block)
 }

@@ -35,7 +35,7 @@ func dir(name string) entry        { return entry{name: name, kind: tar.TypeDir,
 func link(name, to string) entry   { return entry{name: name, kind: tar.TypeSymlink, link: to} }
 func hard(name, to string) entry   { return entry{name: name, kind: tar.TypeLink, link: to} }
 
-func pack(t *testing.T, entries []entry) []byte {
+func pack(t testing.TB, entries []entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
