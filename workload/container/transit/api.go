@@ -23,8 +23,11 @@ func (e Endpoint) answer(r *request) response {
 		return failure(bad.status, bad.text)
 	case err != nil:
 		return failure(400, "invalid request")
-	case data == nil:
-		return response{status: 204}
+	}
+	if w, is := data.(withStatus); is {
+		out := success(w.data)
+		out.status = w.status
+		return out
 	}
 	return success(data)
 }
@@ -77,16 +80,20 @@ func requestID() string {
 type operation struct {
 	use wire.ID
 	do  func(k Key, p parameters, more string) (any, error)
+	// batches says that a request may have many items, verifies that each answer says whether
+	// something is valid.
+	batches, verifies bool
 }
 
 func operations() map[string]operation {
 	return map[string]operation{
-		"sign":    {Sign, sign},
-		"verify":  {Sign, verify},
-		"hmac":    {Sign, hmac},
-		"encrypt": {Encrypt, encrypt},
-		"decrypt": {Encrypt, decrypt},
-		"derive":  {Derive, derive},
+		"sign":    {Sign, sign, true, false},
+		"verify":  {Sign, verify, true, true},
+		"hmac":    {Sign, hmac, true, false},
+		"encrypt": {Encrypt, encrypt, true, false},
+		"decrypt": {Encrypt, decrypt, true, false},
+		"rewrap":  {Encrypt, rewrap, true, false},
+		"derive":  {Derive, derive, false, false},
 	}
 }
 
@@ -117,8 +124,11 @@ func (e Endpoint) route(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if what == "random" {
+	switch what {
+	case "random":
 		return random(p, rest)
+	case "hash":
+		return hash(p, rest)
 	}
 	return e.use(what, rest, p)
 }
@@ -129,7 +139,7 @@ func (e Endpoint) use(what, rest string, p parameters) (any, error) {
 		if kind != "plaintext" && kind != "wrapped" {
 			return nil, &statusError{400, "a data key is plaintext or wrapped"}
 		}
-		return e.run(operation{Derive, dataKey}, name, kind, p)
+		return e.run(operation{use: Derive, do: dataKey}, name, kind, p)
 	}
 	op, known := operations()[what]
 	if !known {
@@ -149,6 +159,9 @@ func (e Endpoint) run(op operation, name, more string, p parameters) (any, error
 	}
 	if err := p.version(); err != nil {
 		return nil, err
+	}
+	if raw, found := p["batch_input"]; found && op.batches && string(raw) != "null" && string(raw) != "[]" {
+		return batch(op, key, p, more)
 	}
 	return op.do(key, p, more)
 }
@@ -186,5 +199,6 @@ func (e Endpoint) readKeys(r *request, name string) (any, error) {
 		"deletion_allowed": false, "derived": false, "exportable": false, "allow_plaintext_backup": false,
 		"supports_encryption": key.may(Encrypt), "supports_decryption": key.may(Encrypt),
 		"supports_signing": key.may(Sign), "supports_derivation": true,
+		"auto_rotate_period": 0, "imported_key": false,
 	}, nil
 }

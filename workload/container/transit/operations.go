@@ -1,8 +1,11 @@
 package transit
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"strongroom.dev/keys"
@@ -39,20 +42,25 @@ func takes(p parameters, names ...string) ([][]byte, error) {
 
 // hashNames takes names of hashes, which Ed25519 has no use for: Vault passes over them too.
 func hashNames(p parameters, more string) error {
-	for _, name := range []string{"hash_algorithm", "algorithm", "signature_algorithm"} {
+	for name, known := range map[string][]string{
+		"hash_algorithm": hashes(), "algorithm": hashes(), "signature_algorithm": {"pss", "pkcs1v15"}, "marshaling_algorithm": {"asn1"}, "salt_length": {"auto", "hash"},
+	} {
 		s, err := p.text(name)
 		if err != nil {
 			return err
 		}
-		if s != "" && !strings.HasPrefix(s, "sha2-") {
+		if s != "" && !slices.Contains(known, s) {
 			return &statusError{400, "unsupported " + name}
 		}
 	}
-	if more != "" && !strings.HasPrefix(more, "sha2-") {
+	if more != "" && !slices.Contains(hashes(), more) {
 		return &statusError{404, "no such path"}
 	}
 	return nil
 }
+
+// hashes are the names of hashes, as Vault writes them.
+func hashes() []string { return []string{"sha2-224", "sha2-256", "sha2-384", "sha2-512"} }
 
 func sign(k Key, p parameters, more string) (any, error) {
 	if err := hashNames(p, more); err != nil {
@@ -182,6 +190,32 @@ func decrypt(k Key, p parameters, more string) (any, error) {
 	return map[string]any{"plaintext": base64.StdEncoding.EncodeToString(plain)}, nil
 }
 
+// rewrap gives a new ciphertext of the same plaintext. In Vault it moves one to the newest
+// version of its key; here there is one.
+func rewrap(k Key, p parameters, more string) (any, error) {
+	text, err := p.text("ciphertext")
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := untagged("ciphertext", text)
+	if err != nil {
+		return nil, err
+	}
+	in, err := takes(p, "context")
+	if err != nil || more != "" {
+		return nil, orNoPath(err)
+	}
+	plain, err := k.Key.Decrypt(in[0], nil, sealed)
+	if err != nil {
+		return nil, &statusError{400, "cipher: message authentication failed"}
+	}
+	defer clear(plain)
+	if sealed, err = k.Key.Encrypt(in[0], nil, plain); err != nil {
+		return nil, err
+	}
+	return map[string]any{"ciphertext": tagged(sealed), "key_version": 1}, nil
+}
+
 // derive gives 32 bytes for a context, the same each time. Vault has no such operation.
 func derive(k Key, p parameters, more string) (any, error) {
 	in, err := takes(p, "context!")
@@ -251,6 +285,46 @@ func random(p parameters, rest string) (any, error) {
 		return map[string]any{"random_bytes": base64.StdEncoding.EncodeToString(b)}, nil
 	case "hex":
 		return map[string]any{"random_bytes": hex.EncodeToString(b)}, nil
+	}
+	return nil, &statusError{400, "format is base64 or hex"}
+}
+
+// hash hashes, without a key: transit/hash or transit/hash/ALGORITHM.
+func hash(p parameters, more string) (any, error) {
+	chosen, err := algorithm(p, more)
+	if err != nil {
+		return nil, err
+	}
+	format, err := p.text("format")
+	if err != nil {
+		return nil, err
+	}
+	in, err := takes(p, "input!")
+	if err != nil {
+		return nil, err
+	}
+	var sum []byte
+	switch chosen {
+	case "sha2-224":
+		s := sha256.Sum224(in[0])
+		sum = s[:]
+	case "sha2-256":
+		s := sha256.Sum256(in[0])
+		sum = s[:]
+	case "sha2-384":
+		s := sha512.Sum384(in[0])
+		sum = s[:]
+	case "sha2-512":
+		s := sha512.Sum512(in[0])
+		sum = s[:]
+	default:
+		return nil, &statusError{400, "unsupported algorithm"}
+	}
+	switch format {
+	case "", "hex":
+		return map[string]any{"sum": hex.EncodeToString(sum)}, nil
+	case "base64":
+		return map[string]any{"sum": base64.StdEncoding.EncodeToString(sum)}, nil
 	}
 	return nil, &statusError{400, "format is base64 or hex"}
 }
