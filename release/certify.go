@@ -38,7 +38,10 @@ type CertifyRequest struct {
 	ReleaseID string         `json:"release_id"`
 	Use       CertificateUse `json:"use"`
 	// SPKI is the public key of the room's TLS key, DER.
-	SPKI  wire.Bytes `json:"spki"`
+	SPKI wire.Bytes `json:"spki"`
+	// CSR is a request of the same key for the names (PKCS #10, DER), which an authority outside
+	// needs. For names only; optional: a broker that asks no such authority needs none.
+	CSR   wire.Bytes `json:"csr,omitempty"`
 	Nonce wire.Hash  `json:"nonce"`
 }
 
@@ -64,6 +67,10 @@ func (r CertifyRequest) check() error {
 		return fmt.Errorf("use %.70q", string(r.Use))
 	case len(r.SPKI) == 0 || len(r.SPKI) > MaxSPKI:
 		return fmt.Errorf("public key of %d bytes, expected 1 to %d", len(r.SPKI), MaxSPKI)
+	case len(r.CSR) > MaxCSR:
+		return fmt.Errorf("request of %d bytes for a certificate, expected at most %d", len(r.CSR), MaxCSR)
+	case len(r.CSR) > 0 && r.Use != ForNames:
+		return fmt.Errorf("request for a certificate of use %s", r.Use)
 	}
 	if err := hexID("run id", r.RunID); err != nil {
 		return err

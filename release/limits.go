@@ -54,6 +54,8 @@ const (
 	MaxTPMAnswer = 64
 	// MaxSPKI is that of a public key to be certified: those of RSA keys of 8,192 bits have 1 KiB.
 	MaxSPKI = 2 << 10
+	// MaxCSR is that of a request for a certificate (PKCS #10): 100 names of 70 bytes have 8 KiB.
+	MaxCSR = 16 << 10
 	// MaxChain is the most certificates in an answer, of at most MaxChainCertificate each.
 	MaxChain, MaxChainCertificate = 4, 8 << 10
 	// MaxPeers is the most other brokers' checkpoints in a request, and logs seen.

@@ -374,6 +374,8 @@ func containerCases(t *testing.T, add func(string, vector)) {
 		return signedAs(t, room, release.CertifyRequestType, r)
 	}
 	message("certify-request-good", "a room's request for a certificate of its key", "pass", release.CertifyRequestType, room, certify(func(*release.CertifyRequest) {}))
+	message("certify-request-csr", "with the request that an authority outside needs", "pass", release.CertifyRequestType, room, certify(func(r *release.CertifyRequest) { r.CSR = []byte{4, 5, 6} }))
+	message("certify-request-csr-mesh", "such a request for the mesh, which no authority outside certifies", "message.form", release.CertifyRequestType, room, certify(func(r *release.CertifyRequest) { r.Use, r.CSR = release.ForMesh, []byte{4, 5, 6} }))
 	message("certify-request-use", "a use that does not exist", "message.form", release.CertifyRequestType, room, certify(func(r *release.CertifyRequest) { r.Use = "everything" }))
 	message("certify-request-of-another", "signed by another room", "message.signature", release.CertifyRequestType, broker, certify(func(*release.CertifyRequest) {}))
 }

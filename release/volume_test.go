@@ -247,6 +247,8 @@ func TestCertifyRequest(t *testing.T) {
 		"use":        {func(r *release.CertifyRequest) { r.Use = "everything" }, "message.form"},
 		"no key":     {func(r *release.CertifyRequest) { r.SPKI = wire.Bytes{} }, "message.form"},
 		"long key":   {func(r *release.CertifyRequest) { r.SPKI = make([]byte, release.MaxSPKI+1) }, "message.form"},
+		"long CSR":   {func(r *release.CertifyRequest) { r.CSR = make([]byte, release.MaxCSR+1) }, "message.form"},
+		"mesh's CSR": {func(r *release.CertifyRequest) { r.Use, r.CSR = release.ForMesh, []byte{1} }, "message.form"},
 	} {
 		r := certifyRequest([]byte{1})
 		c.change(&r)
