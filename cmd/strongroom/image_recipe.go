@@ -173,15 +173,16 @@ func (a *app) writeDisk(f recipeFlags, target, dir string) error {
 	if err != nil {
 		return fileError(f.disk, "a place for the disk", err)
 	}
-	buffered := bufio.NewWriterSize(out, 1<<20)
-	write := func(w io.Writer) error { _, err := disk.WriteTo(w); return err }
 	switch target {
 	case cloud.Azure:
-		write = disk.WriteVHD
+		err = disk.WriteVHD(out)
 	case cloud.GCP:
-		write = disk.WriteTarGz
+		buffered := bufio.NewWriterSize(out, 1<<20)
+		err = errors.Join(disk.WriteTarGz(buffered), buffered.Flush())
+	default:
+		_, err = disk.WriteTo(out)
 	}
-	if err := errors.Join(write(buffered), buffered.Flush()); err != nil {
+	if err != nil {
 		out.Abort()
 		return fileError(f.disk, "a place for the disk", err)
 	}

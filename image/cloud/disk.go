@@ -58,12 +58,22 @@ func NewDisk(kernel []byte, unit int64) (*Disk, error) {
 // Size gives the disk's size in bytes.
 func (d *Disk) Size() int64 { return d.size }
 
-// WriteTo writes the disk's bytes.
+// holes is a file that takes zeros without taking room for them.
+type holes interface {
+	Hole(n int64) error
+}
+
+// WriteTo writes the disk's bytes; what is empty of it as a hole, where w can have one.
 func (d *Disk) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(d.head)
 	total := int64(n)
-	zeros := make([]byte, mib)
-	for left := d.size - int64(len(d.head)+len(d.tail)); err == nil && left > 0; left -= int64(n) {
+	zeros, left := make([]byte, mib), d.size-int64(len(d.head)+len(d.tail))
+	if file, can := w.(holes); can && err == nil {
+		if err = file.Hole(left); err == nil {
+			total, left = total+left, 0
+		}
+	}
+	for ; err == nil && left > 0; left -= int64(n) {
 		n, err = w.Write(zeros[:min(left, mib)])
 		total += int64(n)
 	}

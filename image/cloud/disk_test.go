@@ -37,6 +37,28 @@ func raw(t *testing.T, k []byte, unit int64) (*cloud.Disk, []byte) {
 	return d, b.Bytes()
 }
 
+// holey is a file that can have holes, and counts them.
+type holey struct {
+	bytes.Buffer
+	holes int
+}
+
+func (h *holey) Hole(n int64) error {
+	h.holes++
+	h.Write(make([]byte, n))
+	return nil
+}
+
+// TestDiskWithHoles: where a file can have holes, what is empty of the disk takes no room, and the
+// bytes are the same.
+func TestDiskWithHoles(t *testing.T) {
+	d, want := raw(t, kernel(1<<20), 64*mib)
+	var h holey
+	if n, err := d.WriteTo(&h); err != nil || n != d.Size() || h.holes != 1 || !bytes.Equal(h.Bytes(), want) {
+		t.Errorf("%d bytes, %d holes: %v", n, h.holes, err)
+	}
+}
+
 // TestDisk reads the disk as firmware does: partition table, file system, path.
 func TestDisk(t *testing.T) {
 	for _, c := range []struct {

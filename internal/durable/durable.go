@@ -86,6 +86,21 @@ func (f *File) Write(p []byte) (int, error) {
 	return f.temp.Write(p)
 }
 
+// Hole appends so many zeros, without taking room for them where the file system can do that.
+func (f *File) Hole(n int64) error {
+	if f.temp == nil {
+		return ErrDone
+	}
+	if n < 0 {
+		return fs.ErrInvalid
+	}
+	end, err := f.temp.Seek(n, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	return f.temp.Truncate(end)
+}
+
 // ReadFrom lets io.Copy use the system's fast paths.
 func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	if f.temp == nil {
