@@ -187,7 +187,7 @@ var blanks = regexp.MustCompile(`<[A-Z][^>]*>`)
 func (s *site) agree(ctx context.Context, show shown, dir, file string) (*agreement.SignedAgreement, error) {
 	id := strings.TrimSuffix(file, ".json")
 	yaml := s.path(id + ".yaml")
-	if _, err := show(ctx, s.as(alpha, "agreement", "init", "--insecure-software", "--container", s.path(dir), "--party", alpha, "--party", beta,
+	if _, err := show(ctx, s.as(alpha, "agreement", "init", "--insecure-software", "--container", s.path(dir), "--party", alpha, "--party", beta, "--runs", alpha, "--connects", beta,
 		"--id", id, "--work", "web", "--title", "A price list", "-o", yaml)...); err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (s *site) agree(ctx context.Context, show shown, dir, file string) (*agreem
 	if err != nil {
 		return nil, err
 	}
-	text = bytes.Replace(blanks.ReplaceAll(text, []byte("As agreed for this demo.")), []byte("may_run: [beta]"), []byte("may_run: [alpha]"), 1)
+	text = blanks.ReplaceAll(text, []byte("As agreed for this demo."))
 	if err := os.WriteFile(yaml, text, 0o644); err != nil {
 		return nil, err
 	}

@@ -131,10 +131,10 @@ func writeService(b *strings.Builder, s Start, parties []agreement.Party) {
 	if len(parties) == 1 {
 		keepers = []wire.ID{parties[0].ID}
 	}
-	asker := parties[len(parties)-1].ID
+	runs, connects := chosen(s.Runs, parties), chosen(s.Connects, parties)
 	for i := range c.Ports {
-		if a := &c.Ports[i].Allow; len(a.Parties)+len(a.Authorities)+len(a.Issuers)+len(a.Rooms) == 0 && !a.Anyone {
-			a.Parties = []wire.ID{asker}
+		if Open(c.Ports[i]) {
+			c.Ports[i].Allow.Parties = connects
 		}
 	}
 	inputs := c.Inputs()
@@ -152,18 +152,32 @@ func writeService(b *strings.Builder, s Start, parties []agreement.Party) {
 		fmt.Fprintf(b, "  - name: %s\n    owner: %s\n    dataset: %s\n    format: %s\n    runs_per_day: 100\n", in, keepers[0], in, format)
 	}
 	name := or(string(s.Work), string(serviceName(c.Image.Reference)))
-	fmt.Fprintf(b, serviceWork, name, textScalar("The image "+verdict.Printable(c.Image.Reference)+", unchanged"), asker, strings.Join(texts(keepers), ", "))
+	fmt.Fprintf(b, serviceWork, name, textScalar("The image "+verdict.Printable(c.Image.Reference)+", unchanged"), strings.Join(texts(runs), ", "), strings.Join(texts(keepers), ", "))
 	results := slices.ContainsFunc(c.Mounts, func(m agreement.Mount) bool { return m.Kind == agreement.Result })
 	if results {
 		b.WriteString("    output: result\n")
 	}
 	b.WriteString("    container:\n" + containerText(c, "      "))
 	if results {
-		fmt.Fprintf(b, serviceOutput, asker)
+		fmt.Fprintf(b, serviceOutput, strings.Join(texts(runs), ", "))
 	} else {
 		b.WriteString("\n# A service has no result: what leaves it are its ports, its egress and its logs.\noutputs: []\n")
 	}
 	b.WriteString("\n# Shared ledgers that witness every run, and how many of them must.\nledgers:\n")
+}
+
+// Open reports whether a port of a prepared container does not say yet who may connect.
+func Open(p agreement.Port) bool {
+	a := p.Allow
+	return len(a.Parties)+len(a.Authorities)+len(a.Issuers)+len(a.Rooms) == 0 && !a.Anyone
+}
+
+// chosen are the parties that were named, or the only one.
+func chosen(named []wire.ID, parties []agreement.Party) []wire.ID {
+	if len(named) == 0 && len(parties) == 1 {
+		return []wire.ID{parties[0].ID}
+	}
+	return named
 }
 
 // serviceName makes a name for work of what an image is called.

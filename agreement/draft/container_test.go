@@ -74,6 +74,11 @@ func TestContainerRefused(t *testing.T) {
 func TestServiceTemplate(t *testing.T) {
 	s, c := start(), prepared()
 	s.Container = &c
+	// Of several parties none is given anything without being named.
+	if a, err := draft.Parse("agreement.yaml", []byte(written(draft.Template(s)))); err == nil {
+		t.Errorf("a draft that names nobody: %+v", a.Work[0])
+	}
+	s.Runs, s.Connects = []wire.ID{"researcher"}, []wire.ID{"researcher", "alpha"}
 	a, err := draft.Parse("agreement.yaml", []byte(written(draft.Template(s))))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, draft.Template(s))
@@ -82,7 +87,7 @@ func TestServiceTemplate(t *testing.T) {
 	if w.Name != "web" || w.Kind != "container" || w.Output != "" || !cmp.Equal(w.MayRun, []wire.ID{"researcher"}) || !cmp.Equal(w.Keepers, []wire.ID{"alpha"}) {
 		t.Errorf("%+v", w)
 	}
-	if !cmp.Equal(w.Container.Argv, c.Argv) || !cmp.Equal(w.Container.Ports[0].Allow.Parties, []wire.ID{"researcher"}) {
+	if !cmp.Equal(w.Container.Argv, c.Argv) || !cmp.Equal(w.Container.Ports[0].Allow.Parties, s.Connects) {
 		t.Errorf("%+v", w.Container)
 	}
 	if len(a.Inputs) != 2 || a.Inputs[0].Name != "web-token" || a.Inputs[0].Owner != "alpha" || a.Inputs[1].Format != agreement.Opaque {
@@ -91,7 +96,7 @@ func TestServiceTemplate(t *testing.T) {
 	// With a result, a sealed image, and one party alone.
 	c.Image.Sealed = "web-image"
 	c.Mounts = append(c.Mounts, agreement.Mount{Path: "/result", Kind: agreement.Result, Bytes: 1 << 20, Mode: 0o700})
-	s.Work, s.Parties = "job", s.Parties[:1]
+	s.Work, s.Parties, s.Runs, s.Connects = "job", s.Parties[:1], nil, nil
 	if a, err = draft.Parse("agreement.yaml", []byte(written(draft.Template(s)))); err != nil {
 		t.Fatal(err)
 	}

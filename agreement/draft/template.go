@@ -29,6 +29,11 @@ type Start struct {
 	// name it is called as its image is.
 	Container *agreement.Container
 	Work      wire.ID
+	// Runs are the parties that may ask for runs of the container and that have its result, if it
+	// gives one; Connects those that its ports let in where the container does not say whom.
+	// Empty: the only party; of several none is chosen, and "agreement check" refuses the draft.
+	Runs     []wire.ID
+	Connects []wire.ID
 }
 
 // Template writes a commented agreement.yaml to start from: one dataset of each owner, a

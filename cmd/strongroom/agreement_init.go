@@ -20,7 +20,7 @@ import (
 func (a *app) agreementInit() *cobra.Command {
 	var id, title, out, container, work string
 	var machines softwareFlags
-	var names, ledgers []string
+	var names, ledgers, runs, connects []string
 	var days int
 	var software, force bool
 	cmd := &cobra.Command{
@@ -32,7 +32,8 @@ check" refuses it by line until you do.`,
 		Example: `  strongroom agreement init --id my-study --party alpha --party beta --party carol > study.yaml
   strongroom agreement init --insecure-software > try.yaml     # for trying out, on this machine
   strongroom agreement init --insecure-software --image room > try.yaml   # in virtual machines too
-  strongroom agreement init --container web --party alpha --party beta > web.yaml   # what "container prepare" wrote`,
+  # about what "container prepare" wrote into web: alpha runs it, beta uses it
+  strongroom agreement init --container web --party alpha --party beta --runs alpha --connects beta > web.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json && (out == "" || out == "-") {
@@ -66,6 +67,9 @@ check" refuses it by line until you do.`,
 					return err
 				}
 			}
+			if err := whoServes(&s, runs, connects); err != nil {
+				return err
+			}
 			if s.Work = wire.ID(work); work != "" && (!s.Work.Valid() || container == "") {
 				return verdict.Misuse("--work", "a name of 1 to 63 of a-z, 0-9 and -, with --container", verdict.Short(work), "choose such a name")
 			}
@@ -75,8 +79,11 @@ check" refuses it by line until you do.`,
 			if out == "" {
 				out = "-"
 			}
-			if err := a.saveFile(out, []byte(draft.Template(s)), 0o644, force); err != nil || out == "-" {
+			if err := a.saveFile(out, []byte(draft.Template(s)), 0o644, force); err != nil {
 				return err
+			}
+			if a.sayWho(s); out == "-" {
+				return nil
 			}
 			return a.print(map[string]string{"file": out}, func(w io.Writer) { fmt.Fprintln(w, "Written to", out) })
 		},
@@ -84,7 +91,9 @@ check" refuses it by line until you do.`,
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "the agreement's id, the same in every version")
 	f.StringVar(&title, "title", "", "what people call it")
-	f.StringArrayVar(&names, "party", nil, "`PARTY` of your address book, or yourself, in order; the last one asks (repeat)")
+	f.StringArrayVar(&names, "party", nil, "`PARTY` of your address book, or yourself, in order; the last one asks, unless --runs says who (repeat)")
+	f.StringArrayVar(&runs, "runs", nil, "`PARTY` that may ask for runs of the container, and has its result if it gives one (repeat)")
+	f.StringArrayVar(&connects, "connects", nil, "`PARTY` that may connect to ports of the container which name nobody yet (repeat)")
 	f.StringArrayVar(&ledgers, "ledger", nil, "verifier `KEY` of a shared ledger that witnesses every run (repeat)")
 	f.IntVar(&days, "days", 365, "how long it is valid from now; 0 leaves it open")
 	f.StringVar(&container, "container", "", "make it about the container that `container prepare` wrote into `DIR`, instead of a query")
