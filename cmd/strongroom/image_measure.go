@@ -43,6 +43,7 @@ type measureFlags struct {
 	sign                     []string
 	draft                    draftFlags
 	inputs                   map[string]string // SHA-256 of what was read, by its part
+	files                    map[string]string // and the file that it was read from; nil: nobody asks
 }
 
 // prediction is what evidence will carry.
@@ -50,6 +51,8 @@ type prediction struct {
 	Platform string            `json:"platform"`
 	Values   map[string]string `json:"values"`
 	Inputs   map[string]string `json:"inputs"`
+	// Files are the names of the files that the inputs were read from.
+	Files map[string]string `json:"files"`
 	// Notes say what has no value here, and why.
 	Notes []string `json:"notes,omitempty"`
 
@@ -91,7 +94,7 @@ started, and no key is needed. An agreement lists these values; so do reference 
 			if len(args) > 0 && !cmd.Flags().Changed("platform") {
 				f.platform = string(tpm.Name) // an image is of machines, and most people's machines have no more
 			}
-			return a.measureImage(f, args, cmd.Flags().Changed("out"))
+			return a.measureImage(f, args, cmd.Flags().Changed)
 		},
 	}
 	f.add(cmd)
@@ -121,9 +124,9 @@ func (f *measureFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.draft.force, "force", false, "replace the file")
 }
 
-func (a *app) measureImage(f measureFlags, args []string, out bool) error {
-	if len(f.sign) == 0 && out {
-		return verdict.Misuse("--out", "--sign KEY with it", "none", "name the release key that signs")
+func (a *app) measureImage(f measureFlags, args []string, given func(flag string) bool) error {
+	if flag := firstGiven(given, "out", "product", "version", "security-version", "days", "force"); flag != "" && len(f.sign) == 0 {
+		return verdict.Misuse(flag, "--sign KEY with it", "none", "name the release key that signs, or leave "+flag+" out")
 	}
 	if err := a.noStdoutWithJSON(f.draft.out); err != nil {
 		return err
@@ -131,7 +134,7 @@ func (a *app) measureImage(f measureFlags, args []string, out bool) error {
 	if f.from != fromVMM && (f.from != fromDisk || f.platform != string(tpm.Name)) {
 		return verdict.Misuse("--boot", "kernel; or disk, with --platform tpm", fmt.Sprintf("%q", verdict.Short(f.from)), "correct it")
 	}
-	f.inputs = map[string]string{}
+	f.inputs, f.files = map[string]string{}, map[string]string{}
 	var p prediction
 	var err error
 	switch f.platform {
@@ -149,28 +152,55 @@ func (a *app) measureImage(f measureFlags, args []string, out bool) error {
 	if err != nil {
 		return err
 	}
+	p.Files, p.Notes = f.files, append(p.Notes, f.useless(given)...)
 	if len(f.sign) > 0 {
+		for _, note := range p.Notes {
+			a.say("note: %s", note)
+		}
 		return a.signPrediction(f, p)
 	}
 	return a.print(p, p.text)
 }
 
-// text shows the values, and how an agreement lists them.
+// useless says of flags of other machines that nothing here depends on them: who gives one may
+// think that it does.
+func (f measureFlags) useless(given func(flag string) bool) (notes []string) {
+	machine := []string{"vcpus", "vcpu-type", "guest-features", "vmm", "memory", "acpi"}
+	used := map[string][]string{string(snp.Name): machine[:4], string(tdx.Name): machine[4:], string(tpm.Name): machine[4:5]}[f.platform]
+	if f.from == fromDisk {
+		used = nil
+	}
+	for _, flag := range machine {
+		if given(flag) && !slices.Contains(used, flag) {
+			notes = append(notes, "--"+flag+" changes nothing: what evidence of "+f.platform+" carries does not depend on it")
+		}
+	}
+	return notes
+}
+
+// text shows what was measured, the values, and how an agreement lists them.
 func (p prediction) text(w io.Writer) {
+	for _, name := range byNumber(p.Inputs) {
+		fmt.Fprintf(w, "measured %s: %s, SHA-256 %s\n", name, verdict.Printable(p.Files[name]), p.Inputs[name])
+	}
 	for _, name := range byNumber(p.Values) {
 		fmt.Fprintf(w, "%s: %s\n", name, p.Values[name])
 	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
-	if p.Platform == string(dev.Name) {
-		return // `agreement init --insecure-software` writes these
-	}
 	if p.unproven {
 		fmt.Fprintln(w, "\nNo agreement can rest on these values: nothing in them proves which kernel runs.")
 		return
 	}
-	fmt.Fprintf(w, "\nIn an agreement:\nplatforms:\n  - kind: %s\n    images:\n      - name: room\n        measurements:\n", p.Platform)
+	fmt.Fprintf(w, "\nIn an agreement:\nplatforms:\n  - kind: %s\n", p.Platform)
+	switch p.Platform {
+	case string(dev.Name):
+		fmt.Fprintln(w, "    root: <of the host: strongroom host root>")
+	case string(tpm.Name):
+		fmt.Fprintln(w, "    # root: of software TPMs, the host's: strongroom host root --platform tpm")
+	}
+	fmt.Fprint(w, "    images:\n      - name: room\n        measurements:\n")
 	for _, name := range byNumber(p.measurements) {
 		fmt.Fprintf(w, "          %s: %q\n", name, p.measurements[name])
 	}
@@ -244,8 +274,16 @@ func (a *app) read(f measureFlags, part, named, dir, inDir string) ([]byte, erro
 		return nil, misfile(path, what, "an empty file", "name the right file")
 	}
 	hash := wire.HashOf(data)
-	f.inputs[part] = fmt.Sprintf("%x", hash[:])
+	f.took(part, hash, path)
 	return data, nil
+}
+
+// took notes what a part was read from.
+func (f measureFlags) took(part string, hash wire.Hash, path string) {
+	f.inputs[part] = fmt.Sprintf("%x", hash[:])
+	if f.files != nil {
+		f.files[part] = path
+	}
 }
 
 // imageDir gives the image directory, if one was named. One with a manifest is checked whole,

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,6 +103,7 @@ func (a *app) measuredDisk(f measureFlags, args []string) (prediction, error) {
 func (p prediction) untouched() prediction {
 	p.Values = maps.Clone(p.Values)
 	p.Values["pcr12"] = strings.Repeat("0", 64)
+	p.Notes = append(slices.Clip(p.Notes), "pcr12 stays zero unless arguments or credentials come from beside the image; agreements leave out what is zero, and a room with anything in it is refused")
 	return p
 }
 
@@ -171,12 +173,14 @@ func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
 	if err != nil {
 		return prediction{}, err
 	}
+	var notes []string
 	if len(args) > 0 && f.kernel == "" && !f.lineGiven {
 		line, err := a.read(f, "cmdline", "", args[0], image.FileCmdline)
 		if err != nil {
 			return prediction{}, err
 		}
 		boot.Append = string(line) + " " + machine.NoByteCode // as rooms are started there
+		notes = append(notes, "the command line that is measured is that of "+image.FileCmdline+" with "+machine.NoByteCode+" behind it, which rooms on SEV-SNP are started with")
 	}
 	features, err := strconv.ParseUint(strings.TrimPrefix(f.features, "0x"), 16, 64)
 	if err != nil {
@@ -188,7 +192,7 @@ func (a *app) measuredSNP(f measureFlags, args []string) (prediction, error) {
 	}
 	value := fmt.Sprintf("%x", digest[:])
 	return prediction{
-		Platform: f.platform, Inputs: f.inputs, Values: map[string]string{"launch_digest": value},
+		Platform: f.platform, Inputs: f.inputs, Notes: notes, Values: map[string]string{"launch_digest": value},
 		measurements: map[string]string{"measurement": value},
 		group:        draft.NameOf(fmt.Sprintf("vcpus-%d", f.vcpus)),
 		unproven:     boot == nil,
@@ -225,7 +229,7 @@ func measuredDev(f measureFlags, args []string) (prediction, error) {
 		if err != nil {
 			return prediction{}, err
 		}
-		f.inputs[name] = fmt.Sprintf("%x", hash[:])
+		f.took(name, hash, path)
 	}
 	return prediction{Platform: f.platform, Values: m.Named(), Inputs: f.inputs, measurements: m.Named(), group: "programs"}, nil
 }
