@@ -304,6 +304,8 @@ func replay(tx Tx, e ledger.Entry, at placed, unknown bool) error {
 			return err
 		}
 		return replayVolume(tx, f, e.TimeMS)
+	case "reset":
+		return replayReset(tx, e)
 	}
 	return nil
 }

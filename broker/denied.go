@@ -37,8 +37,12 @@ func (a DenialAct) check() error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	if _, err := wire.Marshal(a.Reason); err != nil || len(a.Reason) > maxReason || a.Reason != verdict.Printable(a.Reason) {
-		return verdict.Misuse("--reason", fmt.Sprintf("one line of at most %d bytes", maxReason), verdict.Short(a.Reason), "say it shorter")
+	return checkReason(a.Reason)
+}
+
+func checkReason(reason string) error {
+	if _, err := wire.Marshal(reason); err != nil || len(reason) > maxReason || reason != verdict.Printable(reason) {
+		return verdict.Misuse("--reason", fmt.Sprintf("one line of at most %d bytes", maxReason), verdict.Short(reason), "say it shorter")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ const (
 	PathDeny      = "/admin/deny"
 	PathLift      = "/admin/lift"
 	PathReference = "/admin/reference"
+	PathVolume    = "/admin/volume"
 	PathPublish   = "/admin/publish"
 	PathConfirm   = "/admin/confirm"
 	PathWhy       = "/admin/why"

@@ -159,6 +159,9 @@ func mayGoOn(valid agreement.Validity, run *runRecord, nowMS int64) error {
 	if run.LeaseEndMS == 0 {
 		return verdict.Refuse("lease", "a run whose keys have left", "one whose release was never answered", "ask again for the keys, with the same release id")
 	}
+	if run.Fenced == fencedByOfficers {
+		return verdict.Refuse("volume.fenced", "a run that holds its volumes", "one whose volume its owner's officers took back", "the run is over: see strongroom broker why of the volume's dataset")
+	}
 	if run.Fenced != "" {
 		return verdict.Refuse("volume.fenced", "a run that holds its volumes", "one whose volume run "+run.Fenced+" took over", "the run is over: a volume is in one room at a time")
 	}

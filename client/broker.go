@@ -125,6 +125,11 @@ func (b *BrokerAdmin) AddReference(ctx context.Context, a broker.ReferenceAct) (
 	return b.act(ctx, broker.PathReference, a)
 }
 
+// ResetVolume is [broker.Broker.ResetVolume].
+func (b *BrokerAdmin) ResetVolume(ctx context.Context, a broker.VolumeAct) (broker.Event, error) {
+	return b.act(ctx, broker.PathVolume, a)
+}
+
 // Publish is [broker.Broker.Publish].
 func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker.Event, error) {
 	if p.Admit.Agreements == nil {

@@ -29,6 +29,7 @@ type brokerAdmin interface {
 	Deny(ctx context.Context, a broker.DenialAct) (broker.Event, error)
 	Lift(ctx context.Context, a broker.DenialAct) (broker.Event, error)
 	AddReference(ctx context.Context, a broker.ReferenceAct) (broker.Event, error)
+	ResetVolume(ctx context.Context, a broker.VolumeAct) (broker.Event, error)
 	Publish(ctx context.Context, p broker.Publication) (broker.Event, error)
 	Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error)
 	Authority(ctx context.Context) (string, error)

@@ -117,7 +117,7 @@ func (b *builder) compare(ctx context.Context, o *opened, found volume.Answer, g
 	if found.Generation == 0 {
 		onDisk = "a new one"
 	}
-	const fix = "put the right disk back; if there is none, its owner starts the volume anew under another key"
+	const fix = "put the right disk back; if it is lost, the officers of its key's owner start it anew, or take an older copy: strongroom broker volume"
 	if p == nil {
 		if !found.Empty || found.Generation >= given.Generation {
 			return verdict.Refuse("volume.generation", "an empty volume at "+o.state.Path+": no room ever wrote to it", onDisk+" with content", fix)

@@ -160,6 +160,9 @@ func (e Endpoint) run(op operation, name, more string, p parameters) (any, error
 	if err := p.version(); err != nil {
 		return nil, err
 	}
+	if said, err := p.text("name"); err != nil || said != "" && said != name { // as hvac says it again
+		return nil, &statusError{400, "name is another key than that of the path"}
+	}
 	if raw, found := p["batch_input"]; found && op.batches && string(raw) != "null" && string(raw) != "[]" {
 		return batch(op, key, p, more)
 	}

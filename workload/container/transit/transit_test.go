@@ -86,6 +86,7 @@ func TestRefusals(t *testing.T) {
 		{"datakey/wrapped/signer", `{}`, 403},
 		{"sign/nothing", `{"input":"AA=="}`, 403},
 		{"sign/zero", `{"input":"AA=="}`, 403},
+		{"encrypt/all", `{"plaintext":"AA==","name":"crypter"}`, 400},
 		{"encrypt/none", `{"plaintext":"AA=="}`, 404},
 		{"rewrap/all", `{}`, 400}, {"export/encryption-key/all", `{}`, 404}, {"backup/all", `{}`, 404}, {"", `{}`, 404},
 		{"keys/all", `{"type":"aes256-gcm96"}`, 403}, {"keys/all/config", `{"exportable":true}`, 403}, {"keys/all/rotate", ``, 403},
@@ -157,7 +158,7 @@ func TestSign(t *testing.T) {
 		t.Errorf("the signature is not of the key shown: %v %q", err, read)
 	}
 	for input, want := range map[string]bool{"message": true, "other": false} {
-		if _, data, _ := ask(t, e, "verify/all", fmt.Sprintf(`{"input":%q,"signature":%q}`, b64(input), text)); data["valid"] != want {
+		if _, data, _ := ask(t, e, "verify/all", fmt.Sprintf(`{"name":"all","input":%q,"signature":%q}`, b64(input), text)); data["valid"] != want {
 			t.Errorf("%s: %v", input, data)
 		}
 	}
