@@ -94,7 +94,7 @@ func (m Mount) noInput(p place) error {
 
 func (m Mount) validateData(p place) error {
 	if m.Disk == nil {
-		return p.dot("disk").bad("the disk by its root", "nothing", "`strongroom container prepare` writes it")
+		return p.dot("disk").bad("the disk by its root", "nothing", "`strongroom container disk` writes it")
 	}
 	return first(
 		m.Disk.validate(p.dot("disk")),

@@ -72,6 +72,9 @@ func (s *service) check(ctx context.Context) error {
 	if err := container.CheckEnvironment(s.agreed.Environment, s.request.Environment); err != nil {
 		return err
 	}
+	if err := container.CheckSizes(s.agreed, s.mounts()); err != nil {
+		return err
+	}
 	for _, d := range s.start.Disks {
 		f, err := s.Input(d.FD)
 		if err != nil {

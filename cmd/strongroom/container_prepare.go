@@ -13,8 +13,10 @@ import (
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
 	"strongroom.dev/agreement/draft"
+	"strongroom.dev/erofs"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
+	"strongroom.dev/workload/container"
 	"strongroom.dev/workload/container/oci"
 )
 
@@ -169,6 +171,9 @@ func (a *app) writePrepared(ctx context.Context, p preparing, img *oci.Image, fo
 		return err
 	}
 	found.Notes = append(append(found.Notes, tree.Notes...), notes...)
+	if err := mayUnpack(found, tree.Entries(), p.sealed != ""); err != nil {
+		return err
+	}
 	disk, err := writeDisk(filepath.Join(dir, diskFile), tree, img.Manifest)
 	if err != nil {
 		return err
@@ -186,6 +191,27 @@ func (a *app) writePrepared(ctx context.Context, p preparing, img *oci.Image, fo
 		return err
 	}
 	return movePrepared(dir, p.out)
+}
+
+// mayUnpack refuses an image that no room could run sealed, and notes one that runs only where
+// the kernel mounts its disk.
+func mayUnpack(found *prepared, entries []erofs.Entry, sealed bool) error {
+	var size int64
+	for _, e := range entries {
+		if e.Link == "" {
+			size += e.Size
+		}
+	}
+	if size <= container.MaxUnpacked {
+		return nil
+	}
+	got := fmt.Sprintf("%.1f GiB of files", float64(size)/(1<<30))
+	if sealed {
+		return verdict.Refuse("container.size", fmt.Sprintf("at most %d GiB in a sealed image, which rooms unpack into memory", container.MaxUnpacked>>30), got,
+			"put what is large and no secret into a disk of its own: strongroom container disk")
+	}
+	found.Notes = append(found.Notes, oci.Note{Path: "/", Text: got + ": it runs in virtual machines alone; elsewhere (dev) rooms unpack images into memory, at most " + fmt.Sprintf("%d GiB", container.MaxUnpacked>>30)})
+	return nil
 }
 
 func sectionText(c agreement.Container) string {

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 
@@ -11,6 +12,34 @@ import (
 	"strongroom.dev/verdict"
 	"strongroom.dev/verity"
 )
+
+// MaxUnpacked bounds a disk whose files a room unpacks into memory, in bytes: its tree is held
+// in memory too ([verity.MaxTree]).
+const MaxUnpacked = 8 << 30
+
+// CheckSizes refuses a container whose disks are too large to be unpacked into memory: a sealed
+// image, and every disk where the kernel mounts none (mounted is false).
+func CheckSizes(c agreement.Container, mounted bool) error {
+	if err := checkSize("the image", c.Image.Disk, mounted && c.Image.Sealed == ""); err != nil {
+		return err
+	}
+	for _, m := range c.Mounts {
+		if m.Kind == agreement.Data && m.Disk != nil {
+			if err := checkSize("the disk at "+m.Path, *m.Disk, mounted); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkSize(what string, d agreement.VerityDisk, mounted bool) error {
+	if mounted || d.Blocks <= MaxUnpacked/verity.BlockSize {
+		return nil
+	}
+	return verdict.Refuse("container.size", fmt.Sprintf("at most %d GiB in %s, which is unpacked into memory: it is sealed, or the room mounts no disks (dev)", MaxUnpacked>>30, what),
+		fmt.Sprintf("%.1f GiB", float64(d.Blocks)*verity.BlockSize/(1<<30)), "run it unsealed in a virtual machine, or make it smaller: what is large and no secret goes into a disk of its own (strongroom container disk)")
+}
 
 // CheckDisk reads all of a disk and compares it with the agreed root, so that a wrong one is
 // found before a run is paid for. What is read later is checked again.

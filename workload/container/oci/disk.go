@@ -25,11 +25,16 @@ func Salt(manifest wire.Hash) wire.Hash {
 	return wire.SHA256("strongroom/container-disk/v1", manifest[:])
 }
 
-// WriteDisk writes a tree's file system and the Merkle tree behind it.
-func WriteDisk(w io.Writer, entries []erofs.Entry, manifest wire.Hash) (d Disk, err error) {
+// WriteDisk writes an image's file system and the Merkle tree behind it.
+func WriteDisk(w io.Writer, entries []erofs.Entry, manifest wire.Hash) (Disk, error) {
+	return WriteData(w, entries, Salt(manifest))
+}
+
+// WriteData writes a file system and the Merkle tree behind it, under a salt.
+func WriteData(w io.Writer, entries []erofs.Entry, salt wire.Hash) (d Disk, err error) {
 	sum := sha256.New()
 	size := new(length)
-	d.Salt = Salt(manifest)
+	d.Salt = salt
 	out, err := verity.NewWriter(io.MultiWriter(w, sum, size), d.Salt[:])
 	if err != nil {
 		return d, err
