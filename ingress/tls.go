@@ -239,6 +239,12 @@ func NewKey() (*Key, error) {
 // SPKI gives the public key, as certificates hold it: what an authority is asked to certify.
 func (k *Key) SPKI() []byte { return slices.Clone(k.spki) }
 
+// Request gives a request for a certificate of names (PKCS #10, DER), as authorities take it
+// that know nothing of rooms.
+func (k *Key) Request(names []string) ([]byte, error) {
+	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, k.private)
+}
+
 // SelfSigned gives a certificate that proves nothing: clients of the exchange need none that
 // does.
 func (k *Key) SelfSigned(names []string, from, until time.Time) (*tls.Certificate, error) {

@@ -22,6 +22,10 @@ const (
 	// maxLedgerAnswer is that of a ledger's answer: an entry of 64 KiB in base64, its proof and
 	// checkpoint.
 	maxLedgerAnswer = 256 << 10
+	// certifyPatience is how long a room waits for a certificate: an authority outside may have to
+	// see changes of DNS. pendingPause is between two questions, which the broker answers late.
+	certifyPatience = 20 * time.Minute
+	pendingPause    = 2 * time.Second
 	// maxTries is how often a call that did not get through is made: what did get through is
 	// never asked twice.
 	maxTries = 4

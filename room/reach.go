@@ -15,7 +15,6 @@ import (
 	"strongroom.dev/device"
 	"strongroom.dev/ingress"
 	"strongroom.dev/keys"
-	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/container"
@@ -39,17 +38,47 @@ func (c *certificates) of(port wire.ID) *tls.Certificate {
 	return c.byPort[port]
 }
 
+// ofRoom gives what rooms show each other, nil outside a mesh.
+func (c *certificates) ofRoom() *tls.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.room
+}
+
+// set shows new certificates: names at the ports that have some, mesh at the others, and to
+// rooms of the mesh, whose authority is then given, at every port that lets them in.
+func (c *certificates) set(agreed agreement.Container, names, mesh *tls.Certificate, authority []wire.Bytes) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byPort = map[wire.ID]*tls.Certificate{}
+	for _, p := range agreed.Ports {
+		if c.byPort[p.Name] = mesh; len(p.Names) > 0 {
+			c.byPort[p.Name] = names
+		}
+	}
+	c.mesh, c.until, c.room = authority, earlier(names.Leaf.NotAfter, mesh.Leaf.NotAfter), nil
+	if agreed.Mesh {
+		c.room = mesh
+	}
+}
+
+// fill gives a server what the room shows.
+func (c *certificates) fill(config ingress.Config) ingress.Config {
+	config.Certificate, config.MeshCertificate, config.Mesh = c.of, c.ofRoom, c.mesh
+	return config
+}
+
 // newServer makes what serves the container's ports.
 func (s *service) newServer() (*ingress.Server, error) {
 	tunnel, err := keys.GenerateHPKEKey()
 	if err != nil {
 		return nil, err
 	}
-	return ingress.New(ingress.Config{
+	return ingress.New(s.shown.fill(ingress.Config{
 		Agreement: s.agreement, Parties: s.parties, Run: s.request.Digest(), Work: s.work.Name,
 		Signing: s.signing, HPKE: s.hpke.Public(), Tunnel: tunnel,
-		Evidence: s.ingressEvidence, Certificate: s.shown.of, Mesh: s.shown.mesh, Dial: s.dial, Now: s.clock.now,
-	})
+		Evidence: s.ingressEvidence, Dial: s.dial, Now: s.clock.now,
+	}))
 }
 
 // dial connects to what is behind a port.
@@ -75,100 +104,6 @@ func (s *service) ingressEvidence(ctx context.Context, nonce wire.Hash, activato
 	}
 	s.mu.Unlock()
 	return s.Device.Ingress(ctx, device.Connection{Nonce: nonce, Signing: s.signing.Public(), HPKE: s.hpke.Public(), Agreement: s.agreement.Digest(), Run: s.request.Digest(), Record: record})
-}
-
-// certify gets the certificates of the room's ports: by the authority of the agreed party's
-// broker, else its own, which proves nothing.
-func (s *service) certify(ctx context.Context) (err error) {
-	if s.shown.key == nil {
-		if s.shown.key, err = ingress.NewKey(); err != nil {
-			return err
-		}
-	}
-	now := s.clock.now()
-	own, err := s.shown.key.SelfSigned(nil, now.Add(-time.Hour), s.agreement.Valid.Until.Time())
-	if err != nil {
-		return err
-	}
-	names, mesh, authority := own, own, []wire.Bytes(nil)
-	if slices.ContainsFunc(s.agreed.Ports, func(p agreement.Port) bool { return len(p.Names) > 0 }) {
-		if names, _, err = s.certified(ctx, release.ForNames); err != nil {
-			return err
-		}
-	}
-	if s.agreed.Mesh {
-		if mesh, authority, err = s.certified(ctx, release.ForMesh); err != nil {
-			return err
-		}
-	}
-	shown := map[wire.ID]*tls.Certificate{}
-	for _, p := range s.agreed.Ports {
-		if shown[p.Name] = mesh; len(p.Names) > 0 {
-			shown[p.Name] = names
-		}
-	}
-	s.shown.mu.Lock()
-	defer s.shown.mu.Unlock()
-	s.shown.byPort, s.shown.mesh, s.shown.until = shown, authority, earlier(names.Leaf.NotAfter, mesh.Leaf.NotAfter)
-	if s.agreed.Mesh {
-		s.shown.room = mesh
-	}
-	return nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// certified asks the agreed party's broker to certify the room's key.
-func (s *service) certified(ctx context.Context, use release.CertificateUse) (*tls.Certificate, []wire.Bytes, error) {
-	o := s.owner(s.agreed.CertifiedBy)
-	if o == nil {
-		return nil, nil, verdict.Refuse("room.certificate", "a party that certifies and admits the run", verdict.Short(string(s.agreed.CertifiedBy)), "agree on it as a keeper")
-	}
-	asked := release.CertifyRequest{Version: release.Version, Broker: o.party.Name, Agreement: s.agreement.Digest(), Run: s.request.Digest(), RunID: s.request.RunID,
-		ReleaseID: o.releaseID, Use: use, SPKI: s.shown.key.SPKI(), Nonce: newNonce()}
-	message, err := release.NewCertifyRequest(s.signing, asked)
-	if err != nil {
-		return nil, nil, err
-	}
-	answer, err := s.ask(ctx, o.stream(), release.PathCertify, message, release.MaxSmall)
-	if err != nil {
-		return nil, nil, fmt.Errorf("broker of %s: %w", o.id, err)
-	}
-	got, err := release.VerifyCertified(answer, o.party.Broker.ReleaseKey, asked)
-	if err != nil {
-		return nil, nil, err
-	}
-	var chain [][]byte
-	for _, der := range got.Chain {
-		chain = append(chain, der)
-	}
-	certificate, err := s.shown.key.Certified(chain)
-	return certificate, got.Chain[len(got.Chain)-1:], err
-}
-
-// recertify asks for new certificates when half of the life of the old ones is over.
-func (s *service) recertify(ctx context.Context) {
-	if s.agreed.CertifiedBy == "" {
-		return
-	}
-	for {
-		s.shown.mu.Lock()
-		wait := max(s.shown.until.Sub(s.clock.now())/2, time.Second)
-		s.shown.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		if err := s.certify(ctx); err != nil && ctx.Err() == nil {
-			s.notice("room.certificate", verdict.As(err).Error())
-		}
-	}
 }
 
 // recordLife is half of the least that a broker's word on the machine's key lasts: it ends an

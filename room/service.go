@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ type service struct {
 	// running is what connections go to; nil before and after.
 	running atomic.Pointer[container.Running]
 	shown   certificates
+	named   *tls.Certificate // of the ports' names, the latest; certify's alone
 
 	mu      sync.Mutex // owns what follows
 	notices int
