@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/sandbox/seccomp"
 )
 
 // Task is what a keeper does with a request and the files that came with it, which are closed
@@ -121,7 +122,7 @@ func keeperMain(task []Task) int {
 		return 1
 	}
 	f := &first{link: &link{file: control}}
-	if err := errors.Join(f.shut(), keeperRights(), keeperPlace()); err != nil {
+	if err := errors.Join(f.shut(), keeperRights(), keeperPlace(), keeperFilter()); err != nil {
 		f.link.send(message{Error: err.Error()})
 		return 1
 	}
@@ -173,6 +174,19 @@ func keeperRights() error {
 		return fmt.Errorf("dropping capabilities: %w", err)
 	}
 	return onAll(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+}
+
+// keeperFilter leaves it only the calls that it needs. A kernel without filters has none for
+// the program itself either, which says that it lacks them.
+func keeperFilter() error {
+	err := (seccomp.Filter{Rules: keeperCalls()}).Install(true)
+	if err == unix.ENOSYS || err == unix.EINVAL {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", Seccomp, err)
+	}
+	return nil
 }
 
 // keeperPlace mounts a small file system to work in.

@@ -62,3 +62,20 @@ func helperCalls() []seccomp.Rule {
 		seccomp.If(unix.SYS_EXECVEAT, 0, ^uint32(0), helperFD),
 	)
 }
+
+// keeperCalls adds what a keeper of volumes does with file systems that are handed to it:
+// moving their mounts into its place, files and attributes below that, and fscrypt's commands.
+// It executes nothing, starts nothing, makes no socket and no namespace.
+func keeperCalls() []seccomp.Rule {
+	rules := append(commonCalls(), seccomp.Always(
+		unix.SYS_SENDMSG, unix.SYS_RECVMSG,
+		unix.SYS_OPENAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_READLINKAT, unix.SYS_GETDENTS64, unix.SYS_FSTATFS,
+		unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_FCHMODAT, unix.SYS_FCHOWNAT,
+		unix.SYS_FSYNC, unix.SYS_SYNCFS, unix.SYS_LLISTXATTR, unix.SYS_LGETXATTR,
+		unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT, unix.SYS_UMOUNT2,
+	)...)
+	for _, command := range []uint32{unix.FS_IOC_ADD_ENCRYPTION_KEY, unix.FS_IOC_REMOVE_ENCRYPTION_KEY, unix.FS_IOC_SET_ENCRYPTION_POLICY, unix.FS_IOC_GET_ENCRYPTION_POLICY_EX} {
+		rules = append(rules, seccomp.If(unix.SYS_IOCTL, 1, ^uint32(0), command))
+	}
+	return rules
+}

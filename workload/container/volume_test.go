@@ -199,7 +199,7 @@ func TestVolumeChangedAtRest(t *testing.T) {
 func TestKeeper(t *testing.T) {
 	s, files := work(t, "environment")
 	const rights = "000000000020001f" // CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SYS_ADMIN
-	want := "CapInh: 0000000000000000\nCapPrm: " + rights + "\nCapEff: " + rights + "\nCapBnd: " + rights + "\nCapAmb: 0000000000000000\nNoNewPrivs: 1\n/dev\n/proc\n/root\nplace <nil>"
+	want := "CapInh: 0000000000000000\nCapPrm: " + rights + "\nCapEff: " + rights + "\nCapBnd: " + rights + "\nCapAmb: 0000000000000000\nNoNewPrivs: 1\nSeccomp: 2\n/dev\n/proc\n/root\nplace <nil>"
 	if diff := cmp.Diff(want, well(t, s, files...).Keeper); diff != "" {
 		t.Errorf("the keeper is: %s", diff)
 	}

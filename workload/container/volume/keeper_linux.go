@@ -169,7 +169,7 @@ func (h *held) mark(r Request) error {
 	}
 	inside := filepath.Join(h.dir, content)
 	if _, err := os.Lstat(inside); errors.Is(err, fs.ErrNotExist) {
-		if err := errors.Join(unix.Mkdir(inside, 0o700), unix.Lchown(inside, r.UID, r.GID), unix.Chmod(inside, r.Mode)); err != nil {
+		if err := errors.Join(unix.Mkdir(inside, 0o700), unix.Fchownat(unix.AT_FDCWD, inside, r.UID, r.GID, unix.AT_SYMLINK_NOFOLLOW), unix.Chmod(inside, r.Mode)); err != nil {
 			return broken("making its content's directory", err)
 		}
 	}
