@@ -28,6 +28,9 @@ func suites() []suite {
 		{"queries over a sealed input against plain DuckDB", func(match func(string) bool) ([]row, error) {
 			return sqlBench(sqlConfig{Match: match})
 		}},
+		{"TPC-H in a room against plain DuckDB", func(match func(string) bool) ([]row, error) {
+			return tpchBench(tpchConfig{Match: match})
+		}},
 		{"a broker's releases", releaseBench},
 		{"attestation, against the peers and as a service", attestBench},
 		{"whole rooms", func(match func(string) bool) ([]row, error) {

@@ -181,9 +181,12 @@ func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Pr
 	if err != nil {
 		return nil, failed(sql.Load, "", err)
 	}
+	if err := d.recheck(ctx, c, sources); err != nil {
+		return nil, failed(sql.Query, "", err)
+	}
 	progress(sql.Progress{Phase: sql.Query, Done: 0, Total: 1})
 	collector := c.query.Collect(job)
-	if err := d.run(ctx, c, sources, collector); err != nil {
+	if err := d.run(ctx, c, collector); err != nil {
 		return nil, failed(sql.Query, "", err)
 	}
 	progress(sql.Progress{Phase: sql.Query, Done: 1, Total: 1})
@@ -192,7 +195,8 @@ func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Pr
 
 func path(in *sql.Input) string { return fmt.Sprintf("/proc/self/fd/%d", in.FD) }
 
-func (d *database) run(ctx context.Context, c *checked, sources []guard.Source, collector *guard.Collector) error {
+// recheck holds the plan over the loaded inputs to what was checked.
+func (d *database) recheck(ctx context.Context, c *checked, sources []guard.Source) error {
 	plan, err := d.plan(ctx, c.text)
 	if err != nil {
 		return err
@@ -200,6 +204,10 @@ func (d *database) run(ctx context.Context, c *checked, sources []guard.Source, 
 	if _, err := c.query.CheckPlan([]byte(plan), sources); err != nil {
 		return &sql.Failure{Phase: sql.Query, Code: "engine", Detail: "the plan over the inputs is not the one checked"}
 	}
+	return nil
+}
+
+func (d *database) run(ctx context.Context, c *checked, collector *guard.Collector) error {
 	rows, err := d.conn.QueryContext(ctx, c.text)
 	if err != nil {
 		return err
