@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"slices"
 	"time"
 
 	"strongroom.dev/agreement"
@@ -52,6 +53,8 @@ type CertifyFacts struct {
 	Names       []string               `json:"names"`
 	Certificate wire.Hash              `json:"certificate"`
 	UntilMS     int64                  `json:"until_ms"`
+	// Authority is the authority outside that made it; absent if it is this broker's own.
+	Authority string `json:"authority,omitempty"`
 }
 
 // authority is what certifies rooms' keys: the party's for names, or an agreement's for its
@@ -79,16 +82,21 @@ func (y authority) place() string {
 	return string(y.use)
 }
 
-// key derives the authority's private key. A candidate that is no key of P-256, one of 2^32,
-// makes way for the next.
+// authorityKey derives the authority's private key.
 func (b *Broker) authorityKey(y authority) (*ecdsa.PrivateKey, error) {
+	return b.derivedKey("strongroom/authority-key/v1", []byte(y.use), []byte(b.name), y.agreement[:])
+}
+
+// derivedKey derives a private key from the broker's secret. A candidate that is no key of
+// P-256, one of 2^32, makes way for the next.
+func (b *Broker) derivedKey(label string, of ...[]byte) (*ecdsa.PrivateKey, error) {
 	for n := uint64(0); n < 8; n++ {
-		candidate := b.cfg.Keys.Secret().Derive("strongroom/authority-key/v1", []byte(y.use), []byte(b.name), y.agreement[:], wire.Uint64(n))
+		candidate := b.cfg.Keys.Secret().Derive(label, append(slices.Clip(of), wire.Uint64(n))...)
 		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), candidate[:]); err == nil {
 			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("no key for the authority")
+	return nil, fmt.Errorf("no key for %s", label)
 }
 
 // root gives an authority's certificate, and makes and records it where there is none.
@@ -164,17 +172,27 @@ func (b *Broker) Authority(ctx context.Context) (string, error) {
 }
 
 // Certify answers a room that asks for a certificate of its own TLS key (spec/broker.md,
-// section 10): for the names that the agreement gives its ports, or as the room that it is to
+// sections 10 and 11): for the names that the agreement gives its ports, or as the room that it is to
 // the others of the agreement. The agreement must name this party as the one who certifies,
 // and this broker must have released to the room. A certificate lives a day at most, and ends
-// with the agreement; it is in the log before it leaves.
+// with the agreement, unless an authority outside makes it; it is in the log before it leaves.
 func (b *Broker) Certify(ctx context.Context, data []byte) ([]byte, error) {
 	asked, err := release.ParseCertifyRequest(data)
 	if err != nil {
 		b.counters.malformed.Add(1)
 		return nil, err
 	}
-	return b.answerRoom(ctx, roomAsks{
+	q := b.asksToCertify(asked)
+	if asked.Use == release.ForNames && b.cfg.Names != nil {
+		if err := b.orderNames(ctx, q, asked); err != nil {
+			return nil, err
+		}
+	}
+	return b.answerRoom(ctx, q)
+}
+
+func (b *Broker) asksToCertify(asked *release.SignedCertifyRequest) roomAsks {
+	return roomAsks{
 		ofRun:   ofRun{asked.Broker, asked.Agreement, asked.Run, asked.RunID, asked.ReleaseID},
 		request: asked.Document.Digest(), signedBy: asked, kind: "certify",
 		subject: fmt.Sprintf("run %s: a certificate for %s", asked.RunID, asked.Use),
@@ -188,10 +206,12 @@ func (b *Broker) Certify(ctx context.Context, data []byte) ([]byte, error) {
 			}
 			return release.NewCertified(b.cfg.Keys.ReleaseKey(), asked.CertifyRequest, chain)
 		},
-	})
+	}
 }
 
-func (b *Broker) certify(tx Tx, asked *release.SignedCertifyRequest, a agreement.Agreement, run *runRecord, now time.Time) (body, facts any, err error) {
+// mayCertify gives the container whose room asks, if it is this broker's to certify, and the
+// key is one.
+func (b *Broker) mayCertify(asked release.CertifyRequest, a agreement.Agreement, run *runRecord) (*agreement.Container, *ecdsa.PublicKey, error) {
 	c, err := run.container(a)
 	if err != nil {
 		return nil, nil, err
@@ -201,8 +221,20 @@ func (b *Broker) certify(tx Tx, asked *release.SignedCertifyRequest, a agreement
 		return nil, nil, verdict.Refuse("certify.party", "a work whose rooms "+string(b.name)+" certifies", fmt.Sprintf("%s, certified by %q", run.Work, string(c.CertifiedBy)), "ask the party that certified_by names")
 	}
 	public, err := x509.ParsePKIXPublicKey(asked.SPKI)
-	if key, ok := public.(*ecdsa.PublicKey); err != nil || !ok || key.Curve != elliptic.P256() {
+	key, ok := public.(*ecdsa.PublicKey)
+	if err != nil || !ok || key.Curve != elliptic.P256() {
 		return nil, nil, verdict.Misuse("certify.key", "an ECDSA key on P-256", "another", "make such a key")
+	}
+	return c, key, nil
+}
+
+func (b *Broker) certify(tx Tx, asked *release.SignedCertifyRequest, a agreement.Agreement, run *runRecord, now time.Time) (body, facts any, err error) {
+	c, public, err := b.mayCertify(asked.CertifyRequest, a, run)
+	if err != nil {
+		return nil, nil, err
+	}
+	if asked.Use == release.ForNames && b.cfg.Names != nil {
+		return b.ordered(tx, asked, c, run, now)
 	}
 	y, names, uri, err := b.certifies(asked.CertifyRequest, a, c, run, now)
 	if err != nil {
@@ -246,18 +278,25 @@ func (b *Broker) certifies(asked release.CertifyRequest, a agreement.Agreement, 
 		uri, err = url.Parse(agreement.RoomURI(asked.Agreement, run.Work))
 		return meshAuthority(a, asked.Agreement), nil, uri, err
 	}
-	seen := make(map[string]bool)
+	if names, err = namesOf(c, run); err != nil {
+		return y, nil, nil, err
+	}
+	return b.namesAuthority(now), names, nil, nil
+}
+
+// namesOf gives the names that the agreement gives a work's ports, each once.
+func namesOf(c *agreement.Container, run *runRecord) (names []string, err error) {
 	for _, port := range c.Ports {
 		for _, name := range port.Names {
-			if !seen[name] {
-				seen[name], names = true, append(names, name)
+			if !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
 	}
 	if len(names) == 0 {
-		return y, nil, nil, verdict.Refuse("certify.names", "work whose ports have names", string(run.Work)+", whose have none", "the agreement would have to name them")
+		return nil, verdict.Refuse("certify.names", "work whose ports have names", string(run.Work)+", whose have none", "the agreement would have to name them")
 	}
-	return b.namesAuthority(now), names, nil, nil
+	return names, nil
 }
 
 func earliest(first time.Time, others ...time.Time) time.Time {

@@ -112,6 +112,12 @@ type Config struct {
 	// PeerAt reaches a peer at the address its descriptor hints at, for peers that Peers does
 	// not name. Optional.
 	PeerAt func(address string) Peer
+	// Names is an authority outside that certifies rooms' names in the place of this broker's
+	// own. Optional; with it NamesPerWeek MUST be above zero.
+	Names NamesAuthority
+	// NamesPerWeek is how many certificates the authority outside is asked for, for one set of
+	// names, in any seven days.
+	NamesPerWeek int
 	// Tell is called with each grant that leaves and each refusal that is recorded, so that
 	// whoever runs the broker sees it live. It MUST not block. Optional.
 	Tell func(Told)
@@ -141,6 +147,10 @@ type Broker struct {
 
 	// reading has a place for each release request that is read; see maxReading.
 	reading chan struct{}
+
+	// ordersMu owns orders: what an authority outside is being asked for, by key and names.
+	ordersMu sync.Mutex
+	orders   map[string]*order
 
 	refusals   bucket // of what a room has signed
 	challenges bucket // of challenges
@@ -182,7 +192,7 @@ func build(cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, own: make(map[wire.Digest]bool), current: cfg.Own[len(cfg.Own)-1], reading: make(chan struct{}, maxReading)}
+	b := &Broker{cfg: cfg, own: make(map[wire.Digest]bool), current: cfg.Own[len(cfg.Own)-1], reading: make(chan struct{}, maxReading), orders: make(map[string]*order)}
 	for _, party := range cfg.Own {
 		b.own[party.Digest()] = true
 	}
@@ -209,6 +219,8 @@ func (c Config) validate() error {
 		missing = "a clock"
 	case len(c.Platforms) == 0:
 		missing = "a table of platforms"
+	case c.Names != nil && c.NamesPerWeek <= 0:
+		missing = "a bound of certificates in a week"
 	}
 	if missing != "" {
 		return verdict.Misuse("broker.config", missing, "none", "a defect in the program: report it")

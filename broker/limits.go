@@ -25,6 +25,17 @@ const (
 	maxExplained = 256 << 10
 	// countWindow is what "a day" means for counts: any 24 hours.
 	countWindow = 24 * time.Hour
+	// orderPatience is how long a room waits for an authority outside before it is told to come
+	// again, below what peers and proxies bound an exchange by.
+	orderPatience = 15 * time.Second
+	// orderTime bounds an order: DNS takes minutes to be seen.
+	orderTime = 15 * time.Minute
+	// namesWindow is what "a week" means for certificates: any seven days.
+	namesWindow = 7 * 24 * time.Hour
+	// failedOrders is how many orders for one set of names may fail in failedWindow: public
+	// authorities bar who fails more often.
+	failedOrders = 4
+	failedWindow = time.Hour
 	// witnessPatience bounds one round of cosigning. A room waits for it.
 	witnessPatience = 10 * time.Second
 	// cosignAttempts is how often a round is made anew because strangers showed the witnesses

@@ -32,13 +32,14 @@ const (
 	tableVolumes    Table = "volumes"    // dataset of a volume's key -> volumeRecord
 	tableAnswers    Table = "answers"    // run id / request digest -> answerRecord
 	tableRoots      Table = "roots"      // "names", or an agreement's digest -> rootRecord
+	tableOrders     Table = "orders"     // hash of names / time / key -> orderRecord
 )
 
 // Tables lists every table, for stores that make them beforehand.
 func Tables() []Table {
 	return []Table{tableMeta, tableQueue, tableChallenges, tableReleases, tableGrants, tableRuns, tableCounts,
 		tableAgreements, tableIDs, tableRevoked, tableDenied, tableReferences, tableSets, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects,
-		tableVolumes, tableAnswers, tableRoots}
+		tableVolumes, tableAnswers, tableRoots, tableOrders}
 }
 
 // State is the broker's memory of what it has spent, recorded and promised.

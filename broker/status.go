@@ -32,6 +32,9 @@ type Status struct {
 	Witnesses  []string          `json:"witnesses"` // origins of the shared ledgers it was told of
 	Troubles   []string          `json:"troubles"`  // with witnesses, when they were last to sign
 	Seen       []release.SeenLog `json:"seen"`      // other owners' logs
+	// NamesAuthority is the authority outside that certifies rooms' names; absent if the broker
+	// does so itself.
+	NamesAuthority string `json:"names_authority,omitempty"`
 	// Endorsements are nil if the broker has none: then no hardware that needs them gets keys.
 	Endorsements *Endorsements `json:"endorsements,omitempty"`
 }
@@ -108,6 +111,9 @@ func (b *Broker) Status(context.Context) (Status, error) {
 	sort.Strings(s.Witnesses)
 	if list := b.troubles.Load(); list != nil {
 		s.Troubles = *list
+	}
+	if b.cfg.Names != nil {
+		s.NamesAuthority = b.cfg.Names.Name()
 	}
 	if b.cfg.Endorsements != nil {
 		e := b.cfg.Endorsements()

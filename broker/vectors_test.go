@@ -19,7 +19,7 @@ import (
 	"strongroom.dev/wire"
 )
 
-// TestVectors plays the histories in spec/vectors/broker (spec/broker.md, section 11).
+// TestVectors plays the histories in spec/vectors/broker (spec/broker.md, section 12).
 func TestVectors(t *testing.T) {
 	files, err := filepath.Glob("../spec/vectors/broker/*.txt")
 	if err != nil || len(files) == 0 {
