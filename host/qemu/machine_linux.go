@@ -12,8 +12,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/internal/folder"
 	"strongroom.dev/verdict"
 )
+
+// folderPrefix is how the names of machines' folders begin.
+const folderPrefix = "strongroom-vm-"
 
 // setupTime bounds how long making a software TPM may take: about a second, a few where the
 // machine is busy.
@@ -26,14 +30,14 @@ func Start(ctx context.Context, l Launch) (*Running, error) {
 	if err := l.Programs.CheckQEMU(); err != nil {
 		return nil, err
 	}
-	f, err := newFolder(l.Dir)
+	f, err := folder.New(l.Dir, folderPrefix)
 	if err != nil {
 		return nil, err
 	}
-	m := &launching{Launch: l, folder: f, dir: f.path}
+	m := &launching{Launch: l, folder: f, dir: f.Path()}
 	r, err := m.start(ctx)
 	if err != nil {
-		return nil, errors.Join(err, f.remove())
+		return nil, errors.Join(err, f.Remove())
 	}
 	return r, nil
 }
@@ -41,7 +45,7 @@ func Start(ctx context.Context, l Launch) (*Running, error) {
 // launching is a machine on its way, and what has to be closed if it fails.
 type launching struct {
 	Launch
-	folder *folder
+	folder *folder.Folder
 	dir    string     // the folder's path
 	files  []*os.File // QEMU's, from descriptor 3 up
 	close  []io.Closer
@@ -98,7 +102,7 @@ func (m *launching) start(parent context.Context) (_ *Running, err error) {
 		channel.Close()
 		<-copied
 		printed.Close()
-		_ = m.folder.remove()
+		_ = m.folder.Remove()
 		close(r.done)
 	}()
 	return r, nil
