@@ -63,6 +63,9 @@ func (a *app) makeDisk(dir, out, owner string, force bool) error {
 	if err != nil {
 		return err
 	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return misfile(dir, "a directory of files", "a file", "name the directory that it lies in")
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fileError(dir, "a directory of files", err)

@@ -27,6 +27,9 @@ const (
 	recordFile  = "image.json"
 )
 
+// slowImage is the size in bytes of layers from which people may wonder what takes so long.
+const slowImage = 64 << 20
+
 // preparing is one call of `container prepare`.
 type preparing struct {
 	image, out, platform, cosignKey, user, sealed, cache string
@@ -160,7 +163,9 @@ func (a *app) writePrepared(ctx context.Context, p preparing, img *oci.Image, fo
 		return verdict.Misuse("--out", "a directory to write to", err.Error(), "choose another")
 	}
 	defer os.RemoveAll(dir)
-	a.say("laying %d layers over each other", img.Layers())
+	if img.Packed() > slowImage {
+		a.say("laying %d layers over each other", img.Layers())
+	}
 	tree, err := img.Flatten(ctx, dir)
 	if err != nil {
 		return err

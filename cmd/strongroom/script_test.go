@@ -62,6 +62,7 @@ func checker() {
 //	json PATH strongroom ARGS...          the call succeeds with exactly one JSON document,
 //	    whose member PATH (a.b.0.c) becomes the standard output that is looked at next
 //	judged CODE CHECK strongroom ARGS...   the call says that the check failed, and exits so
+//	layout and registry make images: container_layout_test.go
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -72,7 +73,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("STRONGROOM_HOME", filepath.Join(e.WorkDir, "home"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": scriptFails, "json": scriptJSON, "judged": scriptJudged},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": scriptFails, "json": scriptJSON, "judged": scriptJudged, "layout": scriptLayout, "registry": scriptRegistry},
 	})
 }
 

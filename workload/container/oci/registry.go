@@ -34,9 +34,6 @@ func openRegistry(ctx context.Context, src Source) (*registry, error) {
 	if src.Cache == "" {
 		return nil, verdict.Misuse("image.cache", "a directory for what is fetched", "none", "name one")
 	}
-	if err := os.MkdirAll(src.Cache, 0o700); err != nil {
-		return nil, err
-	}
 	auth, err := authn.DefaultKeychain.Resolve(ref.Context())
 	if err != nil {
 		return nil, verdict.Misuse("registry.login", "what `docker login` or `podman login` wrote", verdict.Short(err.Error()), "log in again")
@@ -200,6 +197,9 @@ func (r *registry) blob(ctx context.Context, d descriptor) (io.ReadCloser, error
 		}
 		f.Close()
 		os.Remove(path) // damaged: fetched anew
+	}
+	if err := os.MkdirAll(r.cache, 0o700); err != nil {
+		return nil, err
 	}
 	if err := again(ctx, func() error { return r.fetch(ctx, d, want, path) }); err != nil {
 		return nil, r.failed(ctx, want.String(), err)
