@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -125,7 +126,12 @@ func (e endpoint) do(ctx context.Context, method, path, contentType string, body
 }
 
 func (e endpoint) unreachable(err error) error {
-	return &verdict.Error{Kind: verdict.Broken, Check: "reachable", Expected: "an answer from " + e.url, Got: verdict.Short(err.Error()),
+	got := err
+	var around *url.Error // says once more what was asked for
+	if errors.As(err, &around) {
+		got = around.Err
+	}
+	return &verdict.Error{Kind: verdict.Broken, Check: "reachable", Expected: "an answer from " + e.url, Got: verdict.Short(got.Error()),
 		Fix: "check that the server runs and that the address is right", Err: err}
 }
 

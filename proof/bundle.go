@@ -11,6 +11,7 @@ package proof
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"strongroom.dev/agreement"
@@ -98,12 +99,18 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
+	var shape struct {
+		Type *string `json:"type"`
+	}
+	switch err := json.Unmarshal(canonical, &shape); {
+	case err != nil || shape.Type == nil:
+		return nil, malformed(errors.New("no object with a type"))
+	case *shape.Type != BundleType: // before its members, which of another type tell nothing
+		return nil, malformed(fmt.Errorf("type %.60q", *shape.Type))
+	}
 	b := new(Bundle)
 	if err := wire.Unmarshal(canonical, b); err != nil {
 		return nil, malformed(err)
-	}
-	if b.Type != BundleType {
-		return nil, malformed(fmt.Errorf("type %.60q", b.Type))
 	}
 	for _, n := range []int{len(b.Parties), len(b.Statements), len(b.Releases), len(b.Lives), len(b.Consistency), len(b.Records)} {
 		if n > maxMembers {

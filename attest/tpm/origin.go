@@ -146,8 +146,8 @@ func (x *examination) certified(p *path, id identity, expected string) {
 	x.claims["software_tpm"] = x.who.software
 }
 
-// strangeRoot refuses a root that nobody named. Where an agreement pins others, these are what was
-// expected: software TPMs all have authorities of one name, and only fingerprints tell them apart.
+// strangeRoot refuses a root that nobody named. Where others are pinned, by an agreement or a relying
+// party, these are what was expected: software TPMs all have authorities of one name, and only fingerprints tell them apart.
 func (x *examination) strangeRoot(p *path, expected string) {
 	got := fmt.Sprintf("root %s (%q), which nobody named", p.fingerprint(), p.root().Subject.String())
 	if len(x.store.pinned) == 0 {
@@ -158,7 +158,7 @@ func (x *examination) strangeRoot(p *path, expected string) {
 	for _, root := range x.store.pinned {
 		pinned = append(pinned, root.String())
 	}
-	x.fail("root", "root "+strings.Join(pinned, " or ")+", which the agreement pins", got, "start the room on a host under a root that the agreement pins, or sign an agreement that pins this one")
+	x.fail("root", "root "+strings.Join(pinned, " or ")+", which is pinned", got, "take a machine under a root that is pinned; or pin this one too, in the agreement or with --root, if you rely on whoever holds it")
 }
 
 func (x *examination) dates(p *path) {

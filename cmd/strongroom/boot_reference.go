@@ -152,6 +152,7 @@ func (b *bootImage) check(s *bootStory) verdict.Check {
 	switch wrong := s.wrong(); {
 	case s == nil || s.image != b:
 		c.Got = "no event log of a machine with a TPM that its quote proves in the SHA-256 bank"
+		c.Fix = "leave --image out: only a TPM's quote tells an image's boot event by event; compare what is measured with what strongroom image measure prints for the platform"
 	case s.Left > 0:
 		c.Got = fmt.Sprintf("an event log of which %d events were not looked at", s.Left)
 	case wrong != nil:

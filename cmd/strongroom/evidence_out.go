@@ -152,7 +152,7 @@ closer at the evidence.`,
 			}
 			all, err := proofEvidence(data)
 			if err != nil {
-				return inFile(args[0], err)
+				return inFile(args[0], notKind(args[0], data, "a result's proof", err))
 			}
 			return a.saveEvidence(f, all)
 		},

@@ -54,6 +54,9 @@ func (a *app) openFile(path, what string) (*os.File, error) {
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
 		f.Close()
+		if isImage(path) {
+			return nil, misfile(path, what, "the directory of a room image", imageCommands(path))
+		}
 		return nil, misfile(path, what, "a directory", "name the file")
 	}
 	return f, err

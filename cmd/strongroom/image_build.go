@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,7 +89,10 @@ Built twice, on any machine and in any directory, it is the same bit for bit.`,
 				return err
 			}
 			if err := img.Write(out); err != nil {
-				return err
+				if errors.As(err, new(*verdict.Error)) {
+					return err
+				}
+				return fileError(out, "a place for the image", err)
 			}
 			return a.printBuilt(out, img.Manifest)
 		},

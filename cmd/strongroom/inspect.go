@@ -224,6 +224,9 @@ func (a *app) inspectDir(i *inspection, path string) error {
 	}
 	// Looking needs no home that is fit to be used: its own descriptor is enough.
 	data, err := os.ReadFile(filepath.Join(path, "party.json"))
+	if errors.Is(err, fs.ErrNotExist) && isImage(path) {
+		return misfile(path, "a file, or the directory of a log or party", "the directory of a room image", imageCommands(path))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return misfile(path, "a file, or the directory of a log or party", "another directory", "name the file")
 	}

@@ -221,6 +221,9 @@ func examineOne(table []attest.Examiner, d appraise.Demand, file string, data []
 			return appraised{File: file, Result: d.Judge(finding)}
 		}
 	}
+	if x.Name == "" {
+		err = notKind(file, data, "evidence", err)
+	}
 	return appraised{File: file, Result: appraise.Invalid(string(x.Name), err, wire.At(d.Now)), invalid: true}
 }
 
