@@ -21,6 +21,7 @@
 //	verity            trees by which a kernel checks a disk, block by block
 //	erofs             read-only file systems, the same bytes for the same tree
 //	keys              typed keys, signed documents, HPKE
+//	privacy           differential privacy: noise, and the books of what answers told
 //	agreement         who, which code, which data, which results: signed and named by digest
 //	agreement/draft   agreements as people write them
 //	seal              sealed files (age) and their Merkle root
