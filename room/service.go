@@ -89,10 +89,22 @@ func (s *service) check(ctx context.Context) error {
 			return verdict.Misuse("room.disks", "the disk "+name+" of the container", "none", "hand it over: --disk "+name+"=FILE")
 		}
 	}
-	if s.agreed.Image.Sealed != "" || s.mounts() {
+	if s.mounts() {
 		return nil
 	}
-	return container.CheckDisk(ctx, s.disks[container.ImageName], s.agreed.Image.Disk)
+	if s.agreed.Image.Sealed == "" {
+		if err := container.CheckDisk(ctx, s.disks[container.ImageName], s.agreed.Image.Disk); err != nil {
+			return err
+		}
+	}
+	for i, m := range s.agreed.Mounts {
+		if m.Kind == agreement.Data {
+			if err := container.CheckDisk(ctx, s.disks[container.MountName(i)], *m.Disk); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // needed are the names of the disks that the host must hand over.
