@@ -15,8 +15,8 @@ import (
 // how-tos describe it. $A, $B, ... are free loopback addresses.
 func TestScripts(t *testing.T) { scripts(t, "testdata") }
 
-// scripts runs those of a folder.
-func scripts(t *testing.T, dir string) {
+// scripts runs those of a folder, with more variables, NAME=VALUE.
+func scripts(t *testing.T, dir string, more ...string) {
 	bin := programs(t)
 	testscript.Run(t, testscript.Params{
 		Dir: dir,
@@ -30,6 +30,7 @@ func scripts(t *testing.T, dir string) {
 				e.Setenv(name, l.Addr().String())
 				l.Close()
 			}
+			e.Vars = append(e.Vars, more...)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -43,6 +44,7 @@ func scripts(t *testing.T, dir string) {
 			"get":        get,
 			"postgresql": postgresql,
 			"keepdata":   keepdata,
+			"page":       page,
 		},
 	})
 }

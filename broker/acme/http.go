@@ -13,7 +13,7 @@ import (
 const wellKnown = "/.well-known/acme-challenge/"
 
 // Files shows proofs of kind http-01. It is an [http.Handler] for port 80 of the names, or for
-// whatever is there to redirect to: authorities follow redirects. It answers nothing else.
+// what is there to pass requests on to. It answers nothing else.
 // The zero Files is ready.
 type Files struct {
 	mu    sync.Mutex // owns what follows

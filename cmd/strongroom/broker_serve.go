@@ -26,6 +26,7 @@ type brokerFlags struct {
 	insecureSoftware bool
 	others           brokerOthers
 	endorsements     endorsementFlags
+	names            namesFlags
 }
 
 func (a *app) brokerServe() *cobra.Command {
@@ -45,15 +46,29 @@ What passes over the network is signed or sealed end to end, so plain HTTP is en
 Rooms on SEV-SNP, on TDX and on Azure's confidential machines get keys only with what their makers
 sign about them: --endorsements names it, as for "verify", where "endorsements fetch" or
 "endorsements pack" put it. It is read anew every minute, and on SIGHUP. Nothing goes back: a list
-or bundle that is older than one that was used is refused. "broker status" says until when it lasts.`,
+or bundle that is older than one that was used is refused. "broker status" says until when it lasts.
+
+Names of rooms that an agreement has you certify are certified by your broker's own authority
+("broker authority"), or with --acme by one that clients know already: a public one, or your
+organisation's. Rooms are certified after they were given keys, and only then; their TLS keys stay
+inside. To keep everybody else from having the names certified, name the account that the broker
+prints in the names' CAA records (RFC 8657). Every new room takes a certificate: mind the
+authority's limits.`,
 		Example: `  strongroom broker serve --listen 127.0.0.1:7443 \
       --witness http://127.0.0.1:7500=ledger.example+1a2b3c4d+AQ...
-  strongroom broker serve --endorsements endorsements/`,
+  strongroom broker serve --endorsements endorsements/
+  strongroom broker serve --acme https://acme-v02.api.letsencrypt.org/directory \
+      --acme-accept-terms --acme-dns /usr/local/bin/dns-hook`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			names, err := flags.names.open(a, cmd)
+			if err != nil {
+				return err
+			}
+			defer names.Close()
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return a.serveBroker(ctx, flags)
+			return a.serveBroker(ctx, flags, names)
 		},
 	}
 	f := cmd.Flags()
@@ -62,10 +77,11 @@ or bundle that is older than one that was used is refused. "broker status" says 
 	f.StringArrayVar(&flags.others.Witnesses, "witness", nil, "where a shared ledger is, and its verifier key: `URL=KEY` (repeat)")
 	f.StringArrayVar(&flags.others.Peers, "peer", nil, "where the broker of a log is, if not at its descriptor's address: `ORIGIN=URL` (repeat)")
 	flags.endorsements.add(cmd)
+	flags.names.add(cmd)
 	return cmd
 }
 
-func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
+func (a *app) serveBroker(ctx context.Context, flags brokerFlags, names *namesService) error {
 	h, own, err := a.brokerHome()
 	if err != nil {
 		return err
@@ -95,6 +111,9 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 	}
 	cfg.InsecureAllowSoftware = flags.insecureSoftware
 	cfg.Platforms = endorsed.platforms()
+	if names != nil {
+		cfg.Names, cfg.NamesPerWeek = names.authority, flags.names.weekly
+	}
 	if len(flags.endorsements.paths) > 0 {
 		cfg.Endorsements = func() broker.Endorsements { return *endorsed.status.Load() }
 	}
@@ -116,6 +135,7 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags) error {
 		return err
 	}
 	go endorsed.renew(ctx, hup)
+	names.serve(ctx, a, b.Broker, slog.New(slog.NewTextHandler(a.err, nil)))
 	return a.serveBoth(ctx, b, listener, admin)
 }
 

@@ -20,6 +20,9 @@ type brokerInfo = agreement.BrokerInfo
 func whoRuns(w io.Writer, s broker.Status) {
 	fmt.Fprintf(w, "  run by      %s (whoever runs a broker can read its owner's data)\n", verdict.Printable(s.Operator))
 	fmt.Fprintf(w, "  keys        %s\n", verdict.Printable(s.KeyStore))
+	if s.NamesAuthority != "" {
+		fmt.Fprintf(w, "  names       of rooms are certified by %s, which knows nothing of rooms\n", verdict.Printable(s.NamesAuthority))
+	}
 	if s.InsecureSoftware {
 		fmt.Fprintln(w, "  INSECURE    releases keys to rooms of class software, which keep nobody out of their memory")
 	}
