@@ -255,7 +255,11 @@ func (a *app) requestFor(ctx context.Context, h *home.Home, r *running, ag *agre
 		return nil, err
 	}
 	if r.dryRun {
-		return run, a.print(run.Run, func(w io.Writer) { printRequest(w, ag, run.Run) })
+		at := r.where()
+		return run, a.print(wouldRun{run.Run, at}, func(w io.Writer) {
+			printRequest(w, ag, run.Run)
+			at.text(w)
+		})
 	}
 	if err := addRunSignature(h, run); err != nil {
 		return nil, err
@@ -289,7 +293,7 @@ func (a *app) fillRequest(ctx context.Context, r *running, ag *agreement.SignedA
 	}
 	datasets, err := host.Latest(sealed, ag, parties, work)
 	if err != nil {
-		return agreement.Run{}, err
+		return agreement.Run{}, r.lacksData(err)
 	}
 	query, err := a.adHoc(ctx, r, ag, work)
 	if err != nil {
