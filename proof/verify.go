@@ -40,7 +40,9 @@ type Proven struct {
 	Agreement *agreement.SignedAgreement
 	Run       *agreement.SignedRun
 	Result    Result
-	Class     agreement.Class
+	// Logs is what was proven instead of a result: only [VerifyLogs] sets it.
+	Logs  *Logs
+	Class agreement.Class
 	// Evidence is the class's and platform's story, as the platform itself tells it.
 	Platform         wire.ID
 	Excludes, Trusts []string
@@ -82,8 +84,11 @@ type granted struct {
 // is not genuine, Refused where it is but the verifier does not rely on it.
 func Verify(b *Bundle, trust Trust, now time.Time) (*Proven, error) {
 	v := &verifier{trust: trust, bundle: b, now: now}
-	steps := []func() error{v.readAgreement, v.readLives, v.checkAgreement, v.checkTrust, v.checkRun, v.checkStatements,
-		v.checkReleases, v.checkLives, v.checkResult, v.checkRecords}
+	return v.verify(v.readAgreement, v.readLives, v.checkAgreement, v.checkTrust, v.checkRun, v.checkStatements,
+		v.checkReleases, v.checkLives, v.checkResult, v.checkRecords)
+}
+
+func (v *verifier) verify(steps ...func() error) (*Proven, error) {
 	for _, step := range steps {
 		if err := step(); err != nil {
 			e := verdict.As(err)
@@ -96,11 +101,12 @@ func Verify(b *Bundle, trust Trust, now time.Time) (*Proven, error) {
 
 // CheckFile compares the sealed file with the proven result.
 func (p *Proven) CheckFile(hash wire.Hash, size int64) error {
-	if p.Agreement == nil || p.Result.File.IsZero() {
-		return verdict.NotGenuine("result.proof", "a proven result", "none", "verify the proof first")
+	file, bytes, err := p.fileOf()
+	if err != nil {
+		return err
 	}
-	if hash != p.Result.File || size != p.Result.Size {
-		return verdict.NotGenuine("result.file", fmt.Sprintf("%s, %d bytes, as the room stated", p.Result.File, p.Result.Size),
+	if hash != file || size != bytes {
+		return verdict.NotGenuine("result.file", fmt.Sprintf("%s, %d bytes, as the room stated", file, bytes),
 			fmt.Sprintf("%s, %d bytes", hash, size), "this is not the file the proof is about: ask the host for the two together")
 	}
 	return nil
@@ -145,13 +151,15 @@ func (v *verifier) readLives() error {
 			v.at = at
 		}
 	}
-	const skew = 10 * time.Minute // brokers' and verifiers' clocks are kept by NTP at best
-	if v.at.IsZero() || v.at.After(v.now.Add(skew)) {
+	if v.at.IsZero() || v.at.After(v.now.Add(maxSkew)) {
 		return invalid("proof.time", "an end of the run in the past", fmt.Errorf("%s", v.at.Format(time.RFC3339)))
 	}
 	v.out.Time = v.at
 	return nil
 }
+
+// maxSkew is between brokers' and verifiers' clocks, which are kept by NTP at best.
+const maxSkew = 10 * time.Minute
 
 func (v *verifier) checkAgreement() error {
 	if err := v.out.Agreement.Verify(v.parties, v.at); err != nil {

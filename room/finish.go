@@ -136,15 +136,6 @@ func (r *run) sealResults(salt [32]byte, part []byte, commitment wire.Digest) ([
 	return outs, nil
 }
 
-// sealTo seals what src holds, and gives the sealed file from its start.
-func sealTo(file *os.File, src io.Reader, to []seal.Recipient) (int64, error) {
-	summary, err := seal.Seal(file, src, to, seal.Options{})
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	return summary.Size, err
-}
-
 // signed signs a document with the room's key and gives it in canonical form.
 func (r *run) signed(doc *keys.Document) ([]byte, error) {
 	if err := doc.Sign(r.signing); err != nil {
@@ -183,7 +174,7 @@ func (r *run) deliver(ctx context.Context, outs []*letOut, receipts []ledger.Rec
 }
 
 func (r *run) bundle(out *letOut, receipts []ledger.Receipt) *proof.Bundle {
-	b := &proof.Bundle{Type: proof.BundleType, Agreement: compact(r.start.Agreement), Run: compact(r.start.Run), Room: r.keys(), Result: out.document, Records: receipts}
+	b := &proof.Bundle{Type: proof.BundleType, Agreement: compact(r.start.Agreement), Run: compact(r.start.Run), Room: r.keys(), Result: out.document, Records: receipts, Statements: []json.RawMessage{}}
 	for _, p := range r.start.Parties {
 		b.Parties = append(b.Parties, compact(p))
 	}

@@ -1,7 +1,6 @@
 package room
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -147,34 +146,4 @@ func (s *service) neighbour(ctx context.Context, e agreement.Egress, raw contain
 		return nil, verdict.Refuse("egress.room", "a room of the agreement's mesh", "one that is in none", "agree on mesh: true for its work")
 	}
 	return egress.Client(ctx, raw, egress.Identity{Room: agreement.RoomURI(s.agreement.Digest(), e.Room), Authorities: authority, Certificate: certificate}, s.clock.now())
-}
-
-// letOutLogs seals a piece of what the container printed to those who may read it.
-func (s *service) letOutLogs(piece []byte) {
-	s.mu.Lock()
-	s.pieces++
-	n := s.pieces
-	s.mu.Unlock()
-	for _, id := range s.agreed.Logs.Receivers {
-		if err := s.sealLogs(id, n, piece); err != nil {
-			s.notice("room.logs", verdict.As(err).Check)
-		}
-	}
-}
-
-func (s *service) sealLogs(id wire.ID, n int, piece []byte) error {
-	to, err := recipients(s.party(id))
-	if err != nil {
-		return err
-	}
-	file, err := s.Memory("logs")
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	size, err := sealTo(file, bytes.NewReader(piece), to)
-	if err != nil {
-		return err
-	}
-	return s.File(fmt.Sprintf("logs-%s-%s-%d.age", id, s.request.RunID[:8], n), file, size)
 }

@@ -36,7 +36,8 @@ func TestScriptsOfRoot(t *testing.T) {
 
 // count is what the container does: it counts its starts in its volume, and serves what is
 // there until it is told to end.
-const count = `n=$(cat /data/n 2>/dev/null || echo 0)
+const count = `echo counting from ${n:-here}
+n=$(cat /data/n 2>/dev/null || echo 0)
 echo $((n+1)) > /data/n && sync
 exec busybox httpd -f -p 8080 -h /data`
 
@@ -65,7 +66,7 @@ func counter(ts *testscript.TestScript, _ bool, args []string) {
 		Environment: []agreement.Environment{{Name: "PATH", Kind: agreement.Exact, Value: "/bin"}}, Capabilities: []string{}, Seccomp: agreement.Seccomp{Profile: "default"},
 		Mounts: []agreement.Mount{{Path: "/data", Kind: agreement.Volume, Bytes: volumeBytes, Mode: 0o750, UID: 1000, GID: 100, Input: "count-key"}},
 		Ports:  []agreement.Port{{Name: "web", Port: 8080, Names: []string{}, Allow: agreement.Allow{Anyone: true}}},
-		Limits: agreement.Limits{Memory: 64 << 20, Processes: 16, Files: 64}, Restart: agreement.Restart{Policy: "never"}, Logs: agreement.Logs{Receivers: []wire.ID{}}})
+		Limits: agreement.Limits{Memory: 64 << 20, Processes: 16, Files: 64}, Restart: agreement.Restart{Policy: "never"}, Logs: agreement.Logs{Receivers: []wire.ID{"alpha"}, MaxBytes: 1 << 16}})
 	ts.Check(os.MkdirAll(dir, 0o755))
 	ts.Check(os.WriteFile(filepath.Join(dir, "image.disk"), disk, 0o644))
 	ts.Check(os.WriteFile(filepath.Join(dir, "container.yaml"), []byte(section), 0o644))

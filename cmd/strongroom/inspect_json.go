@@ -276,6 +276,16 @@ func (a *app) inspectProof(i *inspection, data []byte) error {
 		}
 		i.Body = doc.Body
 	}
+	if doc, err := keys.ParseDocument(b.Result, proof.LogsType, nil); err == nil {
+		var l proof.Logs
+		if wire.Unmarshal(doc.Body, &l) == nil {
+			i.Kind = "a proof of a piece of a container's logs"
+			i.fact("logs", "piece %d for %s, run %s", l.Number, l.Receiver, l.RunID)
+			i.fact("agreement", "%s", l.Agreement)
+			i.fact("file", "%s, %d bytes", l.File, l.Size)
+		}
+		i.Body = doc.Body
+	}
 	i.fact("owners", "%d release(s), %d record(s) in shared ledgers", len(b.Releases), len(b.Records))
 	i.notVerified("all of it: strongroom receipt verify does it, with your own roots")
 	return nil

@@ -117,6 +117,9 @@ func suffix(proven *proof.Proven) string {
 	if proven == nil || proven.Agreement == nil {
 		return ""
 	}
+	if proven.Logs != nil {
+		return ".log"
+	}
 	if out, found := proven.Agreement.OutputByName(proven.Result.Output); found {
 		return "." + string(out.Format)
 	}
@@ -141,7 +144,7 @@ func unwrap(header []byte, ids []*seal.Identity) (*seal.Identity, *seal.FileKey,
 // prove checks a result's proof, or says what it means to go without.
 func (a *app) prove(o opening, hasProof bool) (*proof.Proven, error) {
 	if o.unproven && hasProof {
-		proven, err := a.proven(o.proof, &o.trust)
+		proven, err := a.provenEither(o.proof, &o.trust)
 		if err != nil {
 			e := *verdict.As(inFile(o.proof, err))
 			e.Fix = "a proof that is there must hold; move it away to open the file as one that anybody may have made"
@@ -157,7 +160,7 @@ func (a *app) prove(o opening, hasProof bool) (*proof.Proven, error) {
 		return nil, verdict.Refuse("result.proof", "the result's proof at "+o.proof, "no such file",
 			"get it from the host that made the result; --insecure-unproven opens what anybody may have made")
 	}
-	return a.proven(o.proof, &o.trust)
+	return a.provenEither(o.proof, &o.trust)
 }
 
 // openWith decrypts to the output. A proven file is compared with its proof before the
@@ -179,6 +182,14 @@ func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, res
 			return inFile(o.file, err)
 		}
 		var sum seal.Summary
+		if proven != nil && proven.Logs != nil {
+			sum, err = seal.OpenWithKey(dst, src, key, opts)
+			done.size = sum.Plain
+			if err != nil {
+				return inFile(o.file, err)
+			}
+			return proven.CheckFile(wire.Hash(hash.Sum(nil)), sum.Size)
+		}
 		if sum, err = openResult(&done, dst, src, key, proven, opts); err != nil {
 			return inFile(o.file, err)
 		}

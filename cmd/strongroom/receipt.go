@@ -32,7 +32,7 @@ func (a *app) receiptVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE.proof",
 		Short: "Check a result's proof offline, with your own roots",
-		Long: `Checks, offline, that a result came out of the room that was agreed on: every party's
+		Long: `Checks, offline, that a result, or a piece of a container's logs, came out of the room that was agreed on: every party's
 signature, the request, the room's evidence, each owner's release and last word, the room's
 own statement and the ledgers' receipts.
 
@@ -50,7 +50,7 @@ each owner's broker accepted the room, as of when it did: the makers publish it.
       --party lab.json --root sha256:... --ledger 'ledger+1a2b3c4d+...'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			proven, err := a.proven(args[0], &trust)
+			proven, err := a.provenEither(args[0], &trust)
 			if err != nil {
 				return err
 			}
@@ -67,8 +67,22 @@ each owner's broker accepted the room, as of when it did: the makers publish it.
 	return cmd
 }
 
-// proven verifies a proof file with this verifier's trust. A home is optional.
+// proven verifies a result's proof file with this verifier's trust. A home is optional.
 func (a *app) proven(path string, flags *trustFlags) (*proof.Proven, error) {
+	return a.provenBy(path, flags, proof.Verify)
+}
+
+// provenEither is proven for a proof of a result or of a piece of logs.
+func (a *app) provenEither(path string, flags *trustFlags) (*proof.Proven, error) {
+	return a.provenBy(path, flags, func(b *proof.Bundle, trust proof.Trust, now time.Time) (*proof.Proven, error) {
+		if b.IsLogs() {
+			return proof.VerifyLogs(b, trust, now)
+		}
+		return proof.Verify(b, trust, now)
+	})
+}
+
+func (a *app) provenBy(path string, flags *trustFlags, verify func(*proof.Bundle, proof.Trust, time.Time) (*proof.Proven, error)) (*proof.Proven, error) {
 	data, err := a.readDocument(path, "a proof")
 	if err != nil {
 		return nil, err
@@ -85,7 +99,7 @@ func (a *app) proven(path string, flags *trustFlags) (*proof.Proven, error) {
 	if err != nil {
 		return nil, err
 	}
-	proven, err := proof.Verify(bundle, trust, a.now())
+	proven, err := verify(bundle, trust, a.now())
 	if verdict.Exit(err) == int(verdict.Refused) && verdict.As(err).Check == "proof.parties" {
 		named := *verdict.As(err)
 		named.Fix = "compare each descriptor's digest with the party itself, then name its file with --party FILE, or pin it: strongroom party add"
@@ -142,7 +156,7 @@ func (a *app) checkResultFile(p *proof.Proven, path string) error {
 
 // provenDocument is what a verified proof looks like to machines.
 func provenDocument(p *proof.Proven) map[string]any {
-	return map[string]any{
+	doc := map[string]any{
 		"verdict":    "proven",
 		"agreement":  p.Agreement.Digest(),
 		"id":         p.Agreement.ID,
@@ -162,13 +176,37 @@ func provenDocument(p *proof.Proven) map[string]any {
 		"time":       p.Time.Format(time.RFC3339),
 		"checks":     p.Checks,
 	}
+	if l := p.Logs; l != nil {
+		delete(doc, "output")
+		doc["receiver"], doc["file"] = l.Receiver, l.File
+		doc["logs"] = map[string]any{"number": l.Number, "last": l.Last, "dropped": l.Dropped}
+	}
+	return doc
+}
+
+// ofLogs says what comes after a piece of logs, and what never will.
+func ofLogs(l *proof.Logs) string {
+	text := "; more follow"
+	if l.Last {
+		text = ", the last"
+	}
+	if l.Dropped > 0 {
+		text += fmt.Sprintf("; %d bytes beyond the agreement's bound were dropped", l.Dropped)
+	}
+	return text
 }
 
 func printProven(w io.Writer, p *proof.Proven) {
-	fmt.Fprintf(w, "Proven: the result %s for %s\n", p.Result.Output, p.Result.Receiver)
+	ended := "ended"
+	if l := p.Logs; l != nil {
+		ended = "let out"
+		fmt.Fprintf(w, "Proven: piece %d of what the container printed, for %s%s\n", l.Number, l.Receiver, ofLogs(l))
+	} else {
+		fmt.Fprintf(w, "Proven: the result %s for %s\n", p.Result.Output, p.Result.Receiver)
+	}
 	fmt.Fprintf(w, "  of %s, asked for by %s, run %s\n", p.Run.Work, p.Run.Requester, p.Run.RunID)
 	fmt.Fprintf(w, "  under agreement %s version %d (%s)\n", p.Agreement.ID, p.Agreement.Version, p.Agreement.Digest().Short())
-	fmt.Fprintf(w, "  ended %s by the brokers' clocks\n", p.Time.Format(time.RFC3339))
+	fmt.Fprintf(w, "  %s %s by the brokers' clocks\n", ended, p.Time.Format(time.RFC3339))
 	fmt.Fprintf(w, "  on %s, protection class %s\n", p.Platform, p.Class)
 	for _, s := range p.Trusts {
 		fmt.Fprintf(w, "  you trust: %s\n", verdict.Printable(s))

@@ -224,10 +224,14 @@ func (a *app) collectLogs(ctx context.Context, dir string, r startedRoom, runID 
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return verdict.Misuse("--out", "a directory", err.Error(), "choose another directory with --out")
 		}
-		if err := fetchFile(ctx, r, filepath.Join(dir, name), maxLogs); err != nil {
+		path := filepath.Join(dir, name)
+		if err := fetchFile(ctx, r, path, maxLogs); err != nil {
 			return err
 		}
-		a.say("  logs: %s", filepath.Join(dir, name))
+		if err := fetchFile(ctx, r, strings.TrimSuffix(path, ".age")+".proof", wire.MaxDocument); err != nil {
+			return err
+		}
+		a.say("  logs: %s", path)
 	}
 	return nil
 }

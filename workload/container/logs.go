@@ -11,6 +11,14 @@ import (
 	"strongroom.dev/agreement"
 )
 
+// Printed is a piece of what a container printed.
+type Printed struct {
+	Text []byte // whole lines; of the last piece perhaps none
+	Last bool
+	// Dropped is how many bytes were beyond the agreement's bound, so far.
+	Dropped int64
+}
+
 // longestLine is where a line of output is cut in two, as the Kubernetes CRI does.
 const longestLine = 16 << 10
 
@@ -18,7 +26,7 @@ const longestLine = 16 << 10
 // pieces. Without receivers it keeps nothing.
 type logs struct {
 	now  func() time.Time
-	give func([]byte)
+	give func(Printed) // nil: nobody receives anything
 
 	mu      sync.Mutex // owns what follows, and is held while a piece is handed over
 	left    int64      // bytes that may still be kept
@@ -27,9 +35,9 @@ type logs struct {
 }
 
 func newLogs(l agreement.Logs, m Machine) *logs {
-	out := &logs{now: m.Now, give: m.Logs}
+	out := &logs{now: m.Now}
 	if len(l.Receivers) > 0 {
-		out.left = l.MaxBytes
+		out.left, out.give = l.MaxBytes, m.Logs
 	}
 	return out
 }
@@ -69,22 +77,23 @@ func (l *logs) line(stream string, text []byte, part bool) {
 	l.left -= need
 	l.piece = append(append(append(l.piece, head...), text...), '\n')
 	if len(l.piece) >= LogPiece {
-		l.hand()
+		l.hand(false)
 	}
 }
 
 // hand hands a piece over. The caller holds the mutex.
-func (l *logs) hand() {
-	if len(l.piece) > 0 && l.give != nil {
-		l.give(l.piece)
+func (l *logs) hand(last bool) {
+	if l.give != nil {
+		l.give(Printed{Text: l.piece, Last: last, Dropped: l.dropped})
 	}
 	l.piece = nil
 }
 
-// end hands over what is left, once both streams have ended, and says how much was dropped.
+// end hands over what is left, which may be nothing, as the last piece, once both streams have
+// ended, and says how much was dropped.
 func (l *logs) end() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hand()
+	l.hand(true)
 	return l.dropped
 }

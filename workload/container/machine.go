@@ -63,7 +63,7 @@ type Machine struct {
 	// Logs takes what the container printed, in pieces of at least LogPiece bytes but for the
 	// last: lines as the Kubernetes CRI writes them (TIME STREAM F TEXT). It is never called
 	// twice at a time, and not at all if the agreement names no receivers.
-	Logs func(piece []byte)
+	Logs func(piece Printed)
 	// Event says what the host may know; see the constants named Event.
 	Event func(name, text string)
 }

@@ -169,7 +169,7 @@ func (a *agent) machine() container.Machine {
 		Volumes: &container.Volumes{Broker: a.broker, Keep: a.in.Keep},
 		Egress:  a.egress,
 		Now:     time.Now,
-		Logs:    func(piece []byte) { a.r.Logs += string(piece) },
+		Logs:    func(piece container.Printed) { a.r.Logs += string(piece.Text) },
 		Event: func(name, text string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
