@@ -150,6 +150,7 @@ func agreementForms() []agreementCase {
 		{"output-receiver-twice", "A receiver is listed once.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"alpha", "alpha"} }, "outputs[0].receivers[1]"},
 		{"output-format", "A format that doesn't exist.", func(a *A) { a.Outputs[0].Format = "pdf" }, "outputs[0].format"},
 		{"output-rows-0", "An output has a bound on rows.", func(a *A) { a.Outputs[0].MaxRows = 0 }, "outputs[0].max_rows"},
+		{"time-bucket-an-hour", "A time bucket is at most ten minutes.", func(a *A) { a.Outputs[0].TimeBucketMS = 3_600_000 }, "outputs[0].time_bucket_ms"},
 		{"output-bytes-2-gib", "An output has at most 1 GiB.", func(a *A) { a.Outputs[0].MaxBytes = 2 << 30 }, "outputs[0].max_bytes"},
 		{"witness-quorum-0", "Where there are witnesses, some have to sign.", func(a *A) { a.Ledgers.Quorum = 0 }, "ledgers.quorum"},
 		{"witness-quorum-2-of-1", "A quorum nobody can meet.", func(a *A) { a.Ledgers.Quorum = 2 }, "ledgers.quorum"},
@@ -201,7 +202,6 @@ func agreementRules() []rule {
 		{agreementCase{"dev-root-not-pinned", "Anyone can make dev evidence: its root is pinned.", func(a *A) { a.Platforms[0].Root = nil }, "platforms[0].root"}, "agreement.protection"},
 		{agreementCase{"software-tpm-root-not-pinned", "Anyone can make a software TPM: its root is pinned.", func(a *A) { hardware(a, "tpm"); a.Protection = agreement.Software }, "platforms[0].root"}, "agreement.protection"},
 		{agreementCase{"min-delta", "min_delta is not enforced yet.", func(a *A) { a.Inputs[0].MinDelta = 5 }, "inputs[0].min_delta"}, "agreement.enforced"},
-		{agreementCase{"time-bucket", "time_bucket_ms is not enforced yet.", func(a *A) { a.Outputs[0].TimeBucketMS = 1000 }, "outputs[0].time_bucket_ms"}, "agreement.enforced"},
 		{agreementCase{"rules-receiver", "A receiver that an owner's rules don't name.", func(a *A) { a.Outputs[0].Receivers = []wire.ID{"alpha"} }, "work[0].output"}, "agreement.receivers"},
 	}
 }

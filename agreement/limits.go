@@ -27,6 +27,8 @@ const (
 	MaxRuns       = 1_000_000 // runs a day; more is no bound
 	MaxGroup      = 1_000_000 // a larger minimum group withholds everything
 	MaxScale      = 18        // digits after the point of a decimal, which has 18 in all
+	// MaxTimeBucketMS is ten minutes: an answer that may wait longer is not asked for by people.
+	MaxTimeBucketMS = 600_000
 	// MaxOutputColumns bounds the columns of a result: what people read has few.
 	MaxOutputColumns = 256
 	// MaxEpsilon bounds a budget of differential privacy, in whole units: beyond it, it protects

@@ -40,7 +40,41 @@ func ruleForms() []agreementCase {
 		column("clamp-half", "Bounds are two.", agreement.ColumnRule{Name: "mean_radius", Roles: []wire.ID{"aggregate"}, Min: "0.0000"}, ".max"),
 		column("clamp-reversed", "Bounds in the wrong order.", agreement.ColumnRule{Name: "mean_radius", Roles: []wire.ID{"aggregate"}, Min: "1.0000", Max: "0.0000"}, ".max"),
 		column("clamp-form", "Bounds are in canonical text.", agreement.ColumnRule{Name: "mean_radius", Roles: []wire.ID{"aggregate"}, Min: "0", Max: "1.0000"}, ".min"),
+		{"rules-exclusions-unknown", "A list that doesn't exist.", func(a *A) { a.Inputs[0].Rules.Exclusions = "objections" }, "inputs[0].rules.exclusions"},
+		{"rules-exclusions-itself", "An input is no list of its own.", func(a *A) { a.Inputs[0].Rules.Exclusions = "alpha-patients" }, "inputs[0].rules"},
+		{"rules-exclusions-of-others", "Only an owner says whom it leaves out.", func(a *A) { objections(a, "beta") }, "inputs[0].rules.exclusions"},
+		{"rules-exclusions-columns", "A list names units and nothing else.", func(a *A) { objections(a, "alpha").Schema = schema() }, "inputs[0].rules.exclusions"},
+		{"rules-exclusions-type", "Units are compared with their like.", func(a *A) { objections(a, "alpha").Schema[0].Type = "text" }, "inputs[0].rules.exclusions"},
+		{"rules-exclusions-in-table", "Who objected is not for queries.", func(a *A) {
+			objections(a, "alpha")
+			a.Tables[0].Inputs = append(a.Tables[0].Inputs, "objections")
+		}, "inputs[0].rules.exclusions"},
+		{"rules-exclusions-rules", "A list has no rules.", func(a *A) { l := objections(a, "alpha"); l.Rules = a.Inputs[1].Rules }, "inputs[2].rules"},
 		{"epsilon-no-privacy", "Nothing is spent where nothing is private.", func(a *A) { a.Work[0].Epsilon = "1" }, "work[0].epsilon"},
+	}
+}
+
+// objections adds a list of whom alpha's patients leave out.
+func objections(a *agreement.Agreement, owner wire.ID) *agreement.Input {
+	a.Inputs[0].Rules.Exclusions = "objections"
+	a.Inputs = append(a.Inputs, agreement.Input{Name: "objections", Owner: owner, Dataset: "objections", Format: agreement.CSV, Schema: schema()[:1:1], RunsPerDay: 20})
+	a.Inputs[2].Schema = []agreement.Column{schema()[0]}
+	return &a.Inputs[2]
+}
+
+// A list of exclusions is read by every run of what leaves its units out.
+func TestExclusionsAreRead(t *testing.T) {
+	a := newWorld().study
+	objections(&a, "alpha")
+	if err := a.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var names []wire.ID
+	for _, in := range a.InputsOf(a.Work[0]) {
+		names = append(names, in.Name)
+	}
+	if len(names) != 3 || names[2] != "objections" || !a.Excluded("objections") || a.Excluded("alpha-patients") {
+		t.Errorf("the work reads %v", names)
 	}
 }
 

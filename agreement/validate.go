@@ -245,13 +245,6 @@ func (a Agreement) validateOutputs(p place) error {
 }
 
 func (out Output) validate(p place) error {
-	if out.TimeBucketMS != 0 {
-		if err := p.dot("time_bucket_ms").integer(out.TimeBucketMS, 0, MaxLeaseMS); err != nil {
-			return err
-		}
-		return p.dot("time_bucket_ms").refuse("agreement.enforced", "0", strconv.FormatInt(out.TimeBucketMS, 10),
-			"time buckets are not enforced yet; leave the member out")
-	}
 	rows := int64(MaxRows)
 	if out.Format == formatFile {
 		rows = 1 // nobody counts in it
@@ -261,6 +254,7 @@ func (out Output) validate(p place) error {
 		oneOf(p.dot("format"), out.Format, "csv", "json", formatFile),
 		p.dot("max_rows").integer(out.MaxRows, 1, rows),
 		p.dot("max_bytes").integer(out.MaxBytes, 1, MaxOutput),
+		p.dot("time_bucket_ms").integer(out.TimeBucketMS, 0, MaxTimeBucketMS),
 	)
 }
 

@@ -60,15 +60,8 @@ func (r Rules) enforced(p place) error {
 	switch {
 	case r.Differences == Audited:
 		return no("differences", string(Audited))
-	case r.Exclusions != "":
-		return no("exclusions", string(r.Exclusions))
 	case r.Privacy != nil:
 		return no("privacy", "some")
-	}
-	for i, c := range r.Columns {
-		if c.Form != "" {
-			return p.dot("columns").at(i).dot("form").refuse("agreement.enforced", "none", string(c.Form), "leave it out: no room brings identifiers into one form yet")
-		}
 	}
 	return nil
 }

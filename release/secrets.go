@@ -52,6 +52,12 @@ func CommitmentSalt(seed *keys.Secret, run wire.Digest) [32]byte {
 	return seed.Derive("strongroom/commitment-salt/v1", run[:])
 }
 
+// IdentifierSalt gives the key under which a run's identifiers are hashed before the SQL engine
+// sees them: nobody outside the room can tell by trying whose hash one is.
+func IdentifierSalt(seed *keys.Secret, run wire.Digest) [32]byte {
+	return seed.Derive("strongroom/identifier-salt/v1", run[:])
+}
+
 // CommitTo is [Commitment] for those who have the salt and the plaintext's SHA-384.
 func CommitTo(salt [32]byte, run wire.Digest, output wire.ID, digest wire.Digest) wire.Digest {
 	return wire.SHA384("strongroom/commitment/v1", salt[:], run[:], []byte(output), digest[:])

@@ -79,7 +79,6 @@ func (l *leases) check() (time.Duration, error) {
 // watch calls lapsed once, when the first lease lapses, unless ctx ends before. It looks
 // often enough to notice that the machine slept.
 func (l *leases) watch(ctx context.Context, lapsed func(error)) {
-	const glance = 100 * time.Millisecond
 	for {
 		left, err := l.check()
 		if err != nil {

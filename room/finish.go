@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
@@ -30,8 +31,12 @@ type letOut struct {
 // finish computes, asks every owner's broker whether this very output may leave, seals it,
 // records the run, and only then hands results and proofs to the host.
 func (r *run) finish(ctx context.Context) error {
+	began := r.Elapsed()
 	result, err := r.task.do(ctx)
 	if err != nil || r.work.Output == "" {
+		return err
+	}
+	if err := r.bucket(ctx, began); err != nil {
 		return err
 	}
 	if err := r.step(Computed); err != nil {
@@ -64,6 +69,28 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	return r.deliver(ctx, outs, receipts)
 }
+
+// bucket waits until a multiple of the output's time bucket has passed since the inputs were
+// open, before anybody is told that the work is done (R19).
+func (r *run) bucket(ctx context.Context, began time.Duration) error {
+	bucket := time.Duration(r.output.TimeBucketMS) * time.Millisecond
+	if bucket == 0 {
+		return nil
+	}
+	took := r.Elapsed() - began
+	until := began + (took+bucket-1)/bucket*bucket
+	for left := until - r.Elapsed(); left > 0; left = until - r.Elapsed() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(min(left, glance)):
+		}
+	}
+	return nil
+}
+
+// glance is how often a wait looks whether the machine slept.
+const glance = 100 * time.Millisecond
 
 // allowed gets every owner's last word: this output of this run may leave, and the broker's
 // own log says so (R13, R14).

@@ -2,11 +2,13 @@ package room
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"os"
 	"slices"
 
 	"strongroom.dev/agreement"
+	"strongroom.dev/release"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
@@ -59,13 +61,16 @@ func (q *query) makeJob() error {
 	if err != nil {
 		return err
 	}
-	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes,
+	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes, Salt: sql.NoSalt,
 		Memory: q.EngineMemory, Threads: q.EngineThreads}
 	for i, in := range q.inputs {
-		q.job.MaxRows = min(q.job.MaxRows, in.agreed.Rules.MaxRows)
-		q.job.MaxColumns = min(q.job.MaxColumns, in.agreed.Rules.MaxColumns)
+		rules := agreement.Rules{} // of a list of exclusions
+		if in.agreed.Rules != nil {
+			rules = *in.agreed.Rules
+			q.job.MaxRows, q.job.MaxColumns = min(q.job.MaxRows, rules.MaxRows), min(q.job.MaxColumns, rules.MaxColumns)
+		}
 		q.job.Inputs = append(q.job.Inputs, sql.Input{Name: in.agreed.Name, Owner: in.agreed.Owner, FD: q.FirstFile + i, Format: in.agreed.Format,
-			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit, Pinned: in.agreed.Statement != nil, Rules: *in.agreed.Rules})
+			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit, Pinned: in.agreed.Statement != nil, Rules: rules})
 	}
 	for _, name := range q.work.Tables {
 		t, _ := q.agreement.TableByName(name)
@@ -81,6 +86,8 @@ func (q *query) do(ctx context.Context) (outcome, error) {
 	for i, in := range q.inputs {
 		files[i] = in.plain
 	}
+	salt := release.IdentifierSalt(q.seed, q.request.Digest())
+	q.job.Salt = hex.EncodeToString(salt[:])
 	timed, stop := q.timed(ctx)
 	defer stop()
 	result, said, err := q.Engine(timed, q.engine, q.job, files)

@@ -520,6 +520,28 @@ func TestEngineSeesWhatWasSealed(t *testing.T) {
 	}
 }
 
+// A time bucket holds back all that is told of the work's end; whose identifiers are hashed
+// differs from run to run.
+func TestTimeBucket(t *testing.T) {
+	w := newWorld(t, func(a *agreement.Agreement) { a.Outputs[0].TimeBucketMS = 700 })
+	var began time.Time
+	salts := map[string]bool{}
+	w.engine = func(_ context.Context, job sql.Job, _ map[wire.ID]string) (sql.Result, string, error) {
+		began = time.Now()
+		salts[job.Salt] = true
+		return answer(), "", nil
+	}
+	for range 2 {
+		must(t, w.run(w.request(nil)))
+		if took := time.Since(began); took < 650*time.Millisecond {
+			t.Errorf("the result left after %s", took)
+		}
+	}
+	if len(salts) != 2 || salts[sql.NoSalt] || salts[""] {
+		t.Errorf("salts %v", salts)
+	}
+}
+
 // The evidence that a room shows is for its own keys and this run: anybody may verify it.
 func TestShownEvidenceVerifies(t *testing.T) {
 	w := newWorld(t, nil)

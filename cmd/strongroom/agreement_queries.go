@@ -92,10 +92,14 @@ func checkDenied(ag *agreement.SignedAgreement) error {
 func queryJob(a agreement.Agreement, w agreement.Work, query string) sql.Job {
 	out, _ := a.OutputByName(w.Output)
 	job := sql.Job{CheckOnly: true, Query: query, Inputs: []sql.Input{}, Tables: []sql.Table{}, Parameters: []sql.Parameter{},
-		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1}
+		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1, Salt: sql.NoSalt}
 	for _, in := range a.InputsOf(w) {
-		job.MaxRows, job.MaxColumns = min(job.MaxRows, in.Rules.MaxRows), min(job.MaxColumns, in.Rules.MaxColumns)
-		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, Pinned: in.Statement != nil, Rules: *in.Rules})
+		rules := agreement.Rules{} // of a list of exclusions
+		if in.Rules != nil {
+			rules = *in.Rules
+			job.MaxRows, job.MaxColumns = min(job.MaxRows, rules.MaxRows), min(job.MaxColumns, rules.MaxColumns)
+		}
+		job.Inputs = append(job.Inputs, sql.Input{Name: in.Name, Owner: in.Owner, Format: in.Format, Schema: in.Schema, Pinned: in.Statement != nil, Rules: rules})
 	}
 	for _, name := range w.Tables {
 		t, _ := a.TableByName(name)

@@ -32,3 +32,6 @@ const MaxRow = 128 << 10
 
 // MaxSQL bounds the rewritten query, in bytes. The agreed text is at most agreement.MaxQuery.
 const MaxSQL = 512 << 10
+
+// NoSalt is the salt of jobs that check a query alone.
+const NoSalt = "0000000000000000000000000000000000000000000000000000000000000000"

@@ -33,6 +33,8 @@ type Job struct {
 	// MaxRows and MaxColumns bound the result.
 	MaxRows    int64 `json:"max_rows"`
 	MaxColumns int64 `json:"max_columns"`
+	// Salt keys the hashes of identifiers that have a form: 64 hex digits of the run's own.
+	Salt string `json:"salt"`
 	// MaxBytes bounds the text of all cells together, counting one byte more for each cell.
 	MaxBytes int64 `json:"max_bytes"`
 	// Memory is what the engine may use beside the inputs, in bytes; at least 64 MiB.
@@ -227,6 +229,11 @@ func compareDecimals(a, b string) int {
 		return 0 // a valid job has no such bounds
 	}
 	return x.Cmp(y)
+}
+
+// IsList reports whether an input only names units that others leave out; it has no rules.
+func (j *Job) IsList(name wire.ID) bool {
+	return slices.ContainsFunc(j.Inputs, func(in Input) bool { return in.Rules.Exclusions == name })
 }
 
 // Visible gives the columns of a table that queries over rows see: those that the rules of

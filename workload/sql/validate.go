@@ -17,13 +17,16 @@ func (j *Job) Validate() error {
 	seen := map[string]bool{}
 	for i := range j.Inputs {
 		in := &j.Inputs[i]
-		if err := in.validate(j.CheckOnly); err != nil {
+		if err := in.validate(j.CheckOnly, j.IsList(in.Name)); err != nil {
 			return fmt.Errorf("input %.70q: %w", string(in.Name), err)
 		}
 		if seen[string(in.Name)] {
 			return fmt.Errorf("input %q stands twice", in.Name)
 		}
 		seen[string(in.Name)] = true
+	}
+	if err := j.validateExclusions(); err != nil {
+		return err
 	}
 	seen = map[string]bool{}
 	for _, t := range j.Tables {
@@ -60,7 +63,8 @@ func (j *Job) validateLimits() error {
 	return nil
 }
 
-func (in *Input) validate(checkOnly bool) error {
+// validate checks an input; a list of exclusions has no rules.
+func (in *Input) validate(checkOnly, list bool) error {
 	if !in.Name.Valid() || !in.Owner.Valid() {
 		return fmt.Errorf("name or owner %.70q is not well formed", string(in.Owner))
 	}
@@ -69,6 +73,9 @@ func (in *Input) validate(checkOnly bool) error {
 	}
 	if checkOnly != (in.FD == 0) || in.FD != 0 && (in.FD < minFD || in.FD > maxFD) {
 		return fmt.Errorf("descriptor %d", in.FD)
+	}
+	if list {
+		return validateSchema(in.Schema)
 	}
 	if in.Rules.Answers != agreement.Groups && in.Rules.Answers != agreement.Rows || in.Rules.MinGroup < 1 {
 		return fmt.Errorf("rules: answers %.20q, minimum group %d", string(in.Rules.Answers), in.Rules.MinGroup)
@@ -95,6 +102,26 @@ func (in *Input) validateBounds() error {
 		kind := Column{Name: rule.Name, Type: in.Schema[i].Type, Scale: in.Schema[i].Scale}
 		if kind.Type != "integer" && kind.Type != "decimal" || !canonical(kind, rule.Min) || !canonical(kind, rule.Max) {
 			return fmt.Errorf("bounds of column %s are not canonical text of its type", rule.Name)
+		}
+	}
+	return nil
+}
+
+// validateExclusions checks that lists are other inputs of one column, in no table, and that
+// there is a salt.
+func (j *Job) validateExclusions() error {
+	if len(j.Salt) != 64 || strings.Trim(j.Salt, "0123456789abcdef") != "" {
+		return fmt.Errorf("a salt of %d characters, not 64 hex digits", len(j.Salt))
+	}
+	for _, in := range j.Inputs {
+		name := in.Rules.Exclusions
+		if name == "" {
+			continue
+		}
+		list := j.InputByName(name)
+		if list == nil || name == in.Name || len(list.Schema) != 1 || list.Rules.Exclusions != "" ||
+			slices.ContainsFunc(j.Tables, func(t Table) bool { return slices.Contains(t.Inputs, name) }) {
+			return fmt.Errorf("input %.70q is no list of what %s leaves out", string(name), in.Name)
 		}
 	}
 	return nil

@@ -164,14 +164,7 @@ func answer(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Pro
 // attempt loads the inputs of the query's tables, checks the plan again where it will run,
 // runs it, and collects its rows.
 func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Progress), disabled ...string) (*guard.Collector, error) {
-	var files []string
-	for _, table := range c.query.Tables() {
-		for _, name := range table.Inputs {
-			if file := path(job.InputByName(name)); !slices.Contains(files, file) {
-				files = append(files, file)
-			}
-		}
-	}
+	files := filesOf(job, c.query.Tables())
 	d, err := openWithout(ctx, job.Memory, job.Threads, files, disabled...)
 	if err != nil {
 		return nil, failed(sql.Load, "", err)
@@ -191,6 +184,23 @@ func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Pr
 	}
 	progress(sql.Progress{Phase: sql.Query, Done: 1, Total: 1})
 	return collector, nil
+}
+
+// filesOf gives the files that loading the tables reads, lists of exclusions among them.
+func filesOf(job *sql.Job, tables []sql.Table) (files []string) {
+	add := func(in *sql.Input) {
+		if in != nil && !slices.Contains(files, path(in)) {
+			files = append(files, path(in))
+		}
+	}
+	for _, table := range tables {
+		for _, name := range table.Inputs {
+			in := job.InputByName(name)
+			add(in)
+			add(job.InputByName(in.Rules.Exclusions))
+		}
+	}
+	return files
 }
 
 func path(in *sql.Input) string { return fmt.Sprintf("/proc/self/fd/%d", in.FD) }

@@ -36,7 +36,10 @@ func (d *database) load(ctx context.Context, job *sql.Job, query *guard.Query, p
 			done++
 			in := job.InputByName(name)
 			if loaded[name] == "" {
-				source, from, err := d.loadInput(ctx, len(loaded), in)
+				source, from, err := d.loadInput(ctx, slices.IndexFunc(job.Inputs, func(other sql.Input) bool { return other.Name == name }), in)
+				if err == nil {
+					source, from, err = d.prepare(ctx, job, in, source, from)
+				}
 				if err == nil {
 					err = d.checkUnit(ctx, in, from)
 				}

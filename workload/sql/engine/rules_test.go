@@ -82,3 +82,90 @@ func TestRoles(t *testing.T) {
 		}
 	}
 }
+
+var mailSchema = []agreement.Column{{Name: "mail", Type: "text", Unit: true}, {Name: "tel", Type: "text"}, {Name: "spent", Type: "integer"}}
+
+// mails makes a job over two owners' rows that name people by mail address and telephone, as
+// each of them happens to write it, and a list of those who objected.
+func mails(t *testing.T, query, list string) sql.Job {
+	job := joined(t, "mail,tel,spent\n Ann@Example.org ,+49 (30) 1,1\nbob@example.org,0049 30 2345678,2\nCAT@example.org,030-111222,3\nnobody,123,4\n",
+		"mail,tel,spent\nann@example.org,0,10\nBOB@EXAMPLE.ORG,+49302345678,20\ncat@example.org ,030 111 222,30\n", query)
+	for i := range job.Inputs {
+		in := &job.Inputs[i]
+		in.Schema, in.Rules.MinGroup, in.Rules.Exclusions = mailSchema, 1, ""
+		in.Rules.Columns = []agreement.ColumnRule{{Name: "mail", Roles: []wire.ID{}, Key: "mail", Form: agreement.Email}, {Name: "tel", Roles: []wire.ID{}, Key: "tel", Form: agreement.Phone}}
+	}
+	job.Salt = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+	// The bank's fourth row names nobody: a row must have a unit.
+	job.Inputs[0].Rules.Columns[0].Form = agreement.Email
+	if list != "" {
+		job.Inputs = append(job.Inputs, sql.Input{Name: "objected", Owner: "bank", FD: fdOf(t, []byte(list)), Format: agreement.CSV, Schema: mailSchema[:1]})
+		job.Inputs[0].Rules.Exclusions = "objected"
+	}
+	return job
+}
+
+// Identifiers meet in one form, whoever wrote them; who has none of the form is nobody.
+func TestFormsOfIdentifiers(t *testing.T) {
+	const byMail = "SELECT count(*) AS n, sum(a.spent) AS s FROM cards a JOIN visits b ON a.mail = b.mail"
+	_, err := engine.Execute(context.Background(), mails(t, byMail, ""), silent)
+	if err == nil || failureOf(t, err).Code != "input.unit" || failureOf(t, err).Input != "cards" {
+		t.Fatalf("a row without a person passed: %v", err)
+	}
+	for query, want := range map[string]string{
+		byMail: "3|6",
+		"SELECT count(*) AS n, sum(a.spent) AS s FROM cards a JOIN visits b ON a.tel = b.tel": "2|5",
+	} {
+		job := mails(t, query, "")
+		job.Inputs[0].FD = fdOf(t, []byte("mail,tel,spent\n Ann@Example.org ,+49 (30) 1,1\nbob@example.org,0049 30 2345678,2\nCAT@example.org,030-111222,3\n"))
+		got, err := engine.Execute(context.Background(), job, silent)
+		if err != nil {
+			t.Fatal(err, failureOf(t, err).Detail)
+		}
+		if diff := cmp.Diff([]string{want}, table(got)); diff != "" {
+			t.Errorf("%s: %s", query, diff)
+		}
+	}
+}
+
+// Whoever objected is in no answer, and a list that can't be applied lets nothing run.
+func TestExclusions(t *testing.T) {
+	const query = "SELECT count(*) AS n, sum(spent) AS s FROM cards"
+	rows := []byte("mail,tel,spent\nann@example.org,1,1\nbob@example.org,2,2\nann@example.org,3,4\n")
+	for list, want := range map[string][]string{
+		"mail\n":                                   {"3|7"},
+		"mail\nANN@example.org\n":                  {"1|2"},
+		"mail\nnone@example.org\n":                 {"3|7"},
+		"mail\nann@example.org\nbob@example.org\n": nil,
+	} {
+		job := mails(t, query, list)
+		job.Inputs[0].FD = fdOf(t, rows)
+		got, err := engine.Execute(context.Background(), job, silent)
+		if err != nil {
+			t.Fatal(err, failureOf(t, err).Detail)
+		}
+		if diff := cmp.Diff(want, table(got)); diff != "" {
+			t.Errorf("%q: %s", list, diff)
+		}
+	}
+	for _, list := range []string{"mail\nAnn\n", "mail\n\"\"\n", "name\nann@example.org\n"} {
+		job := mails(t, query, list)
+		job.Inputs[0].FD = fdOf(t, rows)
+		if _, err := engine.Execute(context.Background(), job, silent); err == nil || failureOf(t, err).Input != "objected" {
+			t.Errorf("%q: %v", list, err)
+		}
+	}
+	// Parquet stays a file no longer, and rows that may leave are left out as well.
+	job := mails(t, "SELECT spent FROM cards", "mail\nann@example.org\n")
+	job.Inputs[0].FD = fdOf(t, rows)
+	for i := range job.Inputs[:2] {
+		job.Inputs[i].Rules.Answers = agreement.Rows
+	}
+	got, err := engine.Execute(context.Background(), job, silent)
+	if err != nil {
+		t.Fatal(err, failureOf(t, err).Detail)
+	}
+	if diff := cmp.Diff([]string{"2"}, table(got)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -61,7 +61,7 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 // rowsMayLeave reports whether the rules of every input of the job let rows leave: the
 // strictest applies.
 func rowsMayLeave(job *sql.Job) bool {
-	return !slices.ContainsFunc(job.Inputs, func(in sql.Input) bool { return in.Rules.Answers != agreement.Rows })
+	return !slices.ContainsFunc(job.Inputs, func(in sql.Input) bool { return !job.IsList(in.Name) && in.Rules.Answers != agreement.Rows })
 }
 
 // statement gives the node of the one statement in tree.
