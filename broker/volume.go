@@ -43,6 +43,9 @@ type VolumeFacts struct {
 	Generation int64              `json:"generation"`
 	// Fenced is the run that this one took the volume from; absent if none held it.
 	Fenced string `json:"fenced,omitempty"`
+	// Unclean, of an opening: whoever had mounted the volume last did not close it, so that the
+	// room checks its generation alone.
+	Unclean bool `json:"unclean,omitempty"`
 }
 
 // volumeBody is what an answer about a volume says.
@@ -114,6 +117,7 @@ func decideVolume(tx Tx, asked release.VolumeRequest, a agreement.Agreement, run
 	said := volumeBody{}
 	if asked.Step == release.VolumeOpen {
 		said.Previous = v.open(key.Statement)
+		f.Unclean = said.Previous != nil && !said.Previous.Clean()
 		f.Fenced, err = fence(tx, v, asked.RunID)
 	} else {
 		err = v.step(asked, key.Statement)

@@ -146,7 +146,7 @@ func TestVolume(t *testing.T) {
 		t.Errorf("%+v", s.Volumes)
 	}
 	facts := volumesIn(t, h.log)
-	if len(facts) != 7 || facts[4].Fenced != second.run.RunID || facts[6].Fenced != third.run.RunID || facts[1].Step != release.VolumeMounted || facts[1].Dataset != "patients" {
+	if len(facts) != 7 || facts[4].Unclean || !facts[6].Unclean || facts[4].Fenced != second.run.RunID || facts[6].Fenced != third.run.RunID || facts[1].Step != release.VolumeMounted || facts[1].Dataset != "patients" {
 		t.Errorf("%+v", facts)
 	}
 }

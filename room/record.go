@@ -35,6 +35,19 @@ type Detail struct {
 	Input   wire.ID `json:"input,omitempty"`
 	Reason  string  `json:"reason"`
 	Timings timings `json:"timings"`
+	// Volumes are those of a container whose keys are this owner's; as many as there is room for.
+	Volumes []Volume `json:"volumes,omitempty"`
+}
+
+// Volume is how a container's volume was, by the input that holds its key.
+type Volume struct {
+	Input      wire.ID `json:"input"`
+	Protection string  `json:"protection"` // fscrypt: confidential but not authenticated
+	Generation int64   `json:"generation"`
+	// Unclean: whoever had it last did not close it, so that its generation alone was checked.
+	Unclean bool `json:"unclean"`
+	// Closed: this run closed it, and the owner's broker has its root.
+	Closed bool `json:"closed"`
 }
 
 // detailSize gives the size of each owner's detail: as large as fits a ledger entry with all
@@ -59,6 +72,11 @@ func (r *run) detailSize() (int, error) {
 func (r *run) detail(o *owner, result outcome) Detail {
 	d := Detail{Run: r.request.Digest(), RunID: r.request.RunID, Status: OK, Code: result.code, Withheld: result.withheld[o.id], Plan: result.plan,
 		SQL: result.text, Timings: r.timings}
+	for _, v := range result.volumes {
+		if r.owns(o, v.Input) {
+			d.Volumes = append(d.Volumes, Volume{v.Input, v.Protection, v.Generation, v.Unclean, v.Closed})
+		}
+	}
 	if result.code == "" {
 		return d
 	}
@@ -91,6 +109,8 @@ func (d Detail) encode(size int) ([]byte, error) {
 				d.SQL = cutText(d.SQL, over)
 			case d.Reason != "":
 				d.Reason = cutText(d.Reason, over)
+			case len(d.Volumes) > 0:
+				d.Volumes = d.Volumes[:len(d.Volumes)-1]
 			default:
 				return nil, fmt.Errorf("a detail of %d bytes", len(data))
 			}

@@ -158,6 +158,7 @@ func (s *service) do(ctx context.Context) (outcome, error) {
 	}
 	o, err := s.serve(ctx, running)
 	states, closing := running.Close(context.WithoutCancel(ctx))
+	o.volumes = states
 	s.forget()
 	s.timings.WorkMS = (s.Elapsed() - began).Milliseconds()
 	for _, v := range states {

@@ -11,6 +11,7 @@ import (
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
+	"strongroom.dev/workload/container"
 	"strongroom.dev/workload/sql"
 )
 
@@ -144,6 +145,8 @@ type outcome struct {
 	withheld map[wire.ID]int64
 	plan     wire.Hash
 	text     string
+	// volumes is how those of a container were.
+	volumes []container.VolumeState
 }
 
 // wipe lets go of everything secret. Memory files vanish with their last descriptor, and the

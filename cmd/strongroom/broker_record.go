@@ -150,9 +150,23 @@ func partText(w io.Writer, p ownersPart) {
 	d := p.Detail
 	fmt.Fprintf(w, "What the room sealed to you about run %s (entry %d of %s)\n", verdict.Printable(p.RunID), p.Index, verdict.Printable(p.Ledger))
 	fmt.Fprintf(w, "  result    %s %s\n", verdict.Printable(string(d.Status)), verdict.Printable(d.Code))
+	for _, v := range d.Volumes {
+		fmt.Fprintf(w, "  volume    of %s: %s, generation %d%s\n", v.Input, verdict.Printable(v.Protection), v.Generation, howVolume(v))
+	}
 	fmt.Fprintf(w, "  withheld  %d rows, which showed too few of your people\n", d.Withheld)
 	if d.Reason != "" || d.Phase != "" {
 		fmt.Fprintf(w, "  reason    %s %s %s\n", verdict.Printable(d.Phase), verdict.Printable(string(d.Input)), verdict.Printable(d.Reason))
 	}
 	fmt.Fprintf(w, "  took      %d ms to check, %d ms for keys, %d ms to open, %d ms to work\n", d.Timings.VerifyMS, d.Timings.KeysMS, d.Timings.OpenMS, d.Timings.WorkMS)
+}
+
+// howVolume says what of a volume an owner should know.
+func howVolume(v room.Volume) (text string) {
+	if v.Unclean {
+		text += ", volume: unclean (only its generation was checked)"
+	}
+	if !v.Closed {
+		text += ", not closed"
+	}
+	return text
 }

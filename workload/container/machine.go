@@ -91,7 +91,8 @@ type Ending struct {
 
 // VolumeState says how a volume was opened and closed: what claims name.
 type VolumeState struct {
-	Path string
+	Path  string
+	Input wire.ID // that holds its key
 	// Protection is what keeps the host out: see package volume.
 	Protection string
 	Generation int64

@@ -46,7 +46,7 @@ func (b *builder) openVolume(ctx context.Context, i int, m agreement.Mount) (*os
 	if v == nil || v.Broker == nil || v.Keep == nil {
 		return nil, verdict.Refuse("volume.disk", "a machine that keeps volumes", "none, for "+m.Path, "run it on another machine")
 	}
-	o := &opened{index: i, input: m.Input, state: VolumeState{Path: m.Path, Protection: volume.Fscrypt}}
+	o := &opened{index: i, input: m.Input, state: VolumeState{Path: m.Path, Input: m.Input, Protection: volume.Fscrypt}}
 	if v.Device != nil {
 		o.state.Protection = volume.Device
 	}
