@@ -63,7 +63,7 @@ func looksLikeFile(arg string) bool {
 func parseAgreement(file string, data []byte) (ag *agreement.SignedAgreement, yaml bool, err error) {
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		ag, err := agreement.ParseAgreement(data)
-		return ag, false, inFile(file, err)
+		return ag, false, inFile(file, notKind(file, data, "an agreement", err))
 	}
 	body, err := draft.Parse(file, data)
 	if err != nil {

@@ -229,16 +229,15 @@ func (l listeners) close() {
 }
 
 func attestationListeners(f attestationFlags) (l listeners, err error) {
-	const fix = "choose another port; 0 finds one"
 	if l.public, err = net.Listen("tcp", f.listen); err != nil {
-		return l, verdict.Misuse("--listen", "a free address of this machine", err.Error(), fix)
+		return l, noListener("--listen", err)
 	}
 	if f.watch == "" {
 		return l, nil
 	}
 	if l.watch, err = net.Listen("tcp", f.watch); err != nil {
 		l.public.Close()
-		return l, verdict.Misuse("--watch", "a free address of this machine", err.Error(), fix)
+		return l, noListener("--watch", err)
 	}
 	return l, nil
 }

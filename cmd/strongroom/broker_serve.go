@@ -91,7 +91,7 @@ func (a *app) serveBroker(ctx context.Context, flags brokerFlags, names *namesSe
 	}
 	listener, err := net.Listen("tcp", flags.listen)
 	if err != nil {
-		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+		return noListener("--listen", err)
 	}
 	defer listener.Close()
 	endorsed, err := a.brokerEndorsements(h, flags.endorsements)

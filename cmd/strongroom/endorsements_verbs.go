@@ -408,7 +408,7 @@ version than it has had. Point verifiers at it with --amd, --intel and --nvidia.
 			defer stop()
 			listener, err := net.Listen("tcp", listen)
 			if err != nil {
-				return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+				return noListener("--listen", err)
 			}
 			defer listener.Close()
 			cache, err := fetch.Open(fetch.Config{Dir: filepath.Clean(dir), Vendors: vendors.Vendors, Now: a.now})

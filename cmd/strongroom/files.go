@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,20 @@ func fileError(path, what string, err error) error {
 		err = p.Err
 	}
 	return &verdict.Error{Kind: verdict.Broken, Check: "file", Where: path, Expected: what, Got: err.Error(), Fix: "look at the disk", Err: err}
+}
+
+// noListener makes the system's error about an address to listen at one line.
+func noListener(flag string, err error) error {
+	got := err
+	var op *net.OpError
+	if errors.As(err, &op) {
+		got = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(got, &call) {
+		got = call.Err
+	}
+	return verdict.Misuse(flag, "a free address of this machine", verdict.Short(got.Error()), "choose another port; 0 finds one")
 }
 
 // inFile says in which file a document's error is.

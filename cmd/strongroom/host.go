@@ -259,7 +259,7 @@ func (a *app) serveHost(ctx context.Context, s hosting) error {
 	}
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
-		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+		return noListener("--listen", err)
 	}
 	defer listener.Close()
 	h, err := a.hostHome()

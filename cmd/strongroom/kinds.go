@@ -37,7 +37,9 @@ func kindOf(path string, data []byte) (kind, mend string) {
 		return "a result's proof", "strongroom receipt verify " + file + " checks it; strongroom receipt evidence " + file + " -o room.json takes a room's evidence out of it"
 	case agreement.AgreementType:
 		return "an agreement", "strongroom agreement check " + file + " checks it"
-	case agreement.PartyType, agreement.DatasetType, agreement.RunType, endorse.Type, reference.Type, release.GrantType, release.RequestType:
+	case agreement.PartyType:
+		return "a party descriptor", "strongroom inspect " + file + " shows it"
+	case agreement.DatasetType, agreement.RunType, endorse.Type, reference.Type, release.GrantType, release.RequestType:
 		return "a document of type " + shape.Type, "strongroom inspect " + file + " says what it is"
 	}
 	return "", ""

@@ -94,7 +94,7 @@ func (a *app) serveLedger(ctx context.Context, f ledgerServeFlags) error {
 	}
 	listener, err := net.Listen("tcp", f.listen)
 	if err != nil {
-		return verdict.Misuse("--listen", "a free address of this machine", err.Error(), "choose another port; 0 finds one")
+		return noListener("--listen", err)
 	}
 	defer listener.Close()
 	signer, err := a.ledgerSigner(f)

@@ -201,7 +201,7 @@ have pinned must be signed by the old keys as well.`,
 			}
 			party, err := agreement.ParseParty(data)
 			if err != nil {
-				return inFile(args[0], err)
+				return inFile(args[0], notKind(args[0], data, "a party descriptor", err))
 			}
 			if strings.TrimSpace(checked) == "" {
 				return verdict.Misuse("party.checked", "words on how you compared the fingerprint of "+string(party.Name)+": "+grouped(party.Digest()), "none",

@@ -53,7 +53,7 @@ func (a *app) trust(f *trustFlags, h *home.Home) (proof.Trust, error) {
 		}
 		p, err := agreement.ParseParty(data)
 		if err != nil {
-			return proof.Trust{}, err
+			return proof.Trust{}, inFile(file, notKind(file, data, "a party descriptor", err))
 		}
 		t.Parties[p.Digest()] = string(p.Name)
 	}
