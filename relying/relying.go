@@ -64,6 +64,7 @@ type Config struct {
 // Accepted is a room that was accepted, and why.
 type Accepted struct {
 	Evidence wire.Digest     `json:"evidence"`
+	Key      keys.KeyID      `json:"key"` // the fingerprint of the room's signing key
 	Platform wire.ID         `json:"platform"`
 	Class    agreement.Class `json:"class"`
 	// Insecure is set if the machine keeps nobody out of the room's memory.
@@ -292,7 +293,7 @@ func (c *Client) keep(claims attest.Claims, b attest.Binding, now time.Time, lis
 	}
 	f := claims.Facts()
 	e := entry{binding: b, until: until, where: policy.WhereOf(claims), Accepted: Accepted{
-		Evidence: claims.EvidenceDigest(), Platform: claims.Platform(), Class: claims.Class(), Insecure: claims.Class() == agreement.Software, Root: claims.Root(), Machine: claims.Machine(),
+		Evidence: claims.EvidenceDigest(), Key: b.Signing.ID(), Platform: claims.Platform(), Class: claims.Class(), Insecure: claims.Class() == agreement.Software, Root: claims.Root(), Machine: claims.Machine(),
 		Excludes: append([]string{}, f.Excludes...), Trusts: append([]string{}, f.Trusts...), Agreement: b.Agreement, Run: b.Run, Listed: listed, At: wire.At(now), Until: wire.At(until), Checks: checks,
 	}}
 	c.mu.Lock()

@@ -30,7 +30,7 @@ type connectFlags struct {
 	as, token, certificate             string
 	signingKeys, parties, activators   []string
 	run                                string
-	age                                time.Duration
+	age, wait                          time.Duration
 	check, stdio, share, allowSoftware bool
 	endorsements                       endorsementFlags
 	references                         referenceFlags
@@ -46,6 +46,9 @@ psql, a browser. Before a byte of yours leaves, the room proves by evidence for 
 connection that it is a genuine machine with the agreed image and this agreement, and you say
 who you are: nobody (where the agreement lets in anyone), a party (--as), the holder of a token
 (--token) or of a certificate (--certificate).
+
+A container that does not listen yet is waited for (--wait), and where one starts again later
+connections go on to it.
 
 The connection ends in the room, not on its host. Between your client and this program it is
 in the clear, so it listens on the loopback only. A certificate of a public authority proves a
@@ -85,6 +88,7 @@ func (f *connectFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.activators, "trust-broker", nil, "`PARTY` besides yourself whose broker's word you take for where a TPM's key lives (repeat)")
 	flags.StringVar(&f.run, "run", "", "digest of the run whose room it must be")
 	flags.DurationVar(&f.age, "age", time.Hour, "how long a room's evidence counts before it is asked for anew, at most 24h; 0s: for each connection")
+	flags.DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait for a container that does not listen yet, for each connection, at most 10m; 0s: not at all")
 	flags.BoolVar(&f.check, "check", false, "say what is there, and end")
 	flags.BoolVar(&f.stdio, "stdio", false, "carry one connection from standard input and to standard output (ProxyCommand)")
 	flags.BoolVar(&f.share, "insecure-share", false, "listen on an address that others reach: they connect as you, in the clear up to here")
@@ -108,7 +112,7 @@ func (a *app) connect(ctx context.Context, f connectFlags, args []string) error 
 	if err != nil {
 		return err
 	}
-	conn, found, err := c.room.Connect(ctx)
+	conn, found, err := c.reach(ctx, a.say)
 	if err != nil {
 		return c.inMyWords(err)
 	}
@@ -144,6 +148,8 @@ func (f connectFlags) whole(args []string) error {
 		return verdict.Misuse("--signing-key", "--as PARTY with it", "a key for nobody", "add --as")
 	case f.as != "" && f.token != "":
 		return verdict.Misuse("--token", "a party or a token", "both", "give one of them")
+	case f.wait < 0 || f.wait > 10*time.Minute:
+		return verdict.Misuse("--wait", "0s to 10m", f.wait.String(), "as in --wait 1m")
 	case f.via != "" && !isURL(f.via):
 		return verdict.Misuse("--via", "a URL like https://rooms.example", verdict.Short(f.via), "correct it")
 	}

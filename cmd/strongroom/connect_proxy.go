@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/attest/dev"
+	"strongroom.dev/ingress"
 	"strongroom.dev/relying"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
@@ -69,7 +71,7 @@ type proxying struct {
 
 func (p *proxying) carry(ctx context.Context, local net.Conn) {
 	defer local.Close()
-	conn, found, err := p.room.Connect(ctx)
+	conn, found, err := p.reach(ctx, func(string, ...any) {})
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -87,6 +89,27 @@ func (p *proxying) carry(ctx context.Context, local net.Conn) {
 	stop := context.AfterFunc(ctx, func() { conn.Close(); local.Close() })
 	defer stop()
 	_ = carry(conn, local.(*net.TCPConn)) // how a connection ends is its two ends' business
+}
+
+// reach connects, and waits a while for a container that does not listen yet: the room has
+// proven itself by then, and each try proves it again.
+func (c *connecting) reach(ctx context.Context, say func(string, ...any)) (*ingress.Conn, relying.Accepted, error) {
+	waiting, cancel := context.WithTimeout(ctx, c.wait)
+	defer cancel()
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		conn, found, err := c.room.Connect(ctx)
+		if err == nil || ctx.Err() != nil || verdict.As(err).Check != "ingress.container" {
+			return conn, found, err
+		}
+		if pause == 100*time.Millisecond && c.wait > 0 {
+			say("The room is accepted, and its container does not listen at port %s yet: waiting for up to %s", c.port, c.wait)
+		}
+		select {
+		case <-waiting.Done():
+			return nil, found, err
+		case <-time.After(pause):
+		}
+	}
 }
 
 // half is a connection that can end in one direction.
@@ -129,11 +152,16 @@ type connectedView struct {
 	Listen  string           `json:"listen,omitempty"`
 	Port    string           `json:"port"`
 	Proven  string           `json:"proven"`
+	Anyone  bool             `json:"anyone"` // the port lets in whoever reaches it
+	Names   []string         `json:"names"`  // that certificates of the port prove, which are no rooms
 	Room    relying.Accepted `json:"room"`
 }
 
 func (a *app) printRoom(c *connecting, found relying.Accepted, listen string) error {
-	view := connectedView{Verdict: "accepted", Listen: listen, Port: c.port, Proven: nameIsNoRoom, Room: found}
+	view := connectedView{Verdict: "accepted", Listen: listen, Port: c.port, Proven: nameIsNoRoom, Names: []string{}, Room: found}
+	if port, found := c.agreedPort(); found {
+		view.Anyone, view.Names = port.Allow.Anyone, append(view.Names, port.Names...)
+	}
 	return a.print(view, func(w io.Writer) {
 		c.describe(w, found)
 		if listen != "" {
@@ -168,6 +196,15 @@ func (c *connecting) describe(w io.Writer, r relying.Accepted) {
 		fmt.Fprintf(w, "  image      %s, in version %d of %s\n", r.Listed.Group, r.Listed.Version, r.Listed.Product)
 	}
 	fmt.Fprintf(w, "  run        %s\n", r.Run)
+	fmt.Fprintf(w, "  key        %s, the room's own\n", r.Key)
+	if port, found := c.agreedPort(); found {
+		if port.Allow.Anyone {
+			fmt.Fprintf(w, "  %s\n", anyoneConnects(port.Name))
+		}
+		for _, name := range port.Names {
+			fmt.Fprintf(w, "  %s\n", nameOnly(name))
+		}
+	}
 	fmt.Fprintf(w, "  evidence   %s of %s, which counts until %s\n", r.Evidence.Short(), r.At, r.Until)
 }
 
@@ -183,17 +220,25 @@ func (c *connecting) inMyWords(err error) error {
 	if e.Check != "ingress.admission" {
 		return err
 	}
+	if port, found := c.agreedPort(); found {
+		mended.Fix = "the agreement lets in " + whoMay(port.Allow)
+	}
+	return &mended
+}
+
+// agreedPort is the port as the agreement has it.
+func (c *connecting) agreedPort() (agreement.Port, bool) {
 	for _, w := range c.judge.Agreement.Work {
 		if w.Container == nil || c.work != "" && string(w.Name) != c.work {
 			continue
 		}
 		for _, p := range w.Container.Ports {
 			if string(p.Name) == c.port {
-				mended.Fix = "the agreement lets in " + whoMay(p.Allow)
+				return p, true
 			}
 		}
 	}
-	return &mended
+	return agreement.Port{}, false
 }
 
 // whoMay says who may connect, and how to say that one is it.
@@ -220,6 +265,9 @@ func whoMay(allow agreement.Allow) string {
 	}
 	for _, id := range allow.Rooms {
 		add("rooms of its work " + string(id))
+	}
+	if allow.Anyone {
+		add("ANYONE")
 	}
 	if text == "" {
 		return "nobody"

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,75 @@ func TestConnectStdio(t *testing.T) {
 	code, out, said := r.connect(strings.NewReader("GET / HTTP/1.0\r\n\r\n"), r.address, "--stdio")
 	if code != 0 || !strings.HasPrefix(out, "HTTP/1.0 200 OK") || !strings.HasSuffix(out, "inside") || !strings.Contains(said, "INSECURE") {
 		t.Errorf("%d %q %q", code, out, said)
+	}
+}
+
+// TestConnectWaits: a container that does not listen yet is waited for, bounded, and one that
+// starts again later is reached again.
+func TestConnectWaits(t *testing.T) {
+	r := newReached(t, agreement.Allow{Anyone: true})
+	var up atomic.Int32
+	dial := func(ctx context.Context, port wire.ID) (io.ReadWriteCloser, error) {
+		if up.Add(1) < 3 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return ingresstest.Echo(ctx, port)
+	}
+	room, err := r.World.Room(dial, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(room.Close)
+	address, err := room.Listen(t.Context(), "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, out, said := r.connect(strings.NewReader("hello"), address, "--stdio"); code != 0 || out != "hello" || strings.Count(said, "does not listen at port web yet") != 1 {
+		t.Errorf("%d %q %s", code, out, said)
+	}
+	for _, wait := range []string{"0s", "50ms"} {
+		up.Store(-1000)
+		began := time.Now()
+		if code, _, said := r.connect(nil, address, "--check", "--wait", wait); code != 1 || !strings.Contains(said, "ingress.container") || time.Since(began) > 5*time.Second {
+			t.Errorf("--wait %s: %d after %v, %s", wait, code, time.Since(began), said)
+		}
+	}
+	if code, _, said := r.connect(nil, address, "--check", "--wait", "1h"); code != 2 || !strings.Contains(said, "--wait") {
+		t.Errorf("an hour: %d %s", code, said)
+	}
+	up.Store(10)
+	proxy, _ := r.proxied(t, address)
+	for range 2 { // the container ends, and comes again, while the proxy goes on
+		up.Store(0)
+		conn, err := net.Dial("tcp", proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, "hello")
+		conn.(*net.TCPConn).CloseWrite()
+		if got, err := io.ReadAll(conn); string(got) != "hello" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		conn.Close()
+	}
+}
+
+// TestConnectShouts: a port for everybody, and names, are no secrets to who connects.
+func TestConnectShouts(t *testing.T) {
+	r := newReached(t, agreement.Allow{Anyone: true})
+	code, out, _ := r.connect(nil, r.address, "--check")
+	if code != 0 || !strings.Contains(out, "ANYONE CAN CONNECT TO PORT web") {
+		t.Errorf("%d %s", code, out)
+	}
+	var view connectedView
+	code, out, _ = r.connect(nil, r.address, "--check", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &view); code != 0 || err != nil || !view.Anyone || view.Room.Key != r.room.Signing.Public().ID() {
+		t.Errorf("%d %v %s", code, err, out)
+	}
+	closed := newReached(t, agreement.Allow{Parties: []wire.ID{"alpha"}})
+	code, out, _ = closed.connect(nil, closed.address, "--check", "--as", "alpha", "--signing-key", closed.key(t, "alpha", 0))
+	if code != 0 || strings.Contains(out, "ANYONE") {
+		t.Errorf("%d %s", code, out)
 	}
 }
 

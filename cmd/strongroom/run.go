@@ -205,7 +205,15 @@ func (a *app) keepRequest(h *home.Home, r *running, run *agreement.SignedRun) er
 
 // runIn starts the room and stays with it to the end.
 func (a *app) runIn(ctx context.Context, site site, r *running, names []string, job host.Job, run *agreement.SignedRun) error {
+	ag, err := agreement.ParseAgreement(job.Agreement)
+	if err != nil {
+		return err
+	}
+	work, _ := ag.WorkByName(run.Work)
 	later := a.fetchLater(site.url(), run.RunID, r.out)
+	if work.Container != nil && len(names) == 0 {
+		later = a.serveLater(site.url(), run.RunID)
+	}
 	if local, here := site.(*localSite); here {
 		var end context.CancelFunc
 		ctx, end = gently(ctx, local.finish)
@@ -219,7 +227,7 @@ func (a *app) runIn(ctx context.Context, site site, r *running, names []string, 
 		return err
 	}
 	a.say("room %s is starting, run %s", verdict.Printable(room.id()), run.RunID)
-	if err := a.follow(ctx, room, later); err != nil {
+	if err := a.follow(ctx, room, later, a.whenServing(room, ag.Agreement, work, run)); err != nil {
 		return err
 	}
 	if err := a.collectLogs(ctx, r.out, room, run.RunID); err != nil || len(names) == 0 {

@@ -194,15 +194,6 @@ func gently(ctx context.Context, ask func()) (context.Context, context.CancelFun
 	return hard, cancel
 }
 
-// sayPorts shows where a container is reached.
-func (a *app) sayPorts(ctx context.Context, r startedRoom) {
-	ports, err := r.ports(ctx)
-	if err != nil {
-		return // it is shown again by strongroom room status
-	}
-	printPorts(a.err, ports)
-}
-
 // printPorts says how each port is reached.
 func printPorts(w io.Writer, ports map[wire.ID]string) {
 	for _, name := range slices.Sorted(maps.Keys(ports)) {

@@ -25,6 +25,15 @@ func (a *app) fetchLater(url, runID, out string) string {
 	return "the room goes on there; fetch its result later: " + a.self() + " room fetch " + runID + " --host " + shellWord(url) + " --out " + shellWord(out)
 }
 
+// serveLater says the same about a run of a service, which has no result.
+func (a *app) serveLater(url, runID string) string {
+	if url == "" {
+		return "the container was killed, its volumes were not closed (the next run of them says so), and its run is spent: sign a new request; one Ctrl-C asks a container to end, and closes them"
+	}
+	at := runID + " --host " + shellWord(url)
+	return "the container goes on there: " + a.self() + " room status " + at + " shows its ports, " + a.self() + " room stop " + at + " ends it"
+}
+
 // unseen makes an error out of what kept this program from seeing a room's end, or its result,
 // with what mends it. A room's own reasons, and what is not genuine, stay as they are.
 func unseen(ctx context.Context, err error, room, later string) error {
@@ -33,7 +42,7 @@ func unseen(ctx context.Context, err error, room, later string) error {
 		if room != "" {
 			got += " while room " + verdict.Printable(verdict.Short(room)) + " was running"
 		}
-		return &verdict.Error{Kind: verdict.Broken, Check: "run.interrupted", Expected: "to see the run to its result", Got: got, Fix: later, Err: err}
+		return &verdict.Error{Kind: verdict.Broken, Check: "run.interrupted", Expected: "to see the run to its end", Got: got, Fix: later, Err: err}
 	}
 	e := *verdict.As(err)
 	switch {
@@ -110,7 +119,7 @@ func (a *app) fetchRun(ctx context.Context, at client.Host, name, out string, en
 	}
 	later := a.fetchLater(at.URL, info.RunID, out)
 	room := remoteRoom{at, info.ID}
-	if err := a.follow(ctx, room, later); err != nil {
+	if err := a.follow(ctx, room, later, nil); err != nil {
 		return err
 	}
 	return a.collect(ctx, out, names, room, want, later)

@@ -49,6 +49,23 @@ func TestFetchLater(t *testing.T) {
 	}
 }
 
+// A service has no result: who is interrupted hears what became of its container and volumes.
+func TestServeLater(t *testing.T) {
+	a := &app{homeDir: "my lab"}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	here := unseen(stopped, errors.New("canceled"), "r", a.serveLater("", "1")).Error()
+	for _, want := range []string{"run.interrupted", "its volumes were not closed", "one Ctrl-C asks a container to end"} {
+		if !strings.Contains(here, want) || strings.Contains(here, "result") {
+			t.Errorf("%q is not in %s", want, here)
+		}
+	}
+	there := a.serveLater("http://h:1", "1")
+	if strings.Contains(there, "result") || !strings.Contains(there, "strongroom --home 'my lab' room status 1 --host http://h:1") || !strings.Contains(there, "room stop 1 --host http://h:1") {
+		t.Error(there)
+	}
+}
+
 // Who forgets --host is told so, before anything else that is then wrong.
 func TestForgottenHost(t *testing.T) {
 	h, err := home.Create(filepath.Join(t.TempDir(), "home"))

@@ -68,7 +68,10 @@ func (s *localSite) keep(err error) error {
 	e := *verdict.As(err)
 	for _, name := range s.room.Files() {
 		if strings.HasSuffix(name, ".age") {
-			s.config.Dir = "" // so that close leaves the folder
+			if s.folder != nil {
+				s.folder.Keep() //nolint:errcheck // it stays anyway, until somebody sweeps it
+				s.folder = nil
+			}
 			e.Fix = "make room there. The result and its proof lie in " + s.room.Dir() + " until you take them: " + s.app.self() + " open " + shellWord(filepath.Join(s.room.Dir(), name))
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/client"
 	"strongroom.dev/host"
+	"strongroom.dev/internal/folder"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
@@ -119,6 +120,7 @@ type localSite struct {
 	vm        vmFlags
 	config    host.Config
 	log       *roomLog
+	folder    *folder.Folder // of this run; nil before it starts, and once people have it
 
 	mu   sync.Mutex // owns what follows
 	room *host.Room
@@ -163,9 +165,10 @@ func (s *localSite) start(ctx context.Context, job host.Job, run *agreement.Sign
 	if err := s.enoughLedgers(job); err != nil {
 		return nil, err
 	}
-	if s.config.Dir, err = os.MkdirTemp("", "strongroom-room-"); err != nil {
+	if s.folder, err = folder.New("", "strongroom-room-"); err != nil {
 		return nil, fileError(os.TempDir(), "a place for the sealed result", err)
 	}
+	s.config.Dir = s.folder.Path()
 	if text := insecurity(s.config); text != "" {
 		s.app.say("%s", text)
 	}
@@ -228,8 +231,8 @@ func (s *localSite) close() {
 	if s.config.Programs != nil {
 		s.config.Programs.Close()
 	}
-	if s.config.Dir != "" {
-		os.RemoveAll(s.config.Dir)
+	if s.folder != nil {
+		s.folder.Remove() //nolint:errcheck // the next run sweeps what is left
 	}
 }
 
@@ -351,8 +354,10 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // follow shows a room's steps until it ends, and gives the reason if it stopped. later says
-// how to go on where this call can't see the end.
-func (a *app) follow(ctx context.Context, r startedRoom, later string) error {
+// how to go on where this call can't see the end. serving, unless nil, is told once the
+// container's ports are open, and by which key the room calls itself.
+func (a *app) follow(ctx context.Context, r startedRoom, later string, serving func(ctx context.Context, room keys.KeyID) error) error {
+	var key keys.KeyID
 	silent := time.Time{} // since when
 	for from := 0; ; {
 		events, ended, err := r.events(ctx, from)
@@ -370,8 +375,13 @@ func (a *app) follow(ctx context.Context, r startedRoom, later string) error {
 		silent = time.Time{}
 		for _, e := range events {
 			a.sayEvent(e)
-			if e.Step == room.Serving {
-				a.sayPorts(ctx, r)
+			if e.Shown != nil {
+				key = e.Shown.Room.Signing.ID()
+			}
+			if e.Step == room.Serving && serving != nil {
+				if err := serving(ctx, key); err != nil {
+					return err
+				}
 			}
 		}
 		from += len(events)
