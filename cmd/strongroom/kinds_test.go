@@ -53,8 +53,8 @@ func TestWrongCommand(t *testing.T) {
 		{4, "got an agreement (strongroom agreement check study.json", []string{"receipt", "verify", "study.json"}},
 		{4, "got an agreement (strongroom agreement check study.json", []string{"receipt", "evidence", "study.json", "-o", "e"}},
 		{4, `got type "strongroom/none/v1"`, []string{"receipt", "verify", "junk"}},
-		{4, "x.proof: agreement.form: expected an agreement, got a result's proof", []string{"agreement", "show", "x.proof"}},
-		{4, "study.json: party.form: expected a party descriptor, got an agreement", []string{"receipt", "verify", "x.proof", "--party", "study.json"}},
+		{2, "x.proof: agreement.form: expected an agreement, got a result's proof", []string{"agreement", "show", "x.proof"}},
+		{2, "study.json: party.form: expected a party descriptor, got an agreement", []string{"receipt", "verify", "x.proof", "--party", "study.json"}},
 		{2, "--listen: expected a free address of this machine, got address 77777: invalid port", []string{"endorsements", "serve", "--dir", ".", "--listen", "127.0.0.1:77777"}},
 	} {
 		var out, errs bytes.Buffer
