@@ -1,6 +1,20 @@
 package room
 
-import "io"
+import (
+	"crypto/tls"
+	"io"
+
+	"strongroom.dev/agreement"
+	"strongroom.dev/ingress"
+	"strongroom.dev/wire"
+)
+
+// ShownCertificates gives what serves the ports of a container that has these certificates.
+func ShownCertificates(agreed agreement.Container, names, mesh *tls.Certificate, authority []wire.Bytes) ingress.Config {
+	var c certificates
+	c.set(agreed, names, mesh, authority)
+	return c.fill(ingress.Config{})
+}
 
 // Container gives the plaintext of a result of an output of at most 4096 bytes, as a room
 // makes it.
