@@ -47,9 +47,6 @@ func (c Cost) Validate() error {
 	return nil
 }
 
-// maxSpent bounds the epsilon that is spent in all.
-const maxSpent = 1_000 * MaxEpsilon
-
 // String gives the cost for people.
 func (c Cost) String() string {
 	text := "epsilon " + c.Epsilon.String()

@@ -30,12 +30,16 @@ const (
 	oneDelta   int64   = 1e18 // no Delta itself
 )
 
-// MaxEpsilon bounds every epsilon: beyond it, it protects nobody.
+// MaxEpsilon bounds the epsilon of a budget: beyond it, it protects nobody.
 const MaxEpsilon = 100 * OneEpsilon
 
-// ParseEpsilon reads the text of an epsilon: at most [MaxEpsilon].
+// maxSpent bounds the epsilons of all that was ever spent of something.
+const maxSpent = 1_000_000_000 * OneEpsilon
+
+// ParseEpsilon reads the text of an epsilon: at most 10^9. What may be spent has a lower limit,
+// [MaxEpsilon], which [Budget.Validate] checks.
 func ParseEpsilon(text string) (Epsilon, error) {
-	n, err := parse(text, EpsilonScale, int64(MaxEpsilon))
+	n, err := parse(text, EpsilonScale, int64(maxSpent))
 	return Epsilon(n), err
 }
 

@@ -9,7 +9,7 @@ import (
 
 func TestDecimalsRefused(t *testing.T) {
 	for _, text := range []string{
-		"", ".", "-1", "+1", "1.", ".5", "01", "00", "1.0", "0.10", "1e3", " 1", "1 ", "1_0", "0.0000001", "100.000001", "101",
+		"", ".", "-1", "+1", "1.", ".5", "01", "00", "1.0", "0.10", "1e3", " 1", "1 ", "1_0", "0.0000001", "1000000000.000001", "1000000001",
 		"1,5", "0x1", "NaN", "Inf", "１", "1.5.5", "99999999999999999999999999999999999999999999999999", "-0",
 	} {
 		if e, err := privacy.ParseEpsilon(text); err == nil {
@@ -30,7 +30,7 @@ func TestDecimalsRefused(t *testing.T) {
 }
 
 func TestDecimals(t *testing.T) {
-	for text, want := range map[string]privacy.Epsilon{"0": 0, "1": 1e6, "0.5": 5e5, "0.000001": 1, "100": 1e8, "12.34": 12_340_000} {
+	for text, want := range map[string]privacy.Epsilon{"0": 0, "1": 1e6, "0.5": 5e5, "0.000001": 1, "100": 1e8, "1000000000": 1e15, "12.34": 12_340_000} {
 		if got, err := privacy.ParseEpsilon(text); err != nil || got != want || got.String() != text {
 			t.Errorf("epsilon %q: %d, %v, written %q", text, got, err, got)
 		}
