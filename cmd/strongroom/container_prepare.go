@@ -143,14 +143,25 @@ func (a *app) imageSource(p preparing) (src oci.Source, err error) {
 		}
 		src.Cache = filepath.Join(cache, "strongroom", "oci")
 	}
+	src.Progress = a.fetching()
+	return src, nil
+}
+
+// fetching tells of an image's parts as they come: a bar for each on a terminal, and a line for
+// each that is whole.
+func (a *app) fetching() func(part string, done, total int64) {
+	var bar *progress
 	last := ""
-	src.Progress = func(part string, done, total int64) {
-		if done == total && part != last {
-			last = part
-			a.say("  fetched %s, %d bytes", verdict.Short(part), total)
+	return func(part string, done, total int64) {
+		if part != last {
+			last, bar = part, a.newProgress("fetching "+verdict.Short(part), total)
+		}
+		bar.set(done)
+		if done == total {
+			bar.end()
+			a.say("  fetched %s, %s", verdict.Short(part), byteSize(total))
 		}
 	}
-	return src, nil
 }
 
 // writePrepared writes the three files, all of them or none.
