@@ -37,6 +37,7 @@ func suites() []suite {
 			return roomBench(roomConfig{Programs: "bin", Match: match})
 		}},
 		{"rooms in virtual machines, from power-on", machineBench},
+		{"containers in rooms against the same files outside", containerBench},
 	}
 }
 
