@@ -37,7 +37,7 @@ func best(f func(j int) *big.Float) *big.Float {
 }
 
 // atOrder gives ln(1/(alpha delta))/(alpha-1) + ln(1-1/alpha) (Canonne, Kamath and Steinke
-// 2020, proposition 12), and alpha.
+// 2020, section 2.3), and alpha.
 func atOrder(j int, delta Delta) (loss, alpha *big.Float) {
 	minus := order(j)
 	alpha = zero().Add(minus, real(1))
@@ -86,9 +86,17 @@ func RhoOf(epsilon Epsilon, delta Delta) (Rho, error) {
 	return max(rho, 0), nil
 }
 
-// RhoOfPure gives what a mechanism of pure epsilon costs: epsilon^2/2 (Bun and Steinke 2016,
-// proposition 1.4), rounded up.
+// RhoOfPure gives what a mechanism of pure epsilon costs, epsilon tanh(epsilon/2), rounded up:
+// the least that holds for every such mechanism (spec/privacy.md, section 7). Epsilon is at
+// most [MaxEpsilon]; what is not above 0 costs nothing, and is no mechanism's.
 func RhoOfPure(epsilon Epsilon) Rho {
-	n := int64(epsilon) // at most 10^8: its square and the sum stay in 63 bits
-	return Rho((n*n + 1) / 2)
+	if epsilon <= 0 {
+		return 0
+	}
+	epsilon = min(epsilon, MaxEpsilon)
+	e := zero().Quo(real(int64(epsilon)), real(int64(OneEpsilon)))
+	q := exp(zero().Neg(e)) // tanh(e/2) = (1-q)/(1+q)
+	rho := zero().Quo(zero().Sub(real(1), q), zero().Add(real(1), q))
+	up := ceil(rho.Mul(rho.Mul(rho, e), real(int64(OneRho)))).Int64()
+	return Rho(min(up, int64(epsilon)*(int64(OneRho)/int64(OneEpsilon)))) // tanh is below 1
 }

@@ -197,9 +197,29 @@ func TestConversionsRefused(t *testing.T) {
 }
 
 func TestRhoOfPure(t *testing.T) {
-	for e, want := range map[privacy.Epsilon]privacy.Rho{0: 0, 1: 1, 2: 2, 3: 5, 1e6: 5e11, privacy.MaxEpsilon: 5000e12} {
+	for e, want := range map[privacy.Epsilon]privacy.Rho{-1: 0, 0: 0, 1: 1, 2: 2, 3: 5, 1000: 500_000, 1e5: 4_995_837_496, 1e6: 462_117_157_261, privacy.MaxEpsilon: 100e12} {
 		if got := privacy.RhoOfPure(e); got != want {
 			t.Errorf("epsilon %s costs rho %s, expected %s", e, got, want)
+		}
+	}
+}
+
+// TestPureLoss holds what pure epsilon costs against the mechanism that loses most: one bit,
+// told rightly with e^epsilon to 1. Of no order may its divergence be above rho alpha, and of
+// orders near 1 it has to reach it.
+func TestPureLoss(t *testing.T) {
+	for _, e := range []privacy.Epsilon{1e4, 1e5, 1e6, 3e6, 1e7, 5e7} {
+		rho, epsilon := float64(privacy.RhoOfPure(e))/1e12, float64(e)/1e6
+		for _, minus := range []float64{1e-3, 0.1, 1, 5, 100} {
+			alpha := 1 + minus
+			// ln(e^(alpha epsilon)/(1+e^epsilon) + e^(epsilon-alpha epsilon)/(1+e^epsilon))
+			loss := (alpha*epsilon - math.Log1p(math.Exp(epsilon)) + math.Log1p(math.Exp((1-2*alpha)*epsilon))) / minus
+			if loss > rho*alpha*(1+1e-9)+1e-12 {
+				t.Errorf("epsilon %s: at order %g the loss is %g, above %g", e, alpha, loss, rho*alpha)
+			}
+			if minus < 0.01 && loss < rho*0.999 {
+				t.Errorf("epsilon %s: at order %g the loss is %g, far below %g", e, alpha, loss, rho*alpha)
+			}
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (n Noise) deviation() float64 {
 	}
 	scale := float(n.scale)
 	if n.mechanism == Gaussian {
-		return math.Sqrt(scale) // a little less, where it is below 1 (CKS, corollary 9)
+		return math.Sqrt(scale) // a little less, where it is below 1
 	}
 	// The variance is 2q/(1-q)^2 with q = e^(-1/b).
 	return math.Sqrt(2*math.Exp(-1/scale)) / -math.Expm1(-1/scale)
@@ -113,7 +113,7 @@ func (o output) varianceDeviation(n float64) float64 {
 	return math.Hypot(values, 3*w*w/8*o.noises[0].deviation()) / n
 }
 
-// ranks bounds the score of 95 of 100 choices (McSherry and Talwar 2007, theorem 6), in rows.
+// ranks bounds the score of 95 of 100 choices (McSherry and Talwar 2007), in rows.
 func (o output) ranks() float64 {
 	return math.Log(20*float64(o.Candidates)) / (float(o.rate) * float64(o.In))
 }
