@@ -11,7 +11,6 @@ import (
 
 	"strongroom.dev/erofs"
 	"strongroom.dev/verdict"
-	"strongroom.dev/wire"
 )
 
 // Note is something of an image that the disk does not have as it was.
@@ -30,7 +29,6 @@ type item struct {
 // content is what stands at one or more paths.
 type content struct {
 	entry erofs.Entry // without Path and Link
-	sum   *wire.Hash  // of a regular file's bytes, once somebody asked
 }
 
 // layer is what a layer's archive says, before anything is done with it.
