@@ -42,7 +42,9 @@ func wantedModules() []string {
 	return []string{
 		"virtio_blk", "virtio_rng", // disks, entropy
 		"dm_mod", "dm_verity", "dm_crypt", "xts", // engines' disks; spill under keys of one boot
-		"erofs",                                            // containers' roots and data
+		"erofs",                   // containers' roots and data
+		"dm_integrity", "authenc", // their volumes and scratch
+		"aesni_intel", "sha256_ssse3", // faster, where the processor can
 		"configfs", "tsm", "sev_guest", "tdx_guest", "nsm", // evidence
 	}
 }

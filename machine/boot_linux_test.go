@@ -128,8 +128,8 @@ func boot(t *testing.T, program string, img *image.Image, line string) {
 		"-object", "memory-backend-file,id=e,size=64K,share=on,mem-path=" + filepath.Join(dir, "crashes"), "-device", "acpi-erst,memdev=e",
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", line,
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=c,path=" + filepath.Join(dir, "s"), "-device", "virtserialport,chardev=c,name=strongroom", "-device", "virtio-rng-pci"}
-	for _, disk := range []string{"engine-0", "engine-1", "input-0", "scratch-0", "disk-0", "disk-1", "disk-2", "about"} {
-		args = append(args, "-drive", fmt.Sprintf("if=none,id=%s,format=raw,file=%s,readonly=%s", disk, filepath.Join(dir, disk), map[bool]string{true: "off", false: "on"}[disk == "scratch-0"]),
+	for _, disk := range []string{"engine-0", "engine-1", "input-0", "scratch-0", "disk-0", "disk-1", "disk-2", "disk-3", "disk-4", "disk-5", "about"} {
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=%s,format=raw,file=%s,readonly=%s", disk, filepath.Join(dir, disk), map[bool]string{true: "off", false: "on"}[strings.Contains("scratch-0 disk-3 disk-4 disk-5", disk)]),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%[1]s", disk))
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
@@ -139,7 +139,7 @@ func boot(t *testing.T, program string, img *image.Image, line string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill(); listener.Close() })
+	timer := time.AfterFunc(6*time.Minute, func() { cmd.Process.Kill(); listener.Close() })
 	defer timer.Stop()
 	left := converse(t, listener, filepath.Join(dir, "memory"))
 	if err := cmd.Wait(); err != nil {
@@ -152,6 +152,12 @@ func boot(t *testing.T, program string, img *image.Image, line string) {
 	}
 	if after := count(t, filepath.Join(dir, "memory"), secret()); after > 0 {
 		t.Errorf("%d pages of the secret are left of %d", after, left)
+	}
+	for _, disk := range []string{"disk-3", "disk-4"} {
+		data, err := os.ReadFile(filepath.Join(dir, disk))
+		if err != nil || bytes.Contains(data, []byte(sealedText[:20])) || bytes.Count(data, []byte{0}) > len(data)-500_000 {
+			t.Errorf("%s: %v, or plain text on it", disk, err)
+		}
 	}
 	scratch, err := os.ReadFile(filepath.Join(dir, "scratch-0"))
 	if err != nil || bytes.Contains(scratch, []byte(scratchText)) || bytes.Count(scratch[4096:40<<10], []byte{0}) > 1000 {

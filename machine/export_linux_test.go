@@ -43,6 +43,7 @@ var (
 	OpenBlocking = openBlocking
 	Entropy      = entropy
 	Unmapped     = unmapped
+	UnmapSealed  = unmapSealed
 	KernelLog    = kernelLog
 )
 
@@ -54,3 +55,12 @@ func SilenceKernel(root string) error { return silenceKernel(root) }
 
 // NewMounter gives what mounts disks for an agent.
 func NewMounter() device.Mounter { return &mounter{} }
+
+// FormatExt4 makes a file system of so many bytes with a directory in it.
+func FormatExt4(w io.WriterAt, size int64, dir string) error {
+	l, err := newExt4(size, [16]byte{1}, [16]byte{2})
+	if err != nil {
+		return err
+	}
+	return formatExt4(w, l, dir)
+}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"strongroom.dev/device"
 	"strongroom.dev/machine"
 	"strongroom.dev/sandbox"
 	celltree "strongroom.dev/sandbox/tree"
@@ -101,7 +102,7 @@ func guestChecks(config machine.Config) []guestCheck {
 		{"input", inputRead},
 		{"scratch", scratched},
 		{"sandbox", sandboxed},
-	}, containerChecks()...)
+	}, append(containerChecks(), sealedChecks()...)...)
 }
 
 func refusal(err error, check string) error {
@@ -294,7 +295,7 @@ func sandboxed() error {
 }
 
 func enter() {
-	var asked order
+	var asked device.Mount
 	ordered := false
 	if os.Args[1] == "sandbox-inside" { // read while files still can be
 		ordered = json.NewDecoder(os.NewFile(4, "order")).Decode(&asked) == nil

@@ -53,6 +53,10 @@ func mountDisk(path string, asked device.Mount) (f *os.File, err error) {
 	switch asked.Kind {
 	case device.VerityMount:
 		f, err = mountVerity(path, asked)
+	case device.ScratchMount:
+		f, err = mountScratch(path, asked)
+	case device.VolumeMount:
+		f, err = mountVolume(path, asked)
 	default:
 		return nil, verdict.Misuse("machine.mount", "a kind of mount", verdict.Short(string(asked.Kind)), "a defect in the agent: report it")
 	}

@@ -56,49 +56,75 @@ func layContainer(t *testing.T, dir string, program []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"disk-0": disk, "disk-1": inside, "disk-2": super, "about": append(told, '\n')} {
+	for name, content := range map[string][]byte{"disk-0": disk, "disk-1": inside, "disk-2": super, "disk-3": make([]byte, sealedSize*3/2), "disk-4": make([]byte, sealedSize*3/2), "disk-5": make([]byte, 1<<20), "about": append(told, '\n')} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// containerChecks are what a machine does with the disks of a container.
+// containerChecks are what a machine does with the read-only disks of a container.
 func containerChecks() []guestCheck {
 	return []guestCheck{
-		{"mounted root", func() error { return inMounted("disk-0", "", `in a cell as 33, {5 0}, <nil>`) }},
-		{"mount twice", func() error { return inMounted("disk-0", "twice", "machine.mount: ") }},
-		{"mount too early", func() error { return inMounted("disk-0", "early", "device.order: ") }},
-		{"mount of no disk", func() error { return inMounted("disk-9", "", "machine.disk: ") }},
-		{"mount of another kind of disk", func() error { return inMounted("engine-0", "", "machine.mount: ") }},
-		{"mount without a place", func() error { return inMounted("disk-0", "place", device.MissingPlace+": ") }},
-		{"mount of a wrong file system", func() error { return inMounted("disk-2", "", "machine.disk: ") }},
-		{"mounted root with a wrong program", func() error { return inMounted("disk-1", "", "input/output error") }},
+		{"mounted root", func() error { return inMounted("disk-0", "in a cell as 33, {5 0}, <nil>") }},
+		{"mounted root with a wrong program", func() error { return inMounted("disk-1", "input/output error") }},
+		{"mount twice", mountedTwice},
+		{"mount of no disk", func() error { return mountRefused("disk-9", "", "machine.disk") }},
+		{"mount of another kind of disk", func() error { return mountRefused("engine-0", "", "machine.mount") }},
+		{"mount without a place", func() error { return mountRefused("disk-0", "/data/below", device.MissingPlace) }},
+		{"mount of a wrong file system", func() error { return mountRefused("disk-2", "", "machine.disk") }},
 	}
 }
 
-// order is what the process that stands for the agent is to do.
-type order struct {
-	Mount device.Mount `json:"mount"`
-	How   string       `json:"how"`
-}
-
-// inMounted starts a program as agents are started, which asks for a disk and runs what is on
-// it, and looks for what must stand in what it says.
-func inMounted(disk, how, want string) error {
+// agreed gives what an agreement says of a disk.
+func agreed(disk string) (device.Mount, error) {
 	var told about
 	data, err := readDisk("about")
 	if err == nil {
 		err = json.Unmarshal(data, &told)
 	}
+	return device.Mount{Disk: disk, Kind: device.VerityMount, Root: told.Root, Blocks: told.Blocks, Places: []string{"/proc", "/data"}}, err
+}
+
+func mountRefused(disk, place, check string) error {
+	m, err := agreed(disk)
 	if err != nil {
 		return err
 	}
-	o := order{device.Mount{Disk: disk, Kind: device.VerityMount, Root: told.Root, Blocks: told.Blocks, Places: []string{"/proc", "/data"}}, how}
-	if how == "place" {
-		o.Mount.Places = append(o.Mount.Places, "/data/below")
+	if place != "" {
+		m.Places = append(m.Places, place)
 	}
-	out, err := asAgent(o)
+	f, err := machine.NewMounter().Mount(context.Background(), m)
+	if err == nil {
+		f.Close()
+	}
+	machine.Unmapped(disk) // for the next check
+	return refusal(err, check)
+}
+
+func mountedTwice() error {
+	m, err := agreed("disk-0")
+	if err != nil {
+		return err
+	}
+	mounter := machine.NewMounter()
+	f, err := mounter.Mount(context.Background(), m)
+	if err == nil {
+		_, err = mounter.Mount(context.Background(), m)
+		f.Close()
+	}
+	machine.Unmapped("disk-0") // for the next check
+	return refusal(err, "machine.mount")
+}
+
+// inMounted starts a program as agents are started, which asks for a disk and runs what is on
+// it, and looks for what must stand in what it says.
+func inMounted(disk, want string) error {
+	m, err := agreed(disk)
+	if err != nil {
+		return err
+	}
+	out, err := asAgent(m)
 	if err == nil && !strings.Contains(out, want) {
 		err = errors.New("another answer")
 	}
@@ -110,7 +136,7 @@ func inMounted(disk, how, want string) error {
 }
 
 // asAgent starts a program as agents are started, and gives what it says.
-func asAgent(o order) (string, error) {
+func asAgent(m device.Mount) (string, error) {
 	asking, theirs, err := connected()
 	if err != nil {
 		return "", err
@@ -120,7 +146,7 @@ func asAgent(o order) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := json.NewEncoder(tell).Encode(o); err != nil {
+	if err := json.NewEncoder(tell).Encode(m); err != nil {
 		return "", err
 	}
 	tell.Close()
@@ -151,7 +177,7 @@ func (mounting) Ingress(context.Context, device.Connection) (e attest.Evidence, 
 }
 
 // mountAndRun stands for the agent: it asks for the mount and runs what is on it in a cell.
-func mountAndRun(in *sandbox.Inside, o order) string {
+func mountAndRun(in *sandbox.Inside, m device.Mount) string {
 	ctx := context.Background()
 	if err := unix.SetNonblock(3, true); err != nil {
 		return err.Error()
@@ -161,15 +187,10 @@ func mountAndRun(in *sandbox.Inside, o order) string {
 	if _, err := asked.Begin(ctx, one, [32]byte{1}); err != nil {
 		return err.Error()
 	}
-	if o.How != "early" {
-		if err := asked.Separate(ctx, one); err != nil {
-			return err.Error()
-		}
+	if err := asked.Separate(ctx, one); err != nil {
+		return err.Error()
 	}
-	f, err := asked.Mount(ctx, o.Mount)
-	if err == nil && o.How == "twice" {
-		_, err = asked.Mount(ctx, o.Mount)
-	}
+	f, err := asked.Mount(ctx, m)
 	if err != nil {
 		return verdict.As(err).Error()
 	}
