@@ -45,14 +45,25 @@ const volumeBytes = 32 << 20
 
 // counter writes the image and the agreement's section of a container that counts: counter DIR.
 func counter(ts *testscript.TestScript, _ bool, args []string) {
-	dir := ts.MkAbs(args[0])
+	busybox(ts, ts.MkAbs(args[0]), []string{"cat", "sh", "sync"}, agreement.Container{
+		Image:       agreement.ContainerImage{Reference: "counter"},
+		Argv:        []string{"/bin/sh", "-c", count},
+		Environment: []agreement.Environment{{Name: "PATH", Kind: agreement.Exact, Value: "/bin"}},
+		Mounts:      []agreement.Mount{{Path: "/data", Kind: agreement.Volume, Bytes: volumeBytes, Mode: 0o750, UID: 1000, GID: 100, Input: "count-key"}},
+		Ports:       []agreement.Port{{Name: "web", Port: 8080, Names: []string{}, Allow: agreement.Allow{Anyone: true}}},
+		Logs:        agreement.Logs{Receivers: []wire.ID{"alpha"}, MaxBytes: 1 << 16}})
+}
+
+// busybox writes the image and the agreement's section of a container of busybox, with links
+// of these names to it.
+func busybox(ts *testscript.TestScript, dir string, names []string, c agreement.Container) {
 	path, err := exec.LookPath("busybox")
 	ts.Check(err)
 	program, err := os.ReadFile(path)
 	ts.Check(err)
 	entries := []erofs.Entry{{Path: "bin", Mode: erofs.Directory | 0o755}, {Path: "data", Mode: erofs.Directory | 0o755},
 		{Path: "bin/busybox", Mode: erofs.Regular | 0o755, Size: int64(len(program)), Open: func() (io.Reader, error) { return bytes.NewReader(program), nil }}}
-	for _, name := range []string{"cat", "sh", "sync"} {
+	for _, name := range names {
 		entries = append(entries, erofs.Entry{Path: "bin/" + name, Mode: erofs.Symlink | 0o777, Target: "busybox"})
 	}
 	var image bytes.Buffer
@@ -60,13 +71,11 @@ func counter(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	disk, root, blocks, err := verity.Disk(image.Bytes(), make([]byte, 32))
 	ts.Check(err)
-	section := draft.Container(agreement.Container{
-		Image: agreement.ContainerImage{Reference: "counter", Manifest: wire.HashOf(image.Bytes()), Disk: agreement.VerityDisk{Blocks: blocks, Root: root}},
-		Argv:  []string{"/bin/sh", "-c", count}, Directory: "/", User: agreement.User{UID: 1000, GID: 100, Groups: []int64{}},
-		Environment: []agreement.Environment{{Name: "PATH", Kind: agreement.Exact, Value: "/bin"}}, Capabilities: []string{}, Seccomp: agreement.Seccomp{Profile: "default"},
-		Mounts: []agreement.Mount{{Path: "/data", Kind: agreement.Volume, Bytes: volumeBytes, Mode: 0o750, UID: 1000, GID: 100, Input: "count-key"}},
-		Ports:  []agreement.Port{{Name: "web", Port: 8080, Names: []string{}, Allow: agreement.Allow{Anyone: true}}},
-		Limits: agreement.Limits{Memory: 64 << 20, Processes: 16, Files: 64}, Restart: agreement.Restart{Policy: "never"}, Logs: agreement.Logs{Receivers: []wire.ID{"alpha"}, MaxBytes: 1 << 16}})
+	c.Image = agreement.ContainerImage{Reference: c.Image.Reference, Manifest: wire.HashOf(image.Bytes()), Disk: agreement.VerityDisk{Blocks: blocks, Root: root}}
+	c.Directory, c.User = "/", agreement.User{UID: 1000, GID: 100, Groups: []int64{}}
+	c.Capabilities, c.Seccomp, c.Restart = []string{}, agreement.Seccomp{Profile: "default"}, agreement.Restart{Policy: "never"}
+	c.Limits = agreement.Limits{Memory: 64 << 20, Processes: 16, Files: 64}
+	section := draft.Container(c)
 	ts.Check(os.MkdirAll(dir, 0o755))
 	ts.Check(os.WriteFile(filepath.Join(dir, "image.disk"), disk, 0o644))
 	ts.Check(os.WriteFile(filepath.Join(dir, "container.yaml"), []byte(section), 0o644))

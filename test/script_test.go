@@ -41,6 +41,8 @@ func scripts(t *testing.T, dir string, more ...string) {
 			// Of containers.
 			"counter":    counter,
 			"takeaway":   takeaway,
+			"secrets":    secrets,
+			"nowhere":    nowhere,
 			"get":        get,
 			"postgresql": postgresql,
 			"keepdata":   keepdata,
