@@ -29,6 +29,7 @@ type head struct {
 type end struct {
 	Rows     int64      `json:"rows"`
 	Withheld []Withheld `json:"withheld"`
+	Shown    []Shown    `json:"shown"`
 }
 
 func writeFrame(w io.Writer, kind byte, body any) error {

@@ -35,3 +35,10 @@ const MaxSQL = 512 << 10
 
 // NoSalt is the salt of jobs that check a query alone.
 const NoSalt = "0000000000000000000000000000000000000000000000000000000000000000"
+
+// MaxAsked bounds the earlier queries that one is held against: a dataset of which more was asked
+// has told enough.
+const MaxAsked = 64
+
+// maxHeldGroups bounds the groups that are shown of an audited input.
+const maxHeldGroups = 100_000

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/wire"
 )
 
@@ -200,6 +201,24 @@ func (a *answer) takeEnd(body []byte) error {
 		}
 	}
 	a.result.Withheld = e.Withheld
+	if len(e.Shown) > 0 {
+		a.result.Shown = e.Shown
+	}
+	return a.checkShown(e.Shown)
+}
+
+// checkShown holds what was shown to the audited inputs and the job's maximum of rows.
+func (a *answer) checkShown(shown []Shown) error {
+	last := -1
+	for _, s := range shown {
+		at := slices.IndexFunc(a.job.Inputs, func(in Input) bool { return in.Name == s.Input })
+		if at <= last || a.job.Inputs[at].Rules.Differences != agreement.Audited || a.job.CheckOnly {
+			return fmt.Errorf("groups shown of %.70q", string(s.Input))
+		}
+		if last = at; len(s.Groups)%groupHash != 0 || len(s.Groups) > maxHeldGroups*groupHash {
+			return fmt.Errorf("%d bytes of groups shown", len(s.Groups))
+		}
+	}
 	return nil
 }
 

@@ -70,7 +70,14 @@ func sendResult(w io.Writer, job *Job, result *Result) error {
 			return err
 		}
 	}
-	return writeFrame(w, kindEnd, end{int64(len(result.Rows)), result.Withheld})
+	return writeFrame(w, kindEnd, end{int64(len(result.Rows)), result.Withheld, orNone(result.Shown)})
+}
+
+func orNone(shown []Shown) []Shown {
+	if shown == nil {
+		return []Shown{}
+	}
+	return shown
 }
 
 // sendRows packs rows into frames: each closes at rowFrame bytes.

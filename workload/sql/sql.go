@@ -9,6 +9,7 @@
 package sql
 
 import (
+	"bytes"
 	"fmt"
 	"math/big"
 	"slices"
@@ -57,6 +58,9 @@ type Input struct {
 	Pinned bool `json:"pinned"`
 	// Rules are the agreed ones of the input.
 	Rules agreement.Rules `json:"rules"`
+	// Asked is what was asked of this version of the dataset before, oldest first, where answers
+	// are held against earlier ones.
+	Asked []Asked `json:"asked"`
 }
 
 // Table is what a query reads: the rows of its inputs together. All have the same schema.
@@ -113,6 +117,9 @@ type Result struct {
 	Plan wire.Hash
 	// SQL is the query as it ran, with the counting added. It does not depend on data.
 	SQL string
+	// Shown are the groups that are shown of each audited input that the query reads, in the
+	// order of the inputs. It depends on data, and is for the input's owner.
+	Shown []Shown
 }
 
 // Column is one column of a result.
@@ -126,6 +133,41 @@ type Column struct {
 type Withheld struct {
 	Owner wire.ID `json:"owner"`
 	Rows  int64   `json:"rows"`
+}
+
+// Asked is an earlier query whose answer an owner let out.
+type Asked struct {
+	Query      string      `json:"query"`
+	Parameters []Parameter `json:"parameters"`
+	Tables     []Table     `json:"tables"`
+	// Shown are the groups of the input that were shown, as in [Shown].
+	Shown []byte `json:"shown"`
+}
+
+// Shown says which groups of a query's answer are shown of an input: their hashes, ascending.
+type Shown struct {
+	Input  wire.ID `json:"input"`
+	Groups []byte  `json:"groups"`
+}
+
+// groupHash is the size of a shown group's hash, bytes.
+const groupHash = 8
+
+// ShownGroup gives the hash of a group's key.
+func ShownGroup(key string) []byte {
+	h := wire.SHA256("strongroom/sql/group/v1", []byte(key))
+	return h[:groupHash]
+}
+
+// ContainsGroup reports whether a group is among those shown.
+func ContainsGroup(shown []byte, key string) bool {
+	hash := ShownGroup(key)
+	for i := 0; i+groupHash <= len(shown); i += groupHash {
+		if bytes.Equal(shown[i:i+groupHash], hash) {
+			return true
+		}
+	}
+	return false
 }
 
 // Phase is a part of the work on a job.

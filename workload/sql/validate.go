@@ -38,7 +38,28 @@ func (j *Job) Validate() error {
 		}
 		seen[t.Name] = true
 	}
+	if err := j.validateAskedTables(); err != nil {
+		return err
+	}
 	return j.validateParameters()
+}
+
+// validateAskedTables checks that earlier queries read inputs of the job, and what is called as
+// a table of the job is the same.
+func (j *Job) validateAskedTables() error {
+	for _, in := range j.Inputs {
+		for _, asked := range in.Asked {
+			for _, t := range asked.Tables {
+				if err := j.validateTable(t); err != nil {
+					return fmt.Errorf("table %.70q of an earlier query: %w", t.Name, err)
+				}
+				if now := j.TableByName(t.Name); now != nil && !slices.Equal(now.Inputs, t.Inputs) {
+					return fmt.Errorf("table %.70q of an earlier query holds other inputs", t.Name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (j *Job) validateLimits() error {
@@ -86,7 +107,23 @@ func (in *Input) validate(checkOnly, list bool) error {
 	if in.Rules.RoundTo < 1 || in.Rules.RoundTo > agreement.MaxGroup {
 		return fmt.Errorf("rules: counts rounded to %d", in.Rules.RoundTo)
 	}
+	if err := in.validateAsked(); err != nil {
+		return err
+	}
 	return in.validateBounds()
+}
+
+// validateAsked bounds what was asked before. Its queries were read when they were asked.
+func (in *Input) validateAsked() error {
+	if len(in.Asked) > MaxAsked || len(in.Asked) > 0 && in.Rules.Differences != agreement.Audited {
+		return fmt.Errorf("%d earlier queries", len(in.Asked))
+	}
+	for _, asked := range in.Asked {
+		if len(asked.Query) == 0 || len(asked.Query) > agreement.MaxQuery || len(asked.Shown)%groupHash != 0 || len(asked.Shown) > maxHeldGroups*groupHash {
+			return fmt.Errorf("an earlier query of %d bytes, %d shown", len(asked.Query), len(asked.Shown))
+		}
+	}
+	return nil
 }
 
 // validateBounds checks that what clamps a column is canonical text of its type.

@@ -42,7 +42,7 @@ func Execute(ctx context.Context, job sql.Job, progress func(sql.Progress)) (sql
 	progress(sql.Progress{Phase: sql.Check, Done: 1, Total: 1})
 	collector := c.query.Collect(&job)
 	if !job.CheckOnly {
-		if collector, err = answer(ctx, &job, c, progress); err != nil {
+		if collector, result.Shown, err = answer(ctx, &job, c, progress); err != nil {
 			return sql.Result{}, err
 		}
 		if result.Rows, err = collector.Rows(); err != nil {
@@ -152,38 +152,64 @@ func (d *database) rewritten(ctx context.Context, q *guard.Query) (string, error
 
 // answer answers the query. Where DuckDB fails on inputs that passed, a file may have lied
 // about its values: then it is asked again, believing none.
-func answer(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Progress)) (*guard.Collector, error) {
-	collector, err := attempt(ctx, job, c, progress, packing)
+func answer(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Progress)) (*guard.Collector, []sql.Shown, error) {
+	collector, shown, err := attempt(ctx, job, c, progress, packing)
 	var f *sql.Failure
 	if errors.As(err, &f) && f.Phase == sql.Query && f.Code == "engine" {
-		collector, err = attempt(ctx, job, c, progress, packing, statistics)
+		collector, shown, err = attempt(ctx, job, c, progress, packing, statistics)
 	}
-	return collector, err
+	return collector, shown, err
 }
 
 // attempt loads the inputs of the query's tables, checks the plan again where it will run,
 // runs it, and collects its rows.
-func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Progress), disabled ...string) (*guard.Collector, error) {
-	files := filesOf(job, c.query.Tables())
+func attempt(ctx context.Context, job *sql.Job, c *checked, progress func(sql.Progress), disabled ...string) (*guard.Collector, []sql.Shown, error) {
+	inputs := audited(job, c.query)
+	files := filesOf(job, tablesOf(job, c.query, inputs))
 	d, err := openWithout(ctx, job.Memory, job.Threads, files, disabled...)
 	if err != nil {
-		return nil, failed(sql.Load, "", err)
+		return nil, nil, failed(sql.Load, "", err)
 	}
 	defer d.close()
-	sources, err := d.load(ctx, job, c.query, progress)
+	sources, err := d.load(ctx, job, c.query.Rowwise(), tablesOf(job, c.query, inputs), len(inputs) > 0, progress)
 	if err != nil {
-		return nil, failed(sql.Load, "", err)
+		return nil, nil, failed(sql.Load, "", err)
 	}
 	if err := d.recheck(ctx, c, sources); err != nil {
-		return nil, failed(sql.Query, "", err)
+		return nil, nil, failed(sql.Query, "", err)
 	}
 	progress(sql.Progress{Phase: sql.Query, Done: 0, Total: 1})
 	collector := c.query.Collect(job)
+	if len(inputs) > 0 {
+		collector.Hold()
+	}
 	if err := d.run(ctx, c, collector); err != nil {
-		return nil, failed(sql.Query, "", err)
+		return nil, nil, failed(sql.Query, "", err)
+	}
+	var shown []sql.Shown
+	if len(inputs) > 0 {
+		if shown, err = d.hold(ctx, job, c, inputs, collector); err != nil {
+			return nil, nil, failed(sql.Query, "", err)
+		}
 	}
 	progress(sql.Progress{Phase: sql.Query, Done: 1, Total: 1})
-	return collector, nil
+	return collector, shown, nil
+}
+
+// tablesOf gives the tables that a query reads, and those that it is held against by an audit
+// of the inputs.
+func tablesOf(job *sql.Job, q *guard.Query, inputs []*sql.Input) []sql.Table {
+	tables := q.Tables()
+	for _, in := range inputs {
+		for _, asked := range in.Asked {
+			for _, t := range asked.Tables {
+				if !slices.ContainsFunc(tables, func(other sql.Table) bool { return other.Name == t.Name }) {
+					tables = append(tables, t)
+				}
+			}
+		}
+	}
+	return tables
 }
 
 // filesOf gives the files that loading the tables reads, lists of exclusions among them.

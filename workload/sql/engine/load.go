@@ -20,17 +20,18 @@ import (
 // sources a plan over them may read. CSV is read into memory, since every value must be
 // checked; Parquet is typed and stays where it is. An input that several tables hold is read
 // once.
-func (d *database) load(ctx context.Context, job *sql.Job, query *guard.Query, progress func(sql.Progress)) ([]guard.Source, error) {
+func (d *database) load(ctx context.Context, job *sql.Job, rowwise bool, tables []sql.Table, numbered bool, progress func(sql.Progress)) ([]guard.Source, error) {
 	var sources []guard.Source
 	loaded := map[wire.ID]string{} // what an input's rows are selected from
-	tables, total := query.Tables(), int64(0)
+	files := map[wire.ID]bool{}    // whether that is its file
+	total := int64(0)
 	for _, t := range tables {
 		total += int64(len(t.Inputs))
 	}
 	done := int64(0)
 	for _, table := range tables {
 		owners := guard.TableOwners(job, &table)
-		var parts []string
+		var parts, rows []string
 		for _, name := range table.Inputs {
 			progress(sql.Progress{Phase: sql.Load, Done: done, Total: total})
 			done++
@@ -47,10 +48,11 @@ func (d *database) load(ctx context.Context, job *sql.Job, query *guard.Query, p
 					return nil, failed(sql.Load, in.Name, err)
 				}
 				source.Keys = keysOf(job, &table)
-				loaded[name] = from
+				loaded[name], files[name] = from, source.File != ""
 				sources = append(sources, source)
 			}
-			if query.Rowwise() {
+			rows = append(rows, numberedRows(job, in, slices.Index(owners, in.Owner), loaded[name], files[name]))
+			if rowwise {
 				parts = append(parts, "SELECT "+cast(job.Visible(&table))+" FROM "+loaded[name])
 			} else {
 				parts = append(parts, fmt.Sprintf("SELECT CAST(%d AS UTINYINT) AS %s, %s FROM %s", slices.Index(owners, in.Owner), ident(guard.OwnerColumn), cast(in.Schema), loaded[name]))
@@ -59,9 +61,28 @@ func (d *database) load(ctx context.Context, job *sql.Job, query *guard.Query, p
 		if err := d.exec(ctx, "CREATE VIEW "+ident(table.Name)+" AS "+strings.Join(parts, " UNION ALL ")); err != nil {
 			return nil, err
 		}
+		if !numbered {
+			continue
+		}
+		if err := d.exec(ctx, "CREATE VIEW "+ident(guard.RowsPrefix+table.Name)+" AS "+strings.Join(rows, " UNION ALL ")); err != nil {
+			return nil, err
+		}
 	}
 	progress(sql.Progress{Phase: sql.Load, Done: total, Total: total})
 	return sources, nil
+}
+
+// numberedRows selects an input's rows as an audit reads them: with their owner's place, the
+// input's, and their own.
+func numberedRows(job *sql.Job, in *sql.Input, owner int, from string, isFile bool) string {
+	row := "rowid"
+	if isFile {
+		row = "file_row_number"
+		from = strings.TrimSuffix(from, ")") + ", file_row_number = true)"
+	}
+	at := slices.IndexFunc(job.Inputs, func(other sql.Input) bool { return other.Name == in.Name })
+	return fmt.Sprintf("SELECT CAST(%d AS UTINYINT) AS %s, CAST(%d AS UTINYINT) AS %s, CAST(%s AS BIGINT) AS %s, %s FROM %s",
+		owner, ident(guard.OwnerColumn), at, guard.InputColumn, row, guard.RowColumn, cast(in.Schema), from)
 }
 
 // cast selects columns as their declared types.

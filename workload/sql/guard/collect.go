@@ -27,6 +27,9 @@ type Collector struct {
 	rows     []row
 	bytes    int64
 	withheld map[wire.ID]int64
+	// held are rows that wait for an audit; auditing tells that there will be one.
+	auditing bool
+	held     []row
 }
 
 // row is a row that is shown: its values, which it is sorted by, and its cells.
@@ -79,12 +82,64 @@ func (c *Collector) Add(values []any) error {
 		}
 		r.values, r.cells = append(r.values, v), append(r.cells, cell)
 	}
-	for _, h := range q.having {
+	if c.auditing {
+		if c.held = append(c.held, r); len(c.held) > maxHeld {
+			return fail("output.rows", "more than %d rows before HAVING and LIMIT", maxHeld)
+		}
+		return nil
+	}
+	return c.chosen(r)
+}
+
+// chosen keeps a row that HAVING lets pass.
+func (c *Collector) chosen(r row) error {
+	for _, h := range c.q.having {
 		if !h.holds(r.values) {
 			return nil
 		}
 	}
 	return c.keep(r)
+}
+
+// maxHeld bounds the rows that wait for an audit.
+const maxHeld = 100_000
+
+// Hold makes the collector keep all rows of enough people until [Collector.Audit].
+func (c *Collector) Hold() { c.auditing = true }
+
+// Audit lets refused say of every row that is held, in canonical order, by the canonical texts
+// of its groups, for whose sake it is not shown; those of nobody's are.
+func (c *Collector) Audit(refused func(groups []*string) []wire.ID) error {
+	slices.SortFunc(c.held, func(a, b row) int {
+		for i := range a.groups {
+			if n := compare(a.groups[i], b.groups[i], false, false); n != 0 {
+				return n
+			}
+		}
+		return 0
+	})
+	for _, r := range c.held {
+		var key []*string
+		for _, v := range r.groups {
+			text, err := render(v)
+			if err != nil {
+				return err
+			}
+			key = append(key, text)
+		}
+		owners := refused(key)
+		for _, id := range owners {
+			c.withheld[id]++
+		}
+		if len(owners) > 0 {
+			continue
+		}
+		if err := c.chosen(r); err != nil {
+			return err
+		}
+	}
+	c.held = nil
+	return nil
 }
 
 // addRow takes one row of a query over rows, which come in their order.

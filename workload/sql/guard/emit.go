@@ -87,7 +87,7 @@ func (q *Query) from() tree {
 	var out tree
 	for i, s := range q.scans {
 		table := tree{"type": "BASE_TABLE", "alias": rowsAlias(i), "sample": nil, "query_location": 0, "schema_name": "",
-			"table_name": s.table.Name, "column_name_alias": []any{}, "catalog_name": "", "at_clause": nil}
+			"table_name": q.prefix + s.table.Name, "column_name_alias": []any{}, "catalog_name": "", "at_clause": nil}
 		if i == 0 {
 			out = table
 			continue

@@ -37,6 +37,8 @@ type Query struct {
 	// primitives are the aggregates the rewritten query computes behind the groups.
 	primitives []primitive
 	checks     []check
+	// prefix stands before the names of tables, for queries of this package's own.
+	prefix string
 	// free is the query where rows may leave; then nothing else is set but scans.
 	free *free
 }

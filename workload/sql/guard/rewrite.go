@@ -70,6 +70,8 @@ func (p primitive) key() string {
 
 // check is one set of people that a row shows something of.
 type check struct {
+	// condition is what makes the set, besides the row's groups; nil for the row's own people.
+	condition *expr
 	// counts has, for each source, the primitive that counts its units in the set.
 	counts []int
 	// some: an owner with people in the row must have enough of them in the set as well, so
@@ -250,7 +252,7 @@ func (q *Query) countFlag(branch, column *expr) {
 // count adds the check that counts each owner's units among the rows where the condition,
 // unless nil, holds.
 func (q *Query) count(condition *expr, some bool) {
-	q.checks = append(q.checks, check{counts: q.counts(condition, false), some: some})
+	q.checks = append(q.checks, check{condition: condition, counts: q.counts(condition, false), some: some})
 }
 
 // counts gives, for each source, the primitive that counts its units where the condition
