@@ -3,6 +3,7 @@ package agreement
 import (
 	"slices"
 
+	"strongroom.dev/privacy"
 	"strongroom.dev/wire"
 )
 
@@ -95,7 +96,7 @@ type Privacy struct {
 	Epsilon string `json:"epsilon"`
 	Delta   string `json:"delta"`
 	Run     string `json:"run"`
-	// Mechanism is [Laplace] or [Gaussian].
+	// Mechanism is privacy.Laplace or privacy.Gaussian.
 	Mechanism wire.ID `json:"mechanism"`
 	// MaxGroups is in how many rows of a result a unit counts, MaxRows how many of its rows
 	// count in each.
@@ -103,11 +104,33 @@ type Privacy struct {
 	MaxRows   int64 `json:"max_rows"`
 }
 
-// The mechanisms of differential privacy.
-const (
-	Laplace  wire.ID = "laplace"
-	Gaussian wire.ID = "gaussian"
-)
+// Budget gives what all runs under the agreement may spend of the input.
+func (p Privacy) Budget() (privacy.Budget, error) {
+	epsilon, err := privacy.ParseEpsilon(p.Epsilon)
+	if err != nil {
+		return privacy.Budget{}, err
+	}
+	delta, err := privacy.ParseDelta(p.Delta)
+	if err != nil {
+		return privacy.Budget{}, err
+	}
+	b := privacy.Budget{Epsilon: epsilon, Delta: delta, Mechanism: p.Mechanism}
+	return b, b.Validate()
+}
+
+// Cost gives what a run costs that spends so much epsilon: the broker and the room reckon it
+// alike.
+func (p Privacy) Cost(epsilon string) (privacy.Cost, error) {
+	b, err := p.Budget()
+	if err != nil {
+		return privacy.Cost{}, err
+	}
+	spends, err := privacy.ParseEpsilon(epsilon)
+	if err != nil {
+		return privacy.Cost{}, err
+	}
+	return b.Run(spends)
+}
 
 // ColumnRule gives the rule of a column of the input's schema: the one that names it, else
 // the roles of every column; the unit has none unless it is named.

@@ -43,6 +43,15 @@ func (r Run) QueryOf(w Work) string {
 	return w.Query
 }
 
+// EpsilonOf gives what the run of a work spends where an input is under differential privacy:
+// as agreed, or as the request says.
+func (r Run) EpsilonOf(w Work) string {
+	if w.AdHoc {
+		return r.Epsilon
+	}
+	return w.Epsilon
+}
+
 // RunDataset names the dataset version a run reads for one input.
 type RunDataset struct {
 	Input     wire.ID     `json:"input"`

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"strongroom.dev/privacy"
+	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
@@ -172,7 +174,7 @@ func (r Rules) validatePrivacy(p place) error {
 	if err := first(
 		p.dot("epsilon").budget(q.Epsilon, EpsilonScale, MaxEpsilon),
 		p.dot("run").budget(q.Run, EpsilonScale, MaxEpsilon),
-		oneOf(p.dot("mechanism"), q.Mechanism, Laplace, Gaussian),
+		oneOf(p.dot("mechanism"), q.Mechanism, privacy.Laplace, privacy.Gaussian),
 		p.dot("max_groups").integer(q.MaxGroups, 1, MaxGroup),
 		p.dot("max_rows").integer(q.MaxRows, 1, MaxGroup),
 	); err != nil {
@@ -183,10 +185,16 @@ func (r Rules) validatePrivacy(p place) error {
 	if run > total {
 		return p.dot("run").bad("at most epsilon, "+q.Epsilon, q.Run, "")
 	}
-	if q.Mechanism == Laplace && q.Delta == "0" {
+	if q.Mechanism == privacy.Laplace && q.Delta == "0" {
 		return nil
 	}
-	return p.dot("delta").budget(q.Delta, DeltaScale, 0)
+	if err := p.dot("delta").budget(q.Delta, DeltaScale, 0); err != nil {
+		return err
+	}
+	if _, err := q.Cost(q.Run); err != nil {
+		return p.dot("run").bad("an epsilon that buys something", q.Run+": "+verdict.As(err).Got, "ask for a larger epsilon or delta")
+	}
+	return nil
 }
 
 // budget checks a decimal above zero in canonical text: no more digits than needed. most is
