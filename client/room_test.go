@@ -96,6 +96,32 @@ func ExampleNewRoom() {
 	// Output: hello from web.example
 }
 
+// Whatever takes a net.Dialer's DialContext reaches a room instead: drivers of databases, gRPC,
+// a protocol of one's own.
+func ExampleRoom_DialContext() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s := serveWeb(ctx, hello, agreement.Allow{Anyone: true})
+	room, err := client.NewRoom(client.RoomConfig{Address: s.address, Port: "web", Judge: s.judge()})
+	if err != nil {
+		panic(err)
+	}
+	dial := (&net.Dialer{}).DialContext // what a driver would use by itself
+	dial = room.DialContext             // and what it uses instead: no address decides anything
+	conn, err := dial(ctx, "tcp", "db.example:5432")
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(strings.TrimSpace(line))
+	// Output: HTTP/1.0 200 OK
+}
+
 func TestRoomHTTP(t *testing.T) {
 	s := serveWeb(t.Context(), hello, agreement.Allow{Parties: []wire.ID{"alpha"}})
 	room := must(client.NewRoom(client.RoomConfig{Address: s.address, Port: "web", Judge: s.judge(), Party: "alpha", Signers: []keys.Signer{s.Keys["alpha"][0]}}))

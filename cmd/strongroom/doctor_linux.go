@@ -61,6 +61,7 @@ func examineKernel(ctx context.Context, d *diagnosis) {
 		got = err.Error() + ": rooms do without it"
 	}
 	d.check(forHosting, "kernel.memfd-secret", true, "secret memory, if the kernel has it", got, "")
+	examineContainers(d)
 }
 
 // inNamespace runs this program's shortest verb in a new user namespace, and one more.
