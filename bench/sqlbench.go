@@ -214,7 +214,7 @@ func (b *sqlBencher) job(i, fd int) work.Job {
 		Inputs:    []work.Input{{Name: "patients", Owner: "alpha", FD: fd, Format: agreement.Parquet, Schema: sqlSchema(), UniqueUnit: true, Rules: *testrules.Groups(10, "lab")}},
 		Tables:    []work.Table{{Name: "patients", Inputs: []wire.ID{"patients"}}},
 		Query:     sqlQueries[i].query, Parameters: sqlQueries[i].parameters,
-		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 2 << 30, Threads: 2, Salt: work.NoSalt,
+		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 2 << 30, Threads: 2, Salt: work.NoSalt, Noise: work.NoSalt,
 	}
 }
 

@@ -220,7 +220,7 @@ func drain(db *sql.DB, query string) error {
 func (b *tpchBencher) room(query string) (load, run float64, err error) {
 	rules := *testrules.Groups(1, "lab")
 	rules.Answers, rules.Partners = agreement.Rows, agreement.Any
-	job := work.Job{Query: query, MaxRows: 1_000_000, MaxColumns: 100, MaxBytes: 1 << 28, Memory: 4 << 30, Threads: 2, Salt: work.NoSalt}
+	job := work.Job{Query: query, MaxRows: 1_000_000, MaxColumns: 100, MaxBytes: 1 << 28, Memory: 4 << 30, Threads: 2, Salt: work.NoSalt, Noise: work.NoSalt}
 	for i, t := range b.tables {
 		name := wire.ID(t.Name)
 		job.Inputs = append(job.Inputs, work.Input{Name: name, Owner: "shop", FD: int(b.files[i].Fd()), Format: agreement.Parquet, Schema: t.Schema, Pinned: true, Rules: rules})

@@ -76,8 +76,8 @@ type Input struct {
 	// A unit is in at most MaxGroups groups, with at most MaxRows rows in each.
 	MaxGroups, MaxRows int64
 	// Stability is how many of the rows taken can change for each row of a unit's that comes or
-	// goes: 1 where this input's rows are limited last, 2 where another table's are after it,
-	// since a row that comes then drives another one out.
+	// goes: 1 where this input's rows are limited last, more where another table's are after it,
+	// since a row that comes then drives others out.
 	Stability int64
 	// MinGroup is the fewest units of the input in a group that shows.
 	MinGroup int64

@@ -58,6 +58,12 @@ func IdentifierSalt(seed *keys.Secret, run wire.Digest) [32]byte {
 	return seed.Derive("strongroom/identifier-salt/v1", run[:])
 }
 
+// NoiseSeed gives what a run's noise derives from: the same run adds the same, and nobody knows
+// it who does not know every owner's contribution.
+func NoiseSeed(seed *keys.Secret, run wire.Digest) [32]byte {
+	return seed.Derive("strongroom/noise-seed/v1", run[:])
+}
+
 // CommitTo is [Commitment] for those who have the salt and the plaintext's SHA-384.
 func CommitTo(salt [32]byte, run wire.Digest, output wire.ID, digest wire.Digest) wire.Digest {
 	return wire.SHA384("strongroom/commitment/v1", salt[:], run[:], []byte(output), digest[:])

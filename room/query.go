@@ -61,7 +61,7 @@ func (q *query) makeJob() error {
 	if err != nil {
 		return err
 	}
-	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes, Salt: sql.NoSalt,
+	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes, Salt: sql.NoSalt, Noise: sql.NoSalt, Epsilon: q.request.EpsilonOf(q.work),
 		Memory: q.EngineMemory, Threads: q.EngineThreads}
 	for i, in := range q.inputs {
 		rules := agreement.Rules{} // of a list of exclusions
@@ -87,7 +87,8 @@ func (q *query) do(ctx context.Context) (outcome, error) {
 		files[i] = in.plain
 	}
 	salt := release.IdentifierSalt(q.seed, q.request.Digest())
-	q.job.Salt = hex.EncodeToString(salt[:])
+	noise := release.NoiseSeed(q.seed, q.request.Digest())
+	q.job.Salt, q.job.Noise = hex.EncodeToString(salt[:]), hex.EncodeToString(noise[:])
 	timed, stop := q.timed(ctx)
 	defer stop()
 	result, said, err := q.Engine(timed, q.engine, q.job, files)

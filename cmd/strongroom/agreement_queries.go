@@ -92,7 +92,7 @@ func checkDenied(ag *agreement.SignedAgreement) error {
 func queryJob(a agreement.Agreement, w agreement.Work, query string) sql.Job {
 	out, _ := a.OutputByName(w.Output)
 	job := sql.Job{CheckOnly: true, Query: query, Inputs: []sql.Input{}, Tables: []sql.Table{}, Parameters: []sql.Parameter{},
-		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1, Salt: sql.NoSalt}
+		MaxRows: out.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: out.MaxBytes, Memory: checkMemory, Threads: 1, Salt: sql.NoSalt, Noise: sql.NoSalt, Epsilon: w.Epsilon}
 	for _, in := range a.InputsOf(w) {
 		rules := agreement.Rules{} // of a list of exclusions
 		if in.Rules != nil {

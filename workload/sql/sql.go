@@ -36,6 +36,10 @@ type Job struct {
 	MaxColumns int64 `json:"max_columns"`
 	// Salt keys the hashes of identifiers that have a form: 64 hex digits of the run's own.
 	Salt string `json:"salt"`
+	// Noise is what the noise of inputs under differential privacy derives from: 64 hex digits of
+	// the run's own. Epsilon is what the run spends of each; empty where none is.
+	Noise   string `json:"noise"`
+	Epsilon string `json:"epsilon"`
 	// MaxBytes bounds the text of all cells together, counting one byte more for each cell.
 	MaxBytes int64 `json:"max_bytes"`
 	// Memory is what the engine may use beside the inputs, in bytes; at least 64 MiB.

@@ -36,7 +36,7 @@ func job() sql.Job {
 		Tables:     []sql.Table{{Name: "people", Inputs: []wire.ID{"a", "b", "c"}}},
 		Query:      "SELECT ward, count(*) AS n FROM people WHERE score > $least GROUP BY ward",
 		Parameters: []sql.Parameter{{Name: "least", Type: "decimal", Scale: 2, Value: "1.50"}},
-		MaxRows:    5000, MaxColumns: 100, MaxBytes: 8 << 20, Memory: 64 << 20, Threads: 1, Salt: sql.NoSalt,
+		MaxRows:    5000, MaxColumns: 100, MaxBytes: 8 << 20, Memory: 64 << 20, Threads: 1, Salt: sql.NoSalt, Noise: sql.NoSalt,
 	}
 }
 

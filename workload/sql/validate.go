@@ -147,8 +147,10 @@ func (in *Input) validateBounds() error {
 // validateExclusions checks that lists are other inputs of one column, in no table, and that
 // there is a salt.
 func (j *Job) validateExclusions() error {
-	if len(j.Salt) != 64 || strings.Trim(j.Salt, "0123456789abcdef") != "" {
-		return fmt.Errorf("a salt of %d characters, not 64 hex digits", len(j.Salt))
+	for _, key := range []string{j.Salt, j.Noise} {
+		if len(key) != 64 || strings.Trim(key, "0123456789abcdef") != "" {
+			return fmt.Errorf("a salt or noise of %d characters, not 64 hex digits", len(key))
+		}
 	}
 	for _, in := range j.Inputs {
 		name := in.Rules.Exclusions

@@ -34,7 +34,7 @@ func audited(job *sql.Job, q *guard.Query) (inputs []*sql.Input) {
 	}
 	for i := range job.Inputs {
 		in := &job.Inputs[i]
-		if in.Rules.Differences == agreement.Audited && len(q.Scans(job, string(in.Name))) > 0 {
+		if in.Rules.Differences == agreement.Audited && in.Rules.Privacy == nil && len(q.Scans(job, string(in.Name))) > 0 {
 			inputs = append(inputs, in)
 		}
 	}

@@ -33,7 +33,7 @@ func oneInput(t testing.TB, format agreement.Format, data []byte, unique bool, q
 	return sql.Job{
 		Inputs: []sql.Input{{Name: "rows", Owner: "alpha", FD: fdOf(t, data), Format: format, Schema: small, UniqueUnit: unique, Rules: *testrules.Groups(1, "lab")}},
 		Tables: []sql.Table{{Name: "people", Inputs: []wire.ID{"rows"}}}, Query: query,
-		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 256 << 20, Threads: 2, Salt: sql.NoSalt,
+		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 256 << 20, Threads: 2, Salt: sql.NoSalt, Noise: sql.NoSalt,
 	}
 }
 

@@ -35,7 +35,7 @@ func joined(t testing.TB, cards, shop, query string) sql.Job {
 	return sql.Job{
 		Inputs: []sql.Input{input("cards", "bank", cards, cardSchema), input("shop", "grocer", shop, shopSchema)},
 		Tables: []sql.Table{{Name: "cards", Inputs: []wire.ID{"cards"}}, {Name: "visits", Inputs: []wire.ID{"shop"}}}, Query: query,
-		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 256 << 20, Threads: 2, Salt: sql.NoSalt,
+		MaxRows: 100, MaxColumns: 100, MaxBytes: 1 << 20, Memory: 256 << 20, Threads: 2, Salt: sql.NoSalt, Noise: sql.NoSalt,
 	}
 }
 

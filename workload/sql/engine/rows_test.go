@@ -32,7 +32,7 @@ func rowRules() agreement.Rules {
 // tpchJob makes a job over the eight tables, whose rows may leave.
 func tpchJob(t testing.TB, tables []tpch.Table, query string) work.Job {
 	t.Helper()
-	job := work.Job{Query: query, MaxRows: 100_000, MaxColumns: 100, MaxBytes: 64 << 20, Memory: 1 << 30, Threads: 2, Salt: work.NoSalt}
+	job := work.Job{Query: query, MaxRows: 100_000, MaxColumns: 100, MaxBytes: 64 << 20, Memory: 1 << 30, Threads: 2, Salt: work.NoSalt, Noise: work.NoSalt}
 	for _, table := range tables {
 		data, err := os.ReadFile(table.File)
 		if err != nil {

@@ -40,6 +40,10 @@ func (p *parser) aggregated(v any) (a *aggregate, round int, err error) {
 		a, err := p.aggregate(v, name, distinct, children)
 		return a, -1, err
 	}
+	if p.private && slices.Contains([]string{"var_pop", "median", "quantile_cont"}, name) && !distinct {
+		a, err := p.statistic(v, name, children)
+		return a, -1, err
+	}
 	if name != "round" || len(children) < 1 || len(children) > 2 {
 		return nil, -1, nil
 	}
@@ -99,6 +103,38 @@ func (p *parser) aggregate(v any, name string, distinct bool, children []any) (*
 	return a, nil
 }
 
+// statistic reads what passes under differential privacy alone: a variance, a median, another
+// quantile.
+func (p *parser) statistic(v any, name string, children []any) (*aggregate, error) {
+	of, in := int64(1), int64(2)
+	if name == "quantile_cont" && len(children) == 2 {
+		e, err := p.row(children[1])
+		if err != nil {
+			return nil, err
+		}
+		n := unscaled(e.text, e.typ.scale, 3)
+		if e.op != "constant" || e.typ.kind != "decimal" || e.typ.scale > 3 || n.Int64() < 1 || n.Int64() > 999 {
+			return nil, refuse("query.function", "quantile_cont%s takes a literal between 0 and 1 with at most three digits", near(v))
+		}
+		of, in = n.Int64(), 1000
+		children = children[:1]
+	}
+	a, err := p.aggregate(v, "avg", false, children)
+	if err != nil {
+		return nil, err
+	}
+	if a.arg == nil {
+		return nil, refuse("query.aggregate", "%s%s of nothing", name, near(v))
+	}
+	a.function = "quantile"
+	if name == "var_pop" {
+		a.function = name
+	} else {
+		a.of, a.in = of, in
+	}
+	return a, nil
+}
+
 // plain reports whether an argument has a form whose people can be counted: a value that
 // every row with its one column has in the same way, or a CASE, whose branches are counted
 // one by one. Functions with steps (floor, abs, coalesce) would be conditions that nobody
@@ -151,6 +187,10 @@ func (a *aggregate) result(v any, round int) (typ, error) {
 		t = typ{a.arg.typ.kind, maxDigits - a.arg.typ.scale, a.arg.typ.scale}
 	case "avg":
 		t = typ{"decimal", maxDigits - a.arg.typ.scale, meanScale(a.arg.typ.scale)}
+	case "var_pop":
+		t = typ{"decimal", maxDigits - a.arg.typ.scale, meanScale(2 * a.arg.typ.scale)}
+	case "quantile":
+		t = a.arg.typ
 	}
 	if round < 0 {
 		return t, nil
@@ -173,5 +213,5 @@ func (a *aggregate) key() string {
 	if a.arg != nil {
 		arg = a.arg.key()
 	}
-	return fmt.Sprintf("%s %v %v %s", a.function, a.distinct, a.unit, arg)
+	return fmt.Sprintf("%s %d/%d %v %v %s", a.function, a.of, a.in, a.distinct, a.unit, arg)
 }

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"math/big"
@@ -30,6 +31,7 @@ type Collector struct {
 	// held are rows that wait for an audit; auditing tells that there will be one.
 	auditing bool
 	held     []row
+	noise    [32]byte // of a private query: the run's own
 }
 
 // row is a row that is shown: its values, which it is sorted by, and its cells.
@@ -42,7 +44,9 @@ type row struct {
 
 // Collect starts collecting the rows of the query for the job it was checked for.
 func (q *Query) Collect(job *sql.Job) *Collector {
-	return &Collector{q: q, job: job, withheld: map[wire.ID]int64{}}
+	c := &Collector{q: q, job: job, withheld: map[wire.ID]int64{}}
+	hex.Decode(c.noise[:], []byte(job.Noise)) // a valid job's decodes
+	return c
 }
 
 // fail makes a failure of the run. Its detail must not depend on data: it goes to all owners.
@@ -63,6 +67,9 @@ func (c *Collector) Add(values []any) error {
 		return fail("engine", "a row of %d values", len(values))
 	}
 	groups, aggregates := values[:len(q.groups)], values[len(q.groups):]
+	if q.private != nil {
+		return c.addPrivate(groups, aggregates)
+	}
 	shown, err := c.shown(aggregates)
 	if err != nil || !shown {
 		return err

@@ -57,7 +57,11 @@ func (q *Query) tree() tree {
 	}
 	var list, groups []any
 	set := []any{}
-	for i, g := range q.groups {
+	expressions := q.groups
+	if q.private != nil {
+		expressions = q.private.groups
+	}
+	for i, g := range expressions {
 		list = append(list, named(g.tree(), "__g"+strconv.Itoa(i)))
 		groups = append(groups, integer(i+1).tree())
 		set = append(set, i)
@@ -70,12 +74,16 @@ func (q *Query) tree() tree {
 		sets = append(sets, set)
 	}
 	var where any
-	if q.where != nil {
-		where = q.where.tree()
+	from := q.limited
+	if q.private == nil {
+		from = q.from()
+		if q.where != nil {
+			where = q.where.tree()
+		}
 	}
 	node := tree{
 		"type": "SELECT_NODE", "modifiers": []any{}, "cte_map": tree{"map": []any{}}, "select_list": list,
-		"from_table":   q.from(),
+		"from_table":   from,
 		"where_clause": where, "group_expressions": orEmpty(groups), "group_sets": sets,
 		"aggregate_handling": "STANDARD_HANDLING", "having": nil, "sample": nil, "qualify": nil,
 	}

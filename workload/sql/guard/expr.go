@@ -79,6 +79,8 @@ type parser struct {
 	nodes int
 	// role is what the columns of the expression being read are used for; "" for nothing.
 	role wire.ID
+	// private: the inputs are under differential privacy.
+	private bool
 }
 
 // as reads an expression whose columns are used in a role.

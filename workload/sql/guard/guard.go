@@ -39,6 +39,10 @@ type Query struct {
 	checks     []check
 	// prefix stands before the names of tables, for queries of this package's own.
 	prefix string
+	// private is what the query has besides where its inputs are under differential privacy; from
+	// is then what its sums are taken from.
+	private *private
+	limited tree
 	// free is the query where rows may leave; then nothing else is set but scans.
 	free *free
 }
@@ -64,7 +68,8 @@ type orderKey struct {
 
 // aggregate is an aggregate call of the agreed query.
 type aggregate struct {
-	function string // count, sum, avg
+	function string // count, sum, avg; of private inputs var_pop and quantile
+	of, in   int64  // of a quantile: the value that of/in of all are below
 	distinct bool
 	// arg is nil for count(*) and for the count of a constant.
 	arg *expr

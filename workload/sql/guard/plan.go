@@ -45,7 +45,8 @@ func (q *Query) CheckPlan(plan []byte, sources []Source) (wire.Hash, error) {
 	}
 	if err == nil {
 		w := planWalk{sources: sources}
-		if q.free != nil {
+		w.private = q.private != nil
+		if q.free != nil || w.private {
 			err = w.rows(o.list("plans")[0])
 		} else {
 			err = w.root(q, o.list("plans")[0])
@@ -77,6 +78,7 @@ type planWalk struct {
 	outputs    []duckType // of the aggregate operator: groups, then aggregates
 	calls      []string   // its aggregates, as signature writes them
 	joins      int
+	private    bool
 }
 
 // root checks the whole plan: a projection of the one aggregation, column by column.

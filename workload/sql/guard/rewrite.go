@@ -83,9 +83,16 @@ type check struct {
 }
 
 // rewrite plans the rewritten query: what its aggregates are, and which of them count whom.
-func (q *Query) rewrite(job *sql.Job) error {
+func (q *Query) rewrite(job *sql.Job, private bool) error {
 	for i, s := range q.scans {
 		q.sources = append(q.sources, sourcesOf(job, i, s, len(q.scans) == 1)...)
+	}
+	if private {
+		if err := q.privatize(job); err != nil {
+			return err
+		}
+		q.limited = q.limitedRows(job)
+		return nil
 	}
 	q.count(nil, false) // the row's own people come first
 	for i := range q.outputs {

@@ -68,7 +68,7 @@ func (w *planWalk) rowNode(t map[string]any) (done bool, err error) {
 	name := o.text("name")
 	switch class {
 	case "BOUND_FUNCTION", "BOUND_AGGREGATE":
-		if !overRows(name) && !slices.Contains(strings.Fields(bindersOwn), name) {
+		if !overRows(name) && !(w.private && name == "hash") && !slices.Contains(strings.Fields(bindersOwn), name) {
 			return false, fmt.Errorf("function %.60q does not pass", name)
 		}
 	}

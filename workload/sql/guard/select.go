@@ -31,8 +31,15 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 	if err := p.from(body["from_table"]); err != nil {
 		return nil, err
 	}
-	if err := p.partners(); err != nil {
-		return nil, err
+	var err2 error
+	if p.private, err2 = p.isPrivate(); err2 != nil {
+		return nil, err2
+	}
+	// Noise hides whoever chose the rows that are joined.
+	if !p.private {
+		if err := p.partners(); err != nil {
+			return nil, err
+		}
 	}
 	q := &Query{scans: p.scans, joins: p.joins, roundTo: p.roundTo()}
 	if body["where_clause"] != nil {
@@ -52,7 +59,7 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 	if err := p.havings(q, body["having"]); err != nil {
 		return nil, err
 	}
-	if err := q.rewrite(job); err != nil {
+	if err := q.rewrite(job, p.private); err != nil {
 		return nil, err
 	}
 	return q, nil
