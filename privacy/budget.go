@@ -143,14 +143,14 @@ func (b Budget) Spend(spent, cost Cost) (Cost, error) {
 	if cost.Rho == 0 {
 		return Cost{}, bad("a cost: every answer has one", cost.String())
 	}
-	if b.Mechanism == Laplace && !cost.Pure() {
-		return Cost{}, verdict.Refuse("privacy.budget", "a cost of laplace, since these books add up epsilons", cost.String(), "ask with laplace noise")
-	}
 	after, err := spent.Plus(cost)
 	if err != nil {
 		return Cost{}, err
 	}
-	if b.Mechanism == Laplace && after.Epsilon > limit.Epsilon || b.Mechanism == Gaussian && after.Rho > limit.Rho || after.Delta > limit.Delta || b.Mechanism == Laplace && !after.Pure() {
+	if b.Mechanism == Laplace && !after.Pure() {
+		return Cost{}, verdict.Refuse("privacy.budget", "costs of laplace, since these books add up epsilons", cost.String()+" after "+spent.String(), "ask with laplace noise")
+	}
+	if b.Mechanism == Laplace && after.Epsilon > limit.Epsilon || b.Mechanism == Gaussian && after.Rho > limit.Rho || after.Delta > limit.Delta {
 		return Cost{}, verdict.Refuse("privacy.budget", "at most "+b.left(limit, spent).String()+" more", cost.String(), "ask for less; a budget is refilled by its owner's officers only")
 	}
 	return after, nil

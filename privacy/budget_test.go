@@ -182,6 +182,9 @@ func TestSpendGaussian(t *testing.T) {
 	if err != nil || mixed.Pure() || mixed.Rho != cost.Rho+pure.Rho {
 		t.Errorf("laplace in books of gaussian: %s, %v", mixed, err)
 	}
+	if turned, err := b.Spend(pure, cost); err != nil || turned != mixed {
+		t.Errorf("gaussian after laplace: %s, %v, expected %s", turned, err, mixed)
+	}
 }
 
 func TestCostText(t *testing.T) {

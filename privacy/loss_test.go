@@ -182,6 +182,11 @@ func everything(low, high int64) []privacy.Output {
 	}
 }
 
+// low is a quantile near 0, whose sensitivity comes from the values above it.
+func low() []privacy.Output {
+	return []privacy.Output{{Column: "p10", Kind: privacy.Quantile, Min: big.NewInt(-5), Max: big.NewInt(17), Of: 1, In: 10, Candidates: 9}}
+}
+
 var (
 	pure = privacy.Cost{Epsilon: 2e6, Rho: 2e12, Delta: 1e12}
 	more = privacy.Cost{Epsilon: 3e6, Rho: 45e11, Delta: 1e14}
@@ -199,7 +204,7 @@ func queries() map[string]privacy.Query {
 			"both":     {input("x", "a", 2, 3, costs[1]), input("y", "a", 1, 6, costs[0]), input("z", "b", 4, 3, costs[1])},
 			"one once": {input("x", "a", 1, 1, costs[0])},
 		} {
-			for i, outputs := range [][]privacy.Output{everything(-5, 17), everything(-5, 17)[2:], everything(0, 0)[:4], everything(-9, -2)[1:6]} {
+			for i, outputs := range [][]privacy.Output{everything(-5, 17), everything(-5, 17)[2:], everything(0, 0)[:4], everything(-9, -2)[1:6], low()} {
 				q := privacy.Query{Mechanism: mechanism, Inputs: inputs, Outputs: outputs}
 				label := name + " " + string(mechanism) + " " + strconv.Itoa(i)
 				all[label] = q

@@ -188,4 +188,7 @@ func TestJoinedThreshold(t *testing.T) {
 	if b := many.SelectNoise(0).Scale(); b.Cmp(big.NewRat(75, 1)) != 0 {
 		t.Errorf("the count's noise has scale %s, expected 50 units at a third of epsilon 2", b)
 	}
+	if b := unstable.SelectNoise(0).Scale(); b.Cmp(big.NewRat(150, 1)) != 0 {
+		t.Errorf("the count's noise has scale %s, expected twice as much where rows drive others out", b)
+	}
 }

@@ -140,6 +140,16 @@ func TestSmallGroups(t *testing.T) {
 			}
 			return n
 		}
+		least, smallest := p.Hides()[0].Least, math.Inf(1)
+		for i := range 300 {
+			if answer, _ := p.Release(numbered(i), privacy.Cell{Units: []int64{least}, Values: []privacy.Value{{Count: least}}}); answer != nil {
+				got, _ := answer[0].Float64()
+				smallest = min(smallest, got)
+			}
+		}
+		if smallest != float64(least) {
+			t.Errorf("%s: the smallest group of 300 that shows has %g, expected the threshold itself, %d", mechanism, smallest, least)
+		}
 		sure := p.Hides()[0].Sure
 		if never, hardly, mostly := shown(9), shown(10), shown(sure); never != 0 || hardly != 0 || mostly < 280 {
 			t.Errorf("%s: groups of 9, 10 and %d show %d, %d and %d times of 300", mechanism, sure, never, hardly, mostly)
@@ -250,6 +260,20 @@ func TestPoints(t *testing.T) {
 	o := privacy.Output{Min: big.NewInt(-3), Max: big.NewInt(7), Candidates: 4}
 	if got := fmt.Sprint(o.Points()); got != "[-3 0 3 7]" {
 		t.Errorf("points %s", got)
+	}
+}
+
+// TestExpectMean holds what is said of a mean against its formula: half the sum's noise, and
+// half the width for each row that the count is off.
+func TestExpectMean(t *testing.T) {
+	p := planned(t, one(privacy.Gaussian, rho, true, everything(-5, 17)[3]))
+	variance := func(i int) float64 {
+		v, _ := p.Noises(0)[i].Scale().Float64()
+		return v
+	}
+	want := math.Sqrt(variance(1)/4+11*11*variance(0)) / 1000
+	if got := p.Expect(1000)[0]; math.Abs(got.Deviation-want) > 1e-9*want || math.Abs(got.Within-1.96*want) > 1e-9*want {
+		t.Errorf("a mean of 1000 rows is off by %g, and 95 of 100 by %g: expected %g", got.Deviation, got.Within, want)
 	}
 }
 
