@@ -69,6 +69,9 @@ type Result struct {
 	Size      int64       `json:"size"`     // of the sealed file, bytes
 	// Commitment is to the plaintext, the one every owner's broker accepted (R14).
 	Commitment wire.Digest `json:"commitment"`
+	// Plan is the hash of the plan of the query that ran (spec/sql.md, section 6), which anybody
+	// can make again from agreement and request; absent for other work.
+	Plan *wire.Hash `json:"plan,omitempty"`
 }
 
 // Record is the public part of a run's record, a document of type RecordType signed by the

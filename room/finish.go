@@ -151,7 +151,7 @@ func (r *run) sealResults(salt [32]byte, part []byte, commitment wire.Digest) ([
 		}
 		out := &letOut{receiver: id, file: file, size: summary.Size}
 		out.statement, err = keys.NewDocument(proof.ResultType, proof.Result{Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID,
-			Output: r.output.Name, Receiver: id, File: wire.Hash(hash.Sum(nil)), Size: summary.Size, Commitment: commitment})
+			Output: r.output.Name, Receiver: id, File: wire.Hash(hash.Sum(nil)), Size: summary.Size, Commitment: commitment, Plan: r.plan})
 		if err == nil {
 			out.document, err = r.signed(out.statement)
 		}

@@ -48,10 +48,12 @@ func (q *query) check(ctx context.Context) error {
 	for i := range check.Inputs {
 		check.Inputs[i].FD = 0
 	}
-	_, said, err := q.Engine(ctx, q.engine, check, nil)
+	checked, said, err := q.Engine(ctx, q.engine, check, nil)
 	if err != nil {
 		return explain(ctx, err, said)
 	}
+	// What ran is told with the result, whether or not it gave an answer.
+	q.plan = &checked.Plan
 	return nil
 }
 

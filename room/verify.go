@@ -47,6 +47,8 @@ type run struct {
 	until   time.Duration // when the keys may be used no longer, by Elapsed
 	opened  bool          // an input has been decrypted: from here on, codes only
 	timings timings
+	// plan is the hash of the checked plan of a query, nil for other work.
+	plan *wire.Hash
 }
 
 // input is data that the work reads.

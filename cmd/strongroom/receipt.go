@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -168,6 +169,8 @@ func provenDocument(p *proof.Proven) map[string]any {
 		"output":     p.Result.Output,
 		"receiver":   p.Result.Receiver,
 		"file":       p.Result.File,
+		"commitment": p.Result.Commitment,
+		"datasets":   p.Run.Datasets,
 		"platform":   p.Platform,
 		"class":      p.Class,
 		"excludes":   p.Excludes,
@@ -175,6 +178,12 @@ func provenDocument(p *proof.Proven) map[string]any {
 		"references": append([]policy.Listed{}, p.References...),
 		"time":       p.Time.Format(time.RFC3339),
 		"checks":     p.Checks,
+	}
+	if w, _ := p.Agreement.WorkByName(p.Run.Work); w.Container == nil {
+		doc["query"], doc["parameters"] = p.Run.QueryOf(w), p.Run.Parameters
+	}
+	if p.Result.Plan != nil {
+		doc["plan"] = p.Result.Plan
 	}
 	if l := p.Logs; l != nil {
 		delete(doc, "output")
@@ -206,6 +215,15 @@ func printProven(w io.Writer, p *proof.Proven) {
 	}
 	fmt.Fprintf(w, "  of %s, asked for by %s, run %s\n", p.Run.Work, p.Run.Requester, p.Run.RunID)
 	fmt.Fprintf(w, "  under agreement %s version %d (%s)\n", p.Agreement.ID, p.Agreement.Version, p.Agreement.Digest().Short())
+	for _, d := range p.Run.Datasets {
+		fmt.Fprintf(w, "  read %s, the version of statement %s\n", d.Input, d.Statement.Short())
+	}
+	if work, _ := p.Agreement.WorkByName(p.Run.Work); work.AdHoc {
+		fmt.Fprintf(w, "  query: %s\n", verdict.Printable(strings.Join(strings.Fields(p.Run.Query), " ")))
+	}
+	if p.Result.Plan != nil {
+		fmt.Fprintf(w, "  plan %s; strongroom sql check makes it again from the agreement and the query\n", p.Result.Plan)
+	}
 	fmt.Fprintf(w, "  %s %s by the brokers' clocks\n", ended, p.Time.Format(time.RFC3339))
 	fmt.Fprintf(w, "  on %s, protection class %s\n", p.Platform, p.Class)
 	for _, s := range p.Trusts {
