@@ -219,3 +219,52 @@ func TestPrivateSensitivity(t *testing.T) {
 		}
 	}
 }
+
+// Joins by anything but units are refused: nothing would bound what one person changes.
+func TestPrivateJoinsAreByUnits(t *testing.T) {
+	cards, shop := cardsAndVisits()
+	job := joined(t, cards, shop, "SELECT count(*) AS n FROM cards JOIN visits ON segment = store")
+	privateRules(&job, "1", 1, 2, privacy.Laplace)
+	for i := range job.Inputs {
+		rules := &job.Inputs[i].Rules
+		rules.Columns = append(rules.Columns, agreement.ColumnRule{Name: []string{"segment", "store"}[i], Roles: []wire.ID{}, Key: "place"})
+	}
+	if _, err := engine.Execute(context.Background(), job, silent); err == nil || failureOf(t, err).Code != "query.privacy" {
+		t.Errorf("a join by places: %v", err)
+	}
+}
+
+// With everybody's rows in both tables or one person's taken out of either, the exact numbers
+// behind the noise differ by what the bounds allow, whatever rows the others have.
+func TestPrivateJoinSensitivity(t *testing.T) {
+	total := func(query, cards, shop string) float64 {
+		job := joined(t, cards, shop, query)
+		privateRules(&job, "100", 1, 2, privacy.Laplace)
+		got, err := engine.Execute(context.Background(), job, silent)
+		if err != nil {
+			t.Fatal(err, failureOf(t, err).Detail)
+		}
+		v, err := strconv.ParseFloat(*got.Rows[0][0], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	cards, shop := "person,segment,spent\n", "customer,store,paid\n"
+	for i := range 300 {
+		cards += fmt.Sprintf("%d,gold,10.00\n", i)
+		shop += fmt.Sprintf("%d,north,20.00\n", i)
+	}
+	for _, query := range []string{"SELECT count(*) AS n FROM cards JOIN visits ON person = customer", "SELECT count(*) AS n FROM cards LEFT JOIN visits ON person = customer"} {
+		base := total(query, cards, shop)
+		for _, extra := range [][2]string{
+			{strings.Repeat("900,gold,1.00\n", 40), strings.Repeat("900,south,1.00\n", 40)},
+			{strings.Repeat("5,plain,1.00\n", 40), ""},
+			{"", strings.Repeat("5,south,1.00\n", 40)},
+		} {
+			if moved := math.Abs(total(query, cards+extra[0], shop+extra[1]) - base); moved > 2+4 {
+				t.Errorf("%s: one person moved the count by %g", query, moved)
+			}
+		}
+	}
+}

@@ -6,8 +6,8 @@ import (
 	"strongroom.dev/workload/sql"
 )
 
-// The rewritten query of private inputs: the rows with what is taken of them, then for every
-// scan those that its units keep, then the sums over what is left.
+// The rewritten query of private inputs: the rows with what is taken of them, then those that
+// units keep, then the sums over what is left.
 
 // limitedRows gives what the sums are taken from.
 func (q *Query) limitedRows(job *sql.Job) tree {
@@ -31,19 +31,19 @@ func (q *Query) limitedRows(job *sql.Job) tree {
 	if q.where != nil {
 		where = q.where.tree()
 	}
-	from := subquery(selectNode(list, q.from(), where))
-	for i := range q.scans {
-		from = q.limitUnits(job, i, names, from)
-	}
-	return from
+	return q.limitUnits(job, names, subquery(selectNode(list, q.from(), where)))
 }
 
-// limitUnits keeps of the rows those of a scan's units that count: so many groups, and so many
-// rows in each, chosen by hashes of their contents, so that each unit's own rows alone decide.
-// Rows without a unit there, of a LEFT JOIN, are all kept.
-func (q *Query) limitUnits(job *sql.Job, scan int, names []string, from tree) tree {
+// limitUnits keeps of every unit's rows those that count: so many groups, and so many rows in
+// each, chosen by hashes of their contents, so that the unit's own rows alone decide. Joined
+// tables have the same units; those of several owners are told apart.
+func (q *Query) limitUnits(job *sql.Job, names []string, from tree) tree {
 	v := q.private
-	unit := []any{limited("o", scan, typ{}).tree(), limited("u", scan, typ{}).tree()}
+	var unit []any
+	for i := range q.scans {
+		unit = append(unit, limited("o", i, typ{}).tree())
+	}
+	unit = append(unit, limited("u", 0, typ{}).tree())
 	var groups, all []any
 	for i := range q.groups {
 		groups = append(groups, limited("g", i, typ{}).tree())
@@ -60,12 +60,9 @@ func (q *Query) limitUnits(job *sql.Job, scan int, names []string, from tree) tr
 	list = append(list,
 		named(window("row_number", "WINDOW_ROW_NUMBER", append(append([]any{}, unit...), groups...), rowOrder), "__n"),
 		named(window("dense_rank", "WINDOW_RANK_DENSE", unit, groupOrder), "__k"))
-	rows := v.limit(q, job, scan, func(in *sql.Input) int64 { return in.Rules.Privacy.MaxRows })
-	most := v.limit(q, job, scan, func(in *sql.Input) int64 { return in.Rules.Privacy.MaxGroups })
+	rows := v.limit(q, job, func(_, rows int64) int64 { return rows })
+	most := v.limit(q, job, func(groups, _ int64) int64 { return groups })
 	within := boolean("and", boolean("<=", &expr{op: "column", name: "__n"}, rows), boolean("<=", &expr{op: "column", name: "__k"}, most))
-	if q.scans[scan].nullable {
-		within = boolean("or", boolean("is null", limited("u", scan, typ{})), within)
-	}
 	return subquery(selectNode(kept, subquery(selectNode(list, from, nil)), within.tree()))
 }
 

@@ -55,6 +55,9 @@ func (p *parser) isPrivate() (bool, error) {
 // privatize plans the noise, and rewrites the query so that its exact numbers are within what
 // the noise hides.
 func (q *Query) privatize(job *sql.Job) error {
+	if err := q.byUnits(); err != nil {
+		return err
+	}
 	v := &private{salt: job.Salt}
 	ask := privacy.Query{Known: len(q.groups) == 0}
 	for i, s := range q.scans {
@@ -109,18 +112,19 @@ type input struct {
 	mechanism wire.ID
 }
 
-// limits gives the inputs of a scan with their bounds. Where rows of tables are joined, units
-// are limited in the order of the scans: a row that comes for one unit can then drive out rows
-// of another's, a whole group of them where groups are limited, and those may all be in one
-// group of the answer. Stability says so, rather too much than too little.
+// limits gives the inputs of a scan with their bounds. Rows of several tables are joined by
+// their units, so that a unit's coming or going changes rows of that unit alone. Units of
+// several owners in another table have parts of their own: stability counts them, and the rows
+// of a LEFT JOIN that lose their partner and stay.
 func (q *Query) limits(job *sql.Job, i int, s scan) (inputs []input, err error) {
-	later := int64(1)
-	for _, other := range q.scans[i+1:] {
-		most := int64(1)
-		for _, name := range other.table.Inputs {
-			most = max(most, job.InputByName(name).Rules.Privacy.MaxRows)
+	stability := int64(1)
+	for k, other := range q.scans {
+		if k != i {
+			stability *= int64(len(TableOwners(job, other.table)))
 		}
-		later *= 1 + most
+	}
+	if s.nullable {
+		stability *= 2
 	}
 	owners := map[wire.ID]bool{}
 	for _, name := range s.table.Inputs {
@@ -143,23 +147,40 @@ func (q *Query) limits(job *sql.Job, i int, s scan) (inputs []input, err error) 
 		if err != nil {
 			return nil, refuse("query.privacy", "%v", err)
 		}
-		stability := later
-		if later > 1 {
-			stability *= p.MaxRows * root(p.MaxGroups)
-		}
-		inputs = append(inputs, input{privacy.Input{Name: name, Table: wire.ID("t" + strconv.Itoa(i)), MaxGroups: p.MaxGroups, MaxRows: p.MaxRows,
-			Stability: min(stability, privacy.MaxBound+1), MinGroup: in.Rules.MinGroup, Cost: cost}, p.Mechanism})
+		groups, rows := q.most(job, in)
+		inputs = append(inputs, input{privacy.Input{Name: name, Table: wire.ID("t" + strconv.Itoa(i)), MaxGroups: groups, MaxRows: rows,
+			Stability: stability, MinGroup: in.Rules.MinGroup, Cost: cost}, p.Mechanism})
 	}
 	return inputs, nil
 }
 
-// root gives the square root, rounded up.
-func root(n int64) int64 {
-	r := new(big.Int).Sqrt(big.NewInt(n)).Int64()
-	if r*r < n {
-		r++
+// most gives in how many groups a unit of an input counts, and with how many rows in each: where
+// tables are joined, what the strictest of all inputs says.
+func (q *Query) most(job *sql.Job, in *sql.Input) (groups, rows int64) {
+	groups, rows = in.Rules.Privacy.MaxGroups, in.Rules.Privacy.MaxRows
+	if len(q.scans) == 1 {
+		return groups, rows
 	}
-	return r
+	for _, s := range q.scans {
+		for _, name := range s.table.Inputs {
+			p := job.InputByName(name).Rules.Privacy
+			groups, rows = min(groups, p.MaxGroups), min(rows, p.MaxRows)
+		}
+	}
+	return groups, rows
+}
+
+// byUnits refuses joins of private tables by anything but their units.
+func (q *Query) byUnits() error {
+	for i, j := range q.joins {
+		unit := q.unit(i + 1)
+		if !slices.ContainsFunc(j.pairs, func(p pair) bool {
+			return p.joined.name == unit.name && p.before.name == q.unit(p.before.from).name && !q.scans[p.before.from].nullable
+		}) {
+			return refuse("query.privacy", "%s is not joined by its units with those of a table before: under differential privacy no other join bounds what one person changes", q.scans[i+1].alias)
+		}
+	}
+	return nil
 }
 
 // limited makes an expression of a column of the limited rows: o for an owner, u for a unit, g
@@ -438,20 +459,19 @@ func (q *Query) Expect(rows int64) ([]privacy.Expected, []privacy.Hidden) {
 	return q.private.plan.Expect(rows), q.private.plan.Hides()
 }
 
-// limit is how many groups and rows a scan's units have, as expressions: one for all owners, or
-// by owner.
-func (v *private) limit(q *Query, job *sql.Job, scan int, of func(*sql.Input) int64) *expr {
-	var args []*expr
-	s := q.scans[scan]
+// limit is how many groups or rows units have, as an expression: one for all, or by owner.
+func (v *private) limit(q *Query, job *sql.Job, of func(groups, rows int64) int64) *expr {
+	s := q.scans[0]
 	owners := TableOwners(job, s.table)
+	var args []*expr
 	for place, id := range owners {
 		for _, name := range s.table.Inputs {
 			if in := job.InputByName(name); in.Owner == id {
-				args = append(args, boolean("=", limited("o", scan, typ{"integer", 3, 0}), integer(place)), integer(int(of(in))))
+				args = append(args, boolean("=", limited("o", 0, typ{"integer", 3, 0}), integer(place)), integer(int(of(q.most(job, in)))))
 			}
 		}
 	}
-	if len(owners) == 1 {
+	if len(owners) == 1 || len(q.scans) > 1 {
 		return args[1]
 	}
 	return &expr{op: "case", args: append(args, integer(0)), typ: typ{"integer", 7, 0}}
