@@ -60,8 +60,8 @@ type Input struct {
 	UniqueUnit bool `json:"unique_unit"`
 	// Pinned: the agreement names the very version of the dataset.
 	Pinned bool `json:"pinned"`
-	// Rules are the agreed ones of the input.
-	Rules agreement.Rules `json:"rules"`
+	// Rules are the agreed ones of the input; a list of exclusions has none.
+	Rules agreement.Rules `json:"rules,omitzero"`
 	// Asked is what was asked of this version of the dataset before, oldest first, where answers
 	// are held against earlier ones.
 	Asked []Asked `json:"asked"`
