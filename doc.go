@@ -47,7 +47,7 @@
 //	broker            a party's key service: decide, record, release; below it its way to other authorities (ACME)
 //	verifier          the attestation service: challenges, policies, evidence in, tokens out
 //	sandbox           what a program in a room may not do; below it the lists of system calls and the trees of cells
-//	workload/sql      queries in a room: protocol; below it the guard and the DuckDB engine
+//	workload/sql      queries in a room: protocol; below it rows of inputs, the guard and the DuckDB engine
 //	workload/container an existing image in a room; below it its ways out, keys and volumes, and how images are made
 //	machine           the first process of a room's virtual machine; below it the TPM's commands
 //	room              the agent: what happens inside

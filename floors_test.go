@@ -29,13 +29,13 @@ var floors = [][]string{
 	4:  {"attest/*", "reference/draft"},
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear", "sandbox/seccomp", "sandbox/tree"},
-	7:  {"broker", "device", "ingress", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "workload/container/*", "release/*", "endorse/fetch"},
+	7:  {"broker", "device", "ingress", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "workload/sql/rows", "workload/container/*", "release/*", "endorse/fetch"},
 	8:  {"broker/acme", "host/qemu", "host/ready", "host/volume", "machine", "watch", "replica", "workload/sql/guard", "workload/container"},
-	9:  {"room", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home", "internal/debianimage", "internal/testrules"},
+	9:  {"room", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home", "internal/debianimage", "internal/testrules", "internal/cards"},
 	10: {"host", "image/cloud", "workload/container/oci"},
 	11: {"client", "server", "ui", "examples/*"},
 	12: {"demo", "internal/world", "internal/acmetest", "internal/tpch", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
-	13: {"cmd/*", "bench", "test"},
+	13: {"cmd/*", "bench", "test", "test/sql"},
 }
 
 // impure are packages on pure floors that touch the machine, each with its reason.

@@ -121,8 +121,10 @@ type Format string
 const (
 	CSV     Format = "csv"
 	Parquet Format = "parquet"
-	Opaque  Format = "file" // bytes: a file, a secret, a key
-	Disk    Format = "disk" // an image's disk with its tree, sealed
+	NDJSON  Format = "ndjson" // a JSON object a line
+	Arrow   Format = "arrow"  // a file or stream of Arrow's IPC format
+	Opaque  Format = "file"   // bytes: a file, a secret, a key
+	Disk    Format = "disk"   // an image's disk with its tree, sealed
 )
 
 // Column is one column of an input. Type is one of integer (64 bits), decimal (18 digits,

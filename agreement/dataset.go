@@ -50,7 +50,7 @@ func (d Dataset) Validate() error {
 		p.lineage(d.Version, "supersedes", d.Supersedes),
 		p.dot("size").integer(d.Size, 1, wire.MaxInteger),
 		p.dot("recipients").integer(d.Recipients, 1, MaxStanzas),
-		oneOf(p.dot("format"), d.Format, CSV, Parquet, Opaque, Disk),
+		oneOf(p.dot("format"), d.Format, CSV, Parquet, NDJSON, Arrow, Opaque, Disk),
 	); err != nil {
 		return err
 	}

@@ -129,14 +129,16 @@ func (in Input) validate(p place) error {
 	return first(
 		p.dot("name").id(in.Name),
 		p.dot("dataset").id(in.Dataset),
-		oneOf(p.dot("format"), in.Format, CSV, Parquet, Opaque, Disk),
+		oneOf(p.dot("format"), in.Format, CSV, Parquet, NDJSON, Arrow, Opaque, Disk),
 		in.validateSchema(p.dot("schema")),
 		p.dot("runs_per_day").integer(in.RunsPerDay, 1, MaxRuns),
 	)
 }
 
 // Columns tells whether inputs of this format have columns, and so may stand in tables.
-func (f Format) Columns() bool { return f == CSV || f == Parquet }
+func (f Format) Columns() bool {
+	return f == CSV || f == Parquet || f == NDJSON || f == Arrow
+}
 
 func (in Input) validateSchema(p place) error {
 	if in.Format.Columns() {
@@ -218,7 +220,7 @@ func (a Agreement) validateTable(p place, t Table) error {
 	for i, name := range t.Inputs {
 		in, _ := a.InputByName(name)
 		if !in.Format.Columns() {
-			return p.dot("inputs").at(i).bad("an input with columns", fmt.Sprintf("%q of format %s", name, in.Format), "only csv and parquet stand in tables")
+			return p.dot("inputs").at(i).bad("an input with columns", fmt.Sprintf("%q of format %s", name, in.Format), "only csv, parquet, ndjson and arrow stand in tables")
 		}
 		if !slices.Equal(in.Schema, one.Schema) {
 			return p.dot("inputs").at(i).bad("inputs of one schema", fmt.Sprintf("%q, whose columns are not those of %q", name, one.Name),

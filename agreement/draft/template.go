@@ -175,7 +175,7 @@ inputs:
 const templateInput = `  - name: %[1]s
     owner: %[2]s
     dataset: patients         # the owner's own name for it: dataset publish --dataset patients
-    format: csv               # or parquet
+    format: csv               # or parquet, ndjson, arrow
     schema:
       - {name: patient, type: integer, unit: true}
       - {name: diagnosis, type: text}

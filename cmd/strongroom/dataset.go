@@ -47,8 +47,8 @@ func (a *app) datasetPublish() *cobra.Command {
 		Use:   "publish FILE --dataset ID",
 		Short: "Seal a file as the next version of a dataset",
 		Long: `Seals a file to your own broker, signs the statement that rooms check it by, and makes it the
-current version in your broker. The columns of CSV and Parquet are those that an agreement
-gives your dataset, or those of a file. What containers get has none: --format file for a
+current version in your broker. The columns of CSV, Parquet, NDJSON and Arrow are those that
+an agreement gives your dataset, or those of a file. What containers get has none: --format file for a
 secret, a key or a file, --format disk for the sealed disk of an image.`,
 		Example: `  strongroom dataset publish patients.csv --dataset patients --schema study.json -o sealed
   strongroom dataset publish visits.parquet --dataset visits --schema-file visits.yaml --unique-unit
@@ -66,7 +66,7 @@ secret, a key or a file, --format disk for the sealed disk of an image.`,
 	f.StringVar(&p.dataset, "dataset", "", "`ID` of the dataset, the same for all its versions")
 	f.StringVar(&p.schema, "schema", "", "take the columns from this `AGREEMENT` (file, id or digest)")
 	f.StringVar(&p.schemaFile, "schema-file", "", "take the columns from this `FILE`: a YAML list of {name, type, scale, unit}")
-	f.StringVar(&p.format, "format", "", "csv, parquet, file or disk (default: by the file's name, or as the agreement says)")
+	f.StringVar(&p.format, "format", "", "csv, parquet, ndjson, arrow, file or disk (default: by the file's name, or as the agreement says)")
 	f.BoolVar(&p.unique, "unique-unit", false, "no two rows are about the same unit; rooms check it and then count rows")
 	f.StringVarP(&p.dir, "out", "o", ".", "`DIR` for the sealed file and its statement")
 	f.StringArrayVar(&p.alsoTo, "also-to", nil, "further `RECIPIENT` that can open the file: age1..., party or @FILE (repeat)")
@@ -154,18 +154,18 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 	format := agreement.Format(p.format)
 	opaque := format == agreement.Opaque || format == agreement.Disk
 	if format == "" {
-		format = agreement.Format(strings.TrimPrefix(strings.ToLower(filepath.Ext(p.file)), "."))
+		format = formatOf(p.file)
 		if p.schema != "" && !format.Columns() {
 			format = "" // as the agreement says
 		}
 	}
 	switch {
 	case opaque && (p.schemaFile != "" || p.unique):
-		return nil, "", verdict.Misuse("--format", "csv or parquet, which have columns", string(format), "leave --schema-file and --unique-unit out")
+		return nil, "", verdict.Misuse("--format", "csv, parquet, ndjson or arrow, which have columns", string(format), "leave --schema-file and --unique-unit out")
 	case opaque && p.schema == "":
 		return []agreement.Column{}, format, nil
 	case !opaque && format != "" && !format.Columns():
-		return nil, "", verdict.Misuse("--format", "csv, parquet, file or disk", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
+		return nil, "", verdict.Misuse("--format", "csv, parquet, ndjson, arrow, file or disk", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
 	case p.schemaFile != "":
 		columns, err := a.schemaFile(p.schemaFile)
 		return columns, format, err
@@ -180,7 +180,7 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 			continue
 		}
 		if format == "" && in.Format.Columns() {
-			return nil, "", verdict.Misuse("--format", "csv or parquet", "a name without such an ending", "name it with --format")
+			return nil, "", verdict.Misuse("--format", "csv, parquet, ndjson or arrow", "a name without such an ending", "name it with --format")
 		}
 		if format == "" {
 			format = in.Format
@@ -191,6 +191,18 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 		return in.Schema, format, nil
 	}
 	return nil, "", verdict.Misuse("--schema", fmt.Sprintf("an agreement with dataset %s of %s", p.dataset, own.Name), "none in "+p.schema, "check --dataset, or use --schema-file")
+}
+
+// formatOf gives the format that a file's name ends in.
+func formatOf(path string) agreement.Format {
+	ending := strings.TrimPrefix(strings.ToLower(filepath.Ext(path)), ".")
+	switch ending {
+	case "jsonl":
+		return agreement.NDJSON
+	case "feather", "arrows":
+		return agreement.Arrow
+	}
+	return agreement.Format(ending)
 }
 
 func (a *app) isOwn(d wire.Digest, own *agreement.SignedParty) bool {
@@ -214,8 +226,8 @@ func (a *app) schemaFile(path string) ([]agreement.Column, error) {
 	return draft.ParseColumns(path, data)
 }
 
-// looksRight catches a wrong file before it is sealed: every value of CSV; of Parquet, whose
-// types rooms check, that it is such a file.
+// looksRight catches a wrong file before it is sealed: every value of CSV, NDJSON and Arrow; of
+// Parquet, whose types rooms check, that it is such a file.
 func (a *app) looksRight(path string, format agreement.Format, columns []agreement.Column, unique bool) error {
 	f, err := a.openFile(path, "a "+string(format)+" file")
 	if err != nil {
@@ -238,7 +250,7 @@ func (a *app) looksRight(path string, format agreement.Format, columns []agreeme
 	if info.Size() > 64<<20 { // otherwise it is done before one has read this
 		a.say("checking every row of %s", path)
 	}
-	return checkCSV(f, path, columns, unique)
+	return checkRows(f, path, format, columns, unique)
 }
 
 // parquetMagic checks the four bytes at both ends of a Parquet file.

@@ -89,7 +89,7 @@ func (in *Input) validate(checkOnly, list bool) error {
 	if !in.Name.Valid() || !in.Owner.Valid() {
 		return fmt.Errorf("name or owner %.70q is not well formed", string(in.Owner))
 	}
-	if in.Format != agreement.CSV && in.Format != agreement.Parquet {
+	if !in.Format.Columns() {
 		return fmt.Errorf("format %.20q", string(in.Format))
 	}
 	if checkOnly != (in.FD == 0) || in.FD != 0 && (in.FD < minFD || in.FD > maxFD) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"strongroom.dev/agreement"
-	"strongroom.dev/workload/sql"
 	"strongroom.dev/workload/sql/engine"
+	"strongroom.dev/workload/sql/rows"
 )
 
 // oddCSV are files behind smallHeader, or with a header of their own, whether a room loads
@@ -92,10 +92,10 @@ var oddCSV = []struct {
 	{"leap day of 1900", smallHeader + "1,a,1,true,1900-02-29\n", -1, 2},
 	{"leap day of 2000", smallHeader + "1,a,1,true,2000-02-29\n", 1, 0},
 	{"unit twice", smallHeader + "0,a,1,true,2026-01-01\n1,a,1,true,2026-01-01\n-0,a,1,true,2026-01-01\n", -1, 4},
-	{"large row", smallHeader + "1," + strings.Repeat("x", sql.MaxCSVRow-30) + ",1,true,2026-01-01\n", 1, 0},
-	{"large row of quotes", smallHeader + "1,\"" + strings.Repeat("\"\"", sql.MaxCSVRow/2-30) + "\",1,true,2026-01-01\n", 1, 0},
-	{"row too large", smallHeader + "1," + strings.Repeat("x", sql.MaxCSVRow) + ",1,true,2026-01-01\n", -1, 2},
-	{"row of lines too large", smallHeader + "1,\"" + strings.Repeat("x\n", sql.MaxCSVRow/2) + "\",1,true,2026-01-01\n", -1, 2},
+	{"large row", smallHeader + "1," + strings.Repeat("x", rows.MaxRow-30) + ",1,true,2026-01-01\n", 1, 0},
+	{"large row of quotes", smallHeader + "1,\"" + strings.Repeat("\"\"", rows.MaxRow/2-30) + "\",1,true,2026-01-01\n", 1, 0},
+	{"row too large", smallHeader + "1," + strings.Repeat("x", rows.MaxRow) + ",1,true,2026-01-01\n", -1, 2},
+	{"row of lines too large", smallHeader + "1,\"" + strings.Repeat("x\n", rows.MaxRow/2) + "\",1,true,2026-01-01\n", -1, 2},
 }
 
 // What an owner is told when publishing is what rooms do: the same files pass, with the same
@@ -104,15 +104,15 @@ func TestOddCSV(t *testing.T) {
 	for _, test := range oddCSV {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			rows, err := sql.CheckCSV(strings.NewReader(test.data), small, true)
-			var wrong *sql.CSVError
+			n, err := rows.Check(strings.NewReader(test.data), agreement.CSV, small, true)
+			var wrong *rows.Error
 			if errors.As(err, &wrong) {
-				rows = -1
+				n = -1
 			} else if err != nil {
 				t.Fatal(err)
 			}
-			if rows != test.rows || wrong != nil && wrong.Line != test.line {
-				t.Errorf("published: %d rows, %v", rows, err)
+			if n != test.rows || wrong != nil && wrong.Line != test.line {
+				t.Errorf("published: %d rows, %v", n, err)
 			}
 			loaded, detail := loadRows(t, []byte(test.data))
 			if loaded != test.rows {
@@ -161,12 +161,12 @@ func FuzzCSV(f *testing.F) {
 			return
 		}
 		data = append([]byte(smallHeader), data...)
-		rows, err := sql.CheckCSV(bytes.NewReader(data), small, true)
+		n, err := rows.Check(bytes.NewReader(data), agreement.CSV, small, true)
 		if err != nil {
-			rows = -1
+			n = -1
 		}
-		if loaded, detail := loadRows(t, data); loaded != rows {
-			t.Errorf("published: %d rows, %v; loaded: %d, %s", rows, err, loaded, detail)
+		if loaded, detail := loadRows(t, data); loaded != n {
+			t.Errorf("published: %d rows, %v; loaded: %d, %s", n, err, loaded, detail)
 		}
 	})
 }

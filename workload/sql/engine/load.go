@@ -14,10 +14,11 @@ import (
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
 	"strongroom.dev/workload/sql/guard"
+	"strongroom.dev/workload/sql/rows"
 )
 
 // load makes the tables out of their inputs' rows, each with its owner's place, and gives the
-// sources a plan over them may read. CSV is read into memory, since every value must be
+// sources a plan over them may read. Rows are read into memory, since every value must be
 // checked; Parquet is typed and stays where it is. An input that several tables hold is read
 // once.
 func (d *database) load(ctx context.Context, job *sql.Job, rowwise bool, tables []sql.Table, numbered bool, progress func(sql.Progress)) ([]guard.Source, error) {
@@ -104,10 +105,14 @@ func (d *database) loadInput(ctx context.Context, i int, in *sql.Input) (source 
 		return guard.Source{File: path(in), Columns: in.Schema}, from, err
 	}
 	name := "__input" + strconv.Itoa(i)
+	source, from = guard.Source{Table: name, Columns: in.Schema}, ident(name)
+	if in.Format != agreement.CSV {
+		return source, from, d.append(ctx, in, name)
+	}
 	if err := checkCSV(ctx, in); err != nil {
 		return guard.Source{}, "", err
 	}
-	return guard.Source{Table: name, Columns: in.Schema}, ident(name), d.exec(ctx, "CREATE TABLE "+ident(name)+" AS "+readCSV(in))
+	return source, from, d.exec(ctx, "CREATE TABLE "+ident(name)+" AS "+readCSV(in))
 }
 
 // checkCSV reads a CSV file through our own rules first: DuckDB's reader passes over empty
@@ -118,8 +123,14 @@ func checkCSV(ctx context.Context, in *sql.Input) error {
 		return err
 	}
 	defer f.Close()
-	_, err = sql.CheckCSV(reader{ctx, f}, in.Schema, false) // DuckDB compares units, within its memory
-	var wrong *sql.CSVError
+	// DuckDB compares units, within its memory.
+	_, err = rows.Check(reader{ctx, f}, in.Format, in.Schema, false)
+	return wrongRow(in, err)
+}
+
+// wrongRow makes a failure out of what is wrong with a file.
+func wrongRow(in *sql.Input, err error) error {
+	var wrong *rows.Error
 	if errors.As(err, &wrong) {
 		return &sql.Failure{Phase: sql.Load, Code: wrong.Code, Input: in.Name, Detail: wrong.Error()}
 	}
@@ -156,7 +167,7 @@ func readCSV(in *sql.Input) string {
 	}
 	return "SELECT " + strings.Join(selected, ", ") + " FROM read_csv(" + quote(path(in)) + ", columns = {" + strings.Join(columns, ", ") +
 		"}, auto_detect = false, header = false, skip = 1, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, " +
-		fmt.Sprintf("max_line_size = %d, ", 2*sql.MaxCSVRow) + "strict_mode = true, null_padding = false, ignore_errors = false)"
+		fmt.Sprintf("max_line_size = %d, ", 2*rows.MaxRow) + "strict_mode = true, null_padding = false, ignore_errors = false)"
 }
 
 // pattern is the form of a field: what DuckDB then casts without changing the value. The

@@ -1,4 +1,4 @@
-package sql_test
+package rows_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 
 	"strongroom.dev/agreement"
-	"strongroom.dev/workload/sql"
+	"strongroom.dev/workload/sql/rows"
 )
 
 var oneText = []agreement.Column{{Name: "person", Type: "text", Unit: true}}
@@ -23,13 +23,13 @@ func TestCSVOfOneColumn(t *testing.T) {
 		"person\na\na\n":       "line 3, column person: that of line 2; expected a unit that no other row has (--unique-unit)",
 		"person\n\"a\nb\"\nb,": "line 4: more; expected 1 fields",
 	} {
-		rows, err := sql.CheckCSV(strings.NewReader(data), oneText, true)
+		n, err := rows.Check(strings.NewReader(data), agreement.CSV, oneText, true)
 		got := ""
 		if err != nil {
 			got = err.Error()
 		}
-		if got != want || want == "" && rows != 3 {
-			t.Errorf("%q: %d rows, %s", data, rows, got)
+		if got != want || want == "" && n != 3 {
+			t.Errorf("%q: %d rows, %s", data, n, got)
 		}
 	}
 }
@@ -38,7 +38,7 @@ func TestCSVOfOneColumn(t *testing.T) {
 func TestCSVNotRead(t *testing.T) {
 	for _, before := range []string{"", "per", "person\n", "person\na", "person\n\"a\n"} {
 		broken := errors.New("disk on fire")
-		_, err := sql.CheckCSV(io.MultiReader(strings.NewReader(before), iotest.ErrReader(broken)), oneText, true)
+		_, err := rows.Check(io.MultiReader(strings.NewReader(before), iotest.ErrReader(broken)), agreement.CSV, oneText, true)
 		if !errors.Is(err, broken) {
 			t.Errorf("%q: %v", before, err)
 		}
@@ -52,12 +52,12 @@ func FuzzCheckCSV(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rows, err := sql.CheckCSV(bytes.NewReader(data), oneText, true)
-		again, slow := sql.CheckCSV(iotest.OneByteReader(bytes.NewReader(data)), oneText, true)
-		if rows != again || (err == nil) != (slow == nil) {
-			t.Errorf("%d rows, %v; byte by byte %d rows, %v", rows, err, again, slow)
+		n, err := rows.Check(bytes.NewReader(data), agreement.CSV, oneText, true)
+		again, slow := rows.Check(iotest.OneByteReader(bytes.NewReader(data)), agreement.CSV, oneText, true)
+		if n != again || (err == nil) != (slow == nil) {
+			t.Errorf("%d rows, %v; byte by byte %d rows, %v", n, err, again, slow)
 		}
-		var wrong *sql.CSVError
+		var wrong *rows.Error
 		if err != nil && (!errors.As(err, &wrong) || wrong.Line < 1 || wrong.Expected == "" || wrong.Got == "" || wrong.Fix == "") {
 			t.Errorf("%#v", err)
 		}

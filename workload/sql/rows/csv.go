@@ -1,4 +1,4 @@
-package sql
+package rows
 
 import (
 	"bufio"
@@ -8,63 +8,27 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"strongroom.dev/agreement"
 )
 
-// MaxCSVRow bounds a row of a CSV input, in bytes, its line end included: half of what
-// DuckDB's reader takes.
-const MaxCSVRow = 1 << 20
-
-// CSVError says what of spec/sql.md, section 2, a CSV file breaks. It may quote the file: it
-// is for the file's owner.
-type CSVError struct {
-	Code   string // input.header, input.value or input.unit
-	Line   int    // of the file, from 1, where the row begins; 0 is the file as a whole
-	Column string // "" is the row as a whole
-	// Expected, Got and Fix as in a verdict.
-	Expected, Got, Fix string
-}
-
-// Error gives place, finding and expectation.
-func (e *CSVError) Error() string {
-	where := ""
-	if e.Line > 0 {
-		where = fmt.Sprintf("line %d", e.Line)
-	}
-	if e.Column != "" {
-		where += ", column " + e.Column
-	}
-	if where != "" {
-		where += ": "
-	}
-	return where + e.Got + "; expected " + e.Expected
-}
-
-// CheckCSV reads a CSV input to its end and checks every byte of it: what passes here, a room
-// loads, and what doesn't, it refuses. With unique it also keeps every unit in memory to find
-// one that comes twice. It gives the number of rows; its errors are of type *CSVError, or
-// those of src.
-func CheckCSV(src io.Reader, columns []agreement.Column, unique bool) (rows int, err error) {
-	c := &csvReader{src: bufio.NewReaderSize(src, MaxCSVRow+1), columns: columns}
-	if unique {
-		c.units = map[string]int{}
-	}
+// scanCSV reads a CSV file.
+func scanCSV(src io.Reader, columns []agreement.Column, each sink) error {
+	c := &csvReader{src: bufio.NewReaderSize(src, MaxRow+1), columns: columns, row: make([]Value, len(columns)), each: each}
 	if err := c.header(); err != nil {
-		return 0, err
+		return err
 	}
-	for ; ; rows++ {
+	for {
 		row, err := c.next()
 		if err == io.EOF {
-			return rows, nil
+			return nil
 		}
 		if err == nil {
 			err = c.check(row)
 		}
 		if err != nil {
-			return rows, err
+			return err
 		}
 	}
 }
@@ -73,37 +37,46 @@ func CheckCSV(src io.Reader, columns []agreement.Column, unique bool) (rows int,
 type csvReader struct {
 	src     *bufio.Reader
 	columns []agreement.Column
-	end     string         // the file's line end
-	at      int            // the line that the row begins on
-	lines   int            // lines read
-	long    []byte         // a row of several lines
-	field   []byte         // a quoted field's text
-	units   map[string]int // the line each was seen on; nil is don't care
+	end     string // the file's line end
+	at      int    // the line that the row begins on
+	lines   int    // lines read
+	long    []byte // a row of several lines
+	fields  []byte // the row's quoted fields without their doubled quotes
+	row     []Value
+	each    sink
 }
 
-func (c *csvReader) wrong(code, column, expected, got, fix string) *CSVError {
-	return &CSVError{Code: code, Line: c.at, Column: column, Expected: expected, Got: got, Fix: fix}
+func (c *csvReader) wrong(code, column, expected, got, fix string) *Error {
+	return &Error{Code: code, Line: c.at, Column: column, Expected: expected, Got: got, Fix: fix}
 }
 
-func (c *csvReader) malformed(expected, got string) *CSVError {
+func (c *csvReader) malformed(expected, got string) *Error {
 	return c.wrong("input.value", "", expected, got, "correct the line")
 }
 
-// line reads to the next line feed; the last line may have none. io.EOF is before a byte.
+// line reads to the next line feed.
 func (c *csvReader) line() ([]byte, error) {
-	line, err := c.src.ReadSlice('\n')
-	switch {
-	case err == nil || err == io.EOF && len(line) > 0:
-		c.lines++
-		return line, nil
-	case errors.Is(err, bufio.ErrBufferFull):
+	line, err := readLine(c.src)
+	if errors.Is(err, bufio.ErrBufferFull) {
 		return nil, c.tooLong()
 	}
-	return nil, err
+	if err == nil {
+		c.lines++
+	}
+	return line, err
+}
+
+// readLine reads to the next line feed; the last line may have none. io.EOF is before a byte.
+func readLine(src *bufio.Reader) ([]byte, error) {
+	line, err := src.ReadSlice('\n')
+	if err == io.EOF && len(line) > 0 {
+		err = nil
+	}
+	return line, err
 }
 
 func (c *csvReader) tooLong() error {
-	return c.malformed(fmt.Sprintf("a row of at most %d bytes", MaxCSVRow), "more, or a quote that is never closed")
+	return c.malformed(fmt.Sprintf("a row of at most %d bytes", MaxRow), "more, or a quote that is never closed")
 }
 
 // header demands the agreed names in the agreed order: swapped columns would be read as each
@@ -111,18 +84,14 @@ func (c *csvReader) tooLong() error {
 func (c *csvReader) header() error {
 	c.at = 1
 	line, err := c.line()
-	var wrong *CSVError
+	var wrong *Error
 	if errors.As(err, &wrong) || err == io.EOF {
 		line, err = nil, nil
 	}
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(c.columns))
-	for i, column := range c.columns {
-		names[i] = column.Name
-	}
-	want := strings.Join(names, ",")
+	want := strings.Join(names(c.columns), ",")
 	text := strings.TrimSuffix(string(line), "\n")
 	c.end = "\n"
 	if before, found := strings.CutSuffix(text, "\r"); found {
@@ -149,7 +118,7 @@ func (c *csvReader) next() ([]byte, error) {
 			return nil, err
 		}
 	}
-	if len(row) > MaxCSVRow {
+	if len(row) > MaxRow {
 		return nil, c.tooLong()
 	}
 	return c.trim(row)
@@ -204,7 +173,7 @@ func (c *csvReader) whole(first []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.long = append(c.long, line...); len(c.long) > MaxCSVRow {
+		if c.long = append(c.long, line...); len(c.long) > MaxRow {
 			return nil, c.tooLong()
 		}
 		if bytes.Count(line, []byte{'"'})%2 == 1 {
@@ -257,6 +226,7 @@ func invalid(text []byte) []byte {
 
 // check looks at a row's fields.
 func (c *csvReader) check(row []byte) error {
+	c.fields = c.fields[:0]
 	for i, column := range c.columns {
 		text, isQuoted, rest, more, err := c.cut(row)
 		if err != nil {
@@ -265,12 +235,12 @@ func (c *csvReader) check(row []byte) error {
 		if last := i == len(c.columns)-1; more == last {
 			return c.malformed(fmt.Sprintf("%d fields", len(c.columns)), fieldCount(i, more))
 		}
-		if err := c.value(column, text, isQuoted); err != nil {
+		if c.row[i], err = c.value(column, text, isQuoted); err != nil {
 			return err
 		}
 		row = rest
 	}
-	return nil
+	return c.each(c.at, c.row)
 }
 
 func fieldCount(i int, more bool) string {
@@ -299,8 +269,9 @@ func (c *csvReader) cut(row []byte) (text []byte, isQuoted bool, rest []byte, mo
 	}
 	text, rest = row[1:1+n], row[n+2:]
 	if bytes.IndexByte(text, '"') >= 0 {
-		c.field = append(c.field[:0], bytes.ReplaceAll(text, []byte(`""`), []byte{'"'})...)
-		text = c.field
+		at := len(c.fields)
+		c.fields = append(c.fields, bytes.ReplaceAll(text, []byte(`""`), []byte{'"'})...)
+		text = c.fields[at:]
 	}
 	if c.end == "\r\n" && loose(text) || c.end == "\n" && bytes.IndexByte(text, '\r') >= 0 {
 		return nil, false, nil, false, c.malformed("the line end of the first line, "+endName(c.end == "\r\n")+", also between quotes", "another")
@@ -323,89 +294,14 @@ func loose(text []byte) bool {
 	return bytes.IndexByte(left, '\n') >= 0 || bytes.IndexByte(left, '\r') >= 0
 }
 
-// value checks one field. An empty one without quotes is no value, which only a unit must have.
-func (c *csvReader) value(column agreement.Column, text []byte, isQuoted bool) error {
+// value reads one field. An empty one without quotes is no value.
+func (c *csvReader) value(column agreement.Column, text []byte, isQuoted bool) (Value, error) {
 	if len(text) == 0 && !isQuoted {
-		if column.Unit {
-			return c.wrong("input.unit", column.Name, "a value: every row says whom it is about", "none", "give it one, or leave the row out")
-		}
-		return nil
+		return Value{Null: true}, nil
 	}
-	if !isOfType(column, text) {
-		return c.wrong("input.value", column.Name, typeText(column), quoted(text), "correct the value")
+	v, isOf := parse(column, text)
+	if !isOf {
+		return v, c.wrong("input.value", column.Name, typeText(column), quoted(text), "correct the value")
 	}
-	if !column.Unit || c.units == nil {
-		return nil
-	}
-	unit := string(text)
-	if column.Type == "integer" && unit == "-0" {
-		unit = "0"
-	}
-	if before, twice := c.units[unit]; twice {
-		return c.wrong("input.unit", column.Name, "a unit that no other row has (--unique-unit)", fmt.Sprintf("that of line %d", before), "leave --unique-unit out, or correct the file")
-	}
-	c.units[unit] = c.at
-	return nil
-}
-
-// isOfType reports whether a field has the one form of its type and is in its range.
-func isOfType(c agreement.Column, text []byte) bool {
-	switch c.Type {
-	case "integer":
-		if !plainInteger(bytes.TrimPrefix(text, []byte{'-'}), 19) {
-			return false
-		}
-		_, err := strconv.ParseInt(string(text), 10, 64)
-		return err == nil
-	case "decimal":
-		whole, part, point := bytes.Cut(bytes.TrimPrefix(text, []byte{'-'}), []byte{'.'})
-		if point && (len(part) == 0 || int64(len(part)) > c.Scale || !bytesDigits(part)) {
-			return false
-		}
-		return plainInteger(whole, 18) && (whole[0] == '0' || int64(len(whole))+c.Scale <= 18)
-	case "boolean":
-		return string(text) == "true" || string(text) == "false"
-	case "date":
-		if len(text) != len(time.DateOnly) || string(text[:4]) == "0000" {
-			return false
-		}
-		_, err := time.Parse(time.DateOnly, string(text))
-		return err == nil
-	}
-	return true
-}
-
-// plainInteger reports digits without leading zeros.
-func plainInteger(text []byte, most int) bool {
-	return len(text) > 0 && len(text) <= most && bytesDigits(text) && (text[0] != '0' || len(text) == 1)
-}
-
-func bytesDigits(text []byte) bool {
-	for _, b := range text {
-		if b < '0' || b > '9' {
-			return false
-		}
-	}
-	return true
-}
-
-func typeText(c agreement.Column) string {
-	switch c.Type {
-	case "integer":
-		return "an integer of 64 bits like -12, with no blank, plus or leading zero"
-	case "decimal":
-		return fmt.Sprintf("a decimal like -1.5 of at most 18 digits, %d of them for behind the point", c.Scale)
-	case "boolean":
-		return "true or false"
-	}
-	return "a day that exists, like 2026-11-24, of the years 0001 to 9999"
-}
-
-// quoted shows a piece of a file in one short line.
-func quoted(text []byte) string {
-	const most = 100
-	if len(text) > most {
-		return strconv.Quote(string(text[:most])) + "…"
-	}
-	return strconv.Quote(string(text))
+	return v, nil
 }
