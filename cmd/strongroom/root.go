@@ -22,6 +22,7 @@ func (a *app) rootCommand() *cobra.Command {
   broker             your key service: releases keys only to what you agreed to
   run, room, host    run agreed work in a room
   sql                try queries against an agreement's rules
+  sample             data of nobody's to try things on
   connect            reach a room with any client, once it has proven what it is
   open, receipt      results and their proof
   verify, policy     evidence of any hardware: what it proves, and what not
@@ -79,6 +80,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.brokerCommand(),
 		a.runCommand(),
 		a.sqlCommand(),
+		a.sampleCommand(),
 		a.roomCommand(),
 		a.connectCommand(),
 		a.containerCommand(),
