@@ -172,3 +172,23 @@ func TestAuditOfJoins(t *testing.T) {
 		t.Errorf("a difference of two was answered: %v", rows)
 	}
 }
+
+// Where differences are audited, a row may hold several conditions: what they tell together is
+// held against the audit like everything else.
+func TestSeveralConditions(t *testing.T) {
+	a := newAsker(t, "audited")
+	got := a.ask("SELECT sum(CASE WHEN ward = 'women' THEN 1 ELSE 0 END) AS women, sum(CASE WHEN smoker THEN score ELSE 0 END) AS s, round(100.0 * count(CASE WHEN smoker THEN 1 END) / count(*), 1) AS share FROM people")
+	if len(got) != 1 || got[0] != "10|426.00|60.0" {
+		t.Errorf("a funnel: %v", got)
+	}
+	if got := newAsker(t, "audited").ask("SELECT sum(CASE WHEN score < 48 THEN 1 ELSE 0 END) AS a, sum(CASE WHEN score < 40 THEN 1 ELSE 0 END) AS b, count(*) AS n FROM people"); len(got) != 0 {
+		t.Errorf("all but two people and everybody in one row: %v", got)
+	}
+	if got := newAsker(t, "audited").ask("SELECT sum(CASE WHEN score < 40 THEN 1 ELSE 0 END) AS a, sum(CASE WHEN score < 42 THEN 1 ELSE 0 END) AS b FROM people"); len(got) != 0 {
+		t.Errorf("two conditions that differ in two people: %v", got)
+	}
+	job := oneInput(t, agreement.CSV, []byte(people20()), true, "SELECT sum(CASE WHEN score < 40 THEN 1 ELSE 0 END) AS a, sum(CASE WHEN score < 42 THEN 1 ELSE 0 END) AS b FROM people")
+	if _, err := engine.Execute(context.Background(), job, silent); err == nil || failureOf(t, err).Code != "query.aggregate" {
+		t.Errorf("two conditions that nobody audits: %v", err)
+	}
+}

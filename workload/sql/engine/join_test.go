@@ -67,6 +67,7 @@ func TestJoins(t *testing.T) {
 		"of one side alone":         {"SELECT segment, count(*) AS n FROM cards GROUP BY segment", []string{"gold|4", "plain|4"}},
 		"with itself":               {"SELECT count(*) AS n FROM cards a JOIN cards b USING (person)", []string{"8"}},
 		"three":                     {"SELECT count(*) AS n, sum(a.spent) AS s FROM cards a JOIN visits ON customer = a.person JOIN cards b ON b.person = a.person", []string{"5|33.50"}},
+		"with more in ON":           {"SELECT count(*) AS n FROM cards JOIN visits ON person = customer AND paid >= 60 AND spent < paid", []string{"3"}},
 		"with a condition":          {"SELECT count(*) AS n FROM cards JOIN visits ON person = customer WHERE paid >= 60 AND spent < 100", []string{"3"}},
 	} {
 		got, err := engine.Execute(context.Background(), joined(t, cards, shop, test.query), silent)
@@ -84,11 +85,11 @@ func TestRefusedJoins(t *testing.T) {
 	cards, shop := cardsAndVisits()
 	for query, code := range map[string]string{
 		"SELECT count(*) AS n FROM cards JOIN visits ON segment = store":                                               "query.join",
-		"SELECT count(*) AS n FROM cards JOIN visits ON person = customer OR true":                                     "query.join",
-		"SELECT count(*) AS n FROM cards JOIN visits ON person <> customer":                                            "query.join",
-		"SELECT count(*) AS n FROM cards JOIN visits ON person = customer AND spent = paid":                            "query.join",
-		"SELECT count(*) AS n FROM cards JOIN visits ON person = person":                                               "query.join",
-		"SELECT count(*) AS n FROM cards JOIN visits ON person = customer + 0":                                         "query.expression",
+		"SELECT count(*) AS n FROM cards JOIN visits ON person = customer OR true":                                     "query.unit",
+		"SELECT count(*) AS n FROM cards JOIN visits ON person <> customer":                                            "query.unit",
+		"SELECT count(*) AS n FROM cards JOIN visits ON person = person":                                               "query.unit",
+		"SELECT count(*) AS n FROM cards JOIN visits ON person = customer + 0":                                         "query.unit",
+		"SELECT count(*) AS n FROM cards LEFT JOIN visits ON person = customer AND paid > 1":                           "query.join",
 		"SELECT count(*) AS n FROM cards JOIN visits ON true":                                                          "query.join",
 		"SELECT count(*) AS n FROM cards RIGHT JOIN visits ON person = customer":                                       "query.join",
 		"SELECT count(*) AS n FROM cards FULL JOIN visits ON person = customer":                                        "query.join",

@@ -169,3 +169,38 @@ func TestExclusions(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Arithmetic on aggregates is done on what is shown of them, exactly, and rounded once.
+func TestFormulas(t *testing.T) {
+	data := smallHeader + "1,a,1.50,true,\n2,a,2.00,false,\n3,a,,true,\n4,b,3.00,true,\n5,b,4.00,true,\n"
+	for query, want := range map[string][]string{
+		"SELECT ward, sum(score) / count(*) AS r FROM people GROUP BY ward":                                        {"a|1.166667", "b|3.500000"},
+		"SELECT ward, round(100.0 * count(score) / count(*), 1) AS share FROM people GROUP BY ward ORDER BY share": {"a|66.7", "b|100.0"},
+		"SELECT sum(score) - 2 * count(*) AS d, -avg(score) AS m FROM people":                                      {"0.50|-2.625000"},
+		"SELECT count(*) / nullif(count(*) - 5, 0) AS r FROM people":                                               {"NULL"},
+		"SELECT coalesce(sum(score), 0) AS s, count(*) + 1 AS n FROM people WHERE ward = 'a' AND score > 1":        {"3.50|3"},
+		"SELECT ward, count(*) * 2 AS Twice FROM people GROUP BY ward HAVING twice > 4":                            {"a|6"},
+		"SELECT ward, round(avg(score)) AS m, sum(score) / 0 AS never FROM people GROUP BY ward LIMIT 1":           {"a|2|NULL"},
+	} {
+		got, err := engine.Execute(context.Background(), oneInput(t, agreement.CSV, []byte(data), true, query), silent)
+		if err != nil {
+			t.Errorf("%s: %v %s", query, err, failureOf(t, err).Detail)
+			continue
+		}
+		if diff := cmp.Diff(want, table(got)); diff != "" {
+			t.Errorf("%s: %s\n%s", query, got.SQL, diff)
+		}
+	}
+	for query, code := range map[string]string{
+		"SELECT sum(score) + score AS s FROM people":                         "query.aggregate",
+		"SELECT sum(score) > 2 AS s FROM people":                             "query.aggregate",
+		"SELECT sqrt(sum(score)) AS s FROM people":                           "query.aggregate",
+		"SELECT sum(score) || 'x' AS s FROM people":                          "query.aggregate",
+		"SELECT sum(score) / (SELECT count(*) FROM people) AS s FROM people": "query.aggregate",
+		"SELECT round(sum(score), 30) AS s FROM people":                      "query.function",
+	} {
+		if _, err := engine.Execute(context.Background(), oneInput(t, agreement.CSV, []byte(data), true, query), silent); err == nil || failureOf(t, err).Code != code {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}

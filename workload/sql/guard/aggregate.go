@@ -15,6 +15,11 @@ func isAggregate(name string) bool {
 	return slices.Contains([]string{"count", "count_star", "sum", "avg"}, name)
 }
 
+// isStatistic names what passes under differential privacy alone.
+func isStatistic(name string) bool {
+	return slices.Contains([]string{"var_pop", "median", "quantile_cont"}, name)
+}
+
 // asText gives a JSON string or number as text, else "".
 func asText(v any) string {
 	switch t := v.(type) {
@@ -40,7 +45,7 @@ func (p *parser) aggregated(v any) (a *aggregate, round int, err error) {
 		a, err := p.aggregate(v, name, distinct, children)
 		return a, -1, err
 	}
-	if p.private && slices.Contains([]string{"var_pop", "median", "quantile_cont"}, name) && !distinct {
+	if p.private && isStatistic(name) && !distinct {
 		a, err := p.statistic(v, name, children)
 		return a, -1, err
 	}

@@ -80,14 +80,10 @@ func (c *Collector) Add(values []any) error {
 		if err != nil {
 			return err
 		}
-		cell, err := render(v)
-		if err != nil {
-			return err
-		}
-		if cell != nil {
-			r.size += len(*cell)
-		}
-		r.values, r.cells = append(r.values, v), append(r.cells, cell)
+		r.values = append(r.values, v)
+	}
+	if err := r.finish(q); err != nil {
+		return err
 	}
 	if c.auditing {
 		if c.held = append(c.held, r); len(c.held) > maxHeld {
@@ -96,6 +92,25 @@ func (c *Collector) Add(values []any) error {
 		return nil
 	}
 	return c.chosen(r)
+}
+
+// finish does a row's arithmetic, and renders what is shown of it.
+func (r *row) finish(q *Query) error {
+	q.formulas(r.values)
+	for i, v := range r.values {
+		if q.outputs[i].hidden {
+			continue
+		}
+		cell, err := render(v)
+		if err != nil {
+			return err
+		}
+		if cell != nil {
+			r.size += len(*cell)
+		}
+		r.cells = append(r.cells, cell)
+	}
+	return nil
 }
 
 // chosen keeps a row that HAVING lets pass.
@@ -237,6 +252,9 @@ func countOf(v any) (Number, error) {
 
 // of gives an output's value in a row.
 func (o *output) of(groups, aggregates []any, roundTo int64) (any, error) {
+	if o.formula != nil {
+		return nil, nil // see formulas
+	}
 	if o.aggregate == nil {
 		return groups[o.group], nil
 	}

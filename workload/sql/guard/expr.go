@@ -76,7 +76,9 @@ type parser struct {
 	job   *sql.Job
 	scans []scan
 	joins []join
-	nodes int
+	// conditions are those of ON besides keys.
+	conditions []*expr
+	nodes      int
 	// role is what the columns of the expression being read are used for; "" for nothing.
 	role wire.ID
 	// private: the inputs are under differential privacy.

@@ -108,7 +108,10 @@ func (p *parser) join(v any) error {
 	if using := o.list("using_columns"); len(using) > 0 && o["condition"] == nil {
 		j.pairs, err = p.using(v, using)
 	} else {
-		j.pairs, err = p.on(v, o["condition"])
+		j.pairs, err = p.on(v, o["condition"], left)
+	}
+	if err == nil && len(j.pairs) == 0 {
+		err = refuse("query.join", "ON%s compares no keys of one kind with =", near(v))
 	}
 	p.joins = append(p.joins, j)
 	return err
@@ -139,9 +142,9 @@ func (p *parser) using(v any, names []any) (pairs []pair, err error) {
 	return pairs, nil
 }
 
-// on gives the pairs of ON: comparisons of keys with =, joined by AND.
-func (p *parser) on(v, condition any) ([]pair, error) {
-	const form = "ON%s takes keys of one kind with =, joined by AND; other conditions belong into WHERE"
+// on gives the pairs of ON: comparisons of keys with =, joined by AND. What else stands there is
+// a condition like those of WHERE; on a LEFT JOIN it would mean something else.
+func (p *parser) on(v, condition any, left bool) ([]pair, error) {
 	switch class, kind := class(condition); {
 	case class == "CONJUNCTION" && kind == "CONJUNCTION_AND":
 		o, err := members(condition, "class", "type", "alias", "query_location", "children")
@@ -150,7 +153,7 @@ func (p *parser) on(v, condition any) ([]pair, error) {
 		}
 		var pairs []pair
 		for _, child := range o.list("children") {
-			more, err := p.on(v, child)
+			more, err := p.on(v, child, left)
 			if err != nil {
 				return nil, err
 			}
@@ -162,25 +165,27 @@ func (p *parser) on(v, condition any) ([]pair, error) {
 		if err != nil {
 			return nil, shape(condition, err)
 		}
-		a, left, err := p.place(o["left"])
-		if err != nil {
-			return nil, err
-		}
-		b, right, err := p.place(o["right"])
-		if err != nil {
-			return nil, err
-		}
+		a, one, errA := p.place(o["left"])
+		b, other, errB := p.place(o["right"])
 		last := len(p.scans) - 1
 		if a == last {
-			a, left, b, right = b, right, a, left
+			a, one, b, other = b, other, a, one
 		}
-		if b != last || a == last {
-			return nil, refuse("query.join", "ON%s compares columns that are not of the table that is joined and of one before it", near(condition))
+		if errA == nil && errB == nil && b == last && a != last && p.isKey(a, one) && p.isKey(b, other) {
+			both, err := p.keys(condition, a, one.Name, b, other.Name)
+			return []pair{both}, err
 		}
-		one, err := p.keys(condition, a, left.Name, b, right.Name)
-		return []pair{one}, err
 	}
-	return nil, refuse("query.join", form, near(v))
+	if left {
+		return nil, refuse("query.join", "ON%s of a LEFT JOIN takes keys of one kind with =, joined by AND; other conditions belong into WHERE", near(v))
+	}
+	e, err := p.as(agreement.Filter, p.boolean, condition)
+	p.conditions = append(p.conditions, e)
+	return nil, err
+}
+
+func (p *parser) isKey(at int, c agreement.Column) bool {
+	return p.job.Key(p.scans[at].table, c.Name) != ""
 }
 
 // keys makes a pair of two columns that are keys of one kind.

@@ -56,6 +56,10 @@ type output struct {
 	// The aggregate, and the primitives it is made of: its value, and for a mean the count.
 	aggregate    *aggregate
 	value, count int
+	// formula is arithmetic on other outputs, instead of an aggregate; hidden outputs are those
+	// that stand in formulas alone.
+	formula *formula
+	hidden  bool
 	// round is how many digits after the point are shown, or -1 for the type's own.
 	round int
 }
@@ -87,9 +91,11 @@ func (q *Query) Columns() []sql.Column {
 	if q.free != nil {
 		return q.free.columns
 	}
-	out := make([]sql.Column, len(q.outputs))
-	for i, o := range q.outputs {
-		out[i] = sql.Column{Name: o.name, Type: o.typ.kind, Scale: int64(o.typ.scale)}
+	var out []sql.Column
+	for _, o := range q.outputs {
+		if !o.hidden {
+			out = append(out, sql.Column{Name: o.name, Type: o.typ.kind, Scale: int64(o.typ.scale)})
+		}
 	}
 	return out
 }

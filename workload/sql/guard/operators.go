@@ -218,8 +218,8 @@ func (p *parser) call(v any) (name string, distinct bool, args []any, err error)
 		return "", false, nil, shape(v, err)
 	}
 	name = strings.ToLower(o.text("function_name"))
-	// EXTRACT is the one form that DuckDB's parser gives a schema to.
-	if !(name == "date_part" && o["schema"] == "main") && o["schema"] != "" {
+	// Forms such as EXTRACT and lists are given the schema by DuckDB's parser.
+	if o["schema"] != "" && (o["schema"] != "main" || isAggregate(name)) {
 		return "", false, nil, shape(v, errors.New("a function of a schema"))
 	}
 	if err := o.want("type", "FUNCTION", "catalog", "", "export_state", false); err != nil {

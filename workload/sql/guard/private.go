@@ -420,22 +420,15 @@ func (c *Collector) addPrivate(groups, aggregates []any) error {
 	}
 	r := row{groups: groups, values: make([]any, len(q.outputs))}
 	for i, o := range q.outputs {
-		if o.aggregate == nil {
+		if o.group >= 0 {
 			r.values[i] = groups[o.group]
 		}
 	}
 	for i, n := range q.private.outputs {
 		r.values[n.output] = n.shown(answer[i], q.outputs[n.output])
 	}
-	for _, v := range r.values {
-		cell, err := render(v)
-		if err != nil {
-			return err
-		}
-		if cell != nil {
-			r.size += len(*cell)
-		}
-		r.cells = append(r.cells, cell)
+	if err := r.finish(q); err != nil {
+		return err
 	}
 	return c.chosen(r)
 }

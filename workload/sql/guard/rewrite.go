@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"strongroom.dev/agreement"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/sql"
 )
@@ -100,7 +101,9 @@ func (q *Query) rewrite(job *sql.Job, private bool) error {
 			q.compute(&q.outputs[i])
 		}
 	}
-	if err := q.countParts(); err != nil {
+	if audited(job, q) {
+		q.countEach()
+	} else if err := q.countParts(); err != nil {
 		return err
 	}
 	if len(q.primitives) > maxPrimitives {
@@ -155,29 +158,75 @@ func (q *Query) countParts() error {
 	if len(branches) == 0 {
 		branches = []*expr{nil}
 	}
-	zero := integer(0)
 	matched := q.matched()
 	for _, branch := range branches {
 		if branch != nil {
 			q.count(branch, true)
 		}
 		for _, column := range matched {
-			q.count(and(branch, boolean("is not null", column)), true)
-			q.count(and(branch, boolean("is null", column)), false)
+			q.countValues(branch, column, false)
 		}
 		for _, column := range columns {
-			with := boolean("is not null", column)
-			if summed[column.key()] {
-				with = boolean("<>", column, zero) // true of no NULL
-			}
-			q.count(and(branch, with), true)
-			q.count(and(branch, boolean("is null", column)), false)
-			if summed[column.key()] && column.typ.scale == 0 {
-				q.countFlag(branch, column)
-			}
+			q.countValues(branch, column, summed[column.key()])
 		}
 	}
 	return nil
+}
+
+// audited reports whether every input that the query reads is audited: then differences of sets
+// are the audit's to look at.
+func audited(job *sql.Job, q *Query) bool {
+	for _, s := range q.scans {
+		for _, name := range s.table.Inputs {
+			if job.InputByName(name).Rules.Differences != agreement.Audited {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// countEach plans the counting of the people in the parts that each aggregate shows by itself:
+// on every branch of its CASE, those with a value and those without.
+func (q *Query) countEach() {
+	for _, column := range q.matched() {
+		q.countValues(nil, column, false)
+	}
+	for _, o := range q.outputs {
+		a := o.aggregate
+		if a == nil || a.arg == nil || a.unit {
+			continue
+		}
+		values, branches := []*expr{a.arg}, []*expr{nil}
+		if a.arg.op == "case" {
+			values, branches = caseValues(a.arg), nil
+			for i := range values {
+				branches = append(branches, onBranch(a.arg, i))
+			}
+		}
+		for i, v := range values {
+			if branches[i] != nil {
+				q.count(branches[i], true)
+			}
+			for _, c := range v.columns(nil) {
+				q.countValues(branches[i], c, a.function != "count")
+			}
+		}
+	}
+}
+
+// countValues adds the checks of those on a branch who have a value in a column, and of those
+// who have none; of a sum, values other than 0 count.
+func (q *Query) countValues(branch, column *expr, summed bool) {
+	with := boolean("is not null", column)
+	if summed {
+		with = boolean("<>", column, integer(0)) // true of no NULL
+	}
+	q.count(and(branch, with), true)
+	q.count(and(branch, boolean("is null", column)), false)
+	if summed && column.typ.scale == 0 {
+		q.countFlag(branch, column)
+	}
 }
 
 // parts gives the conditions of the branches of the one CASE, none if no aggregate has one;

@@ -224,7 +224,7 @@ func (w *rowWalk) node(t map[string]any, top bool) error {
 	case kind == "BASE_TABLE":
 		return w.table(t)
 	case kind == "JOIN":
-		if !slices.Contains([]string{"REGULAR", "CROSS", "NATURAL"}, o.text("ref_type")) || !slices.Contains([]string{"INNER", "LEFT", "RIGHT", "OUTER", "SEMI", "ANTI"}, o.text("join_type")) {
+		if !slices.Contains([]string{"REGULAR", "CROSS", "NATURAL"}, o.text("ref_type")) || !slices.Contains([]string{"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SEMI", "ANTI"}, o.text("join_type")) {
 			return refuse("query.join", "%.20s %.20s join%s does not pass: it depends on the order of rows", strings.ToLower(o.text("ref_type")), strings.ToLower(o.text("join_type")), near(t))
 		}
 	case kind == "SELECT_NODE" || kind == "SET_OPERATION_NODE":

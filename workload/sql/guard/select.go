@@ -42,10 +42,15 @@ func Check(tree []byte, job *sql.Job) (*Query, error) {
 		}
 	}
 	q := &Query{scans: p.scans, joins: p.joins, roundTo: p.roundTo()}
+	for _, condition := range p.conditions {
+		q.where = and(q.where, condition)
+	}
 	if body["where_clause"] != nil {
-		if q.where, err = p.as(agreement.Filter, p.boolean, body["where_clause"]); err != nil {
+		where, err := p.as(agreement.Filter, p.boolean, body["where_clause"])
+		if err != nil {
 			return nil, err
 		}
+		q.where = and(q.where, where)
 	}
 	if err := p.groups(q, body); err != nil {
 		return nil, err
@@ -220,7 +225,7 @@ func (p *parser) selects(q *Query, list []any) error {
 // item reads one select item.
 func (p *parser) item(q *Query, v any) (output, error) {
 	o, _ := v.(map[string]any)
-	out := output{name: object(o).text("alias"), group: -1, round: -1}
+	out := output{name: strings.ToLower(object(o).text("alias")), group: -1, round: -1}
 	var err error
 	if out.aggregate, out.round, err = p.aggregated(v); err != nil {
 		return output{}, err
@@ -228,6 +233,14 @@ func (p *parser) item(q *Query, v any) (output, error) {
 	if out.aggregate != nil {
 		out.typ, err = out.aggregate.result(v, out.round)
 		return out, err
+	}
+	if p.hasAggregate(v) {
+		parts := 0
+		if out.formula, err = p.formula(q, v, &parts); err != nil {
+			return output{}, err
+		}
+		out.typ = out.formula.typ()
+		return out, nil
 	}
 	e, err := p.as(agreement.Group, p.row, v)
 	if err != nil {
@@ -313,11 +326,16 @@ func (p *parser) outputOf(q *Query, v any) int {
 			}
 		}
 	}
+	if p.hasAggregate(v) {
+		if a, _, err := p.aggregated(v); err != nil || a == nil {
+			return -1 // arithmetic is named by its output
+		}
+	}
 	item, err := p.item(q, v)
 	if err != nil {
 		return -1
 	}
 	return slices.IndexFunc(q.outputs, func(out output) bool {
-		return out.group == item.group && out.round == item.round && out.aggregate.key() == item.aggregate.key()
+		return out.formula == nil && out.group == item.group && out.round == item.round && out.aggregate.key() == item.aggregate.key()
 	})
 }

@@ -60,7 +60,7 @@ func (p *parser) having(q *Query, left any, op string, right any) error {
 		return refuse("query.clause", "HAVING%s on a column: put it into WHERE", near(left))
 	}
 	i := p.outputOf(q, left)
-	if i < 0 || q.outputs[i].aggregate == nil {
+	if i < 0 || q.outputs[i].aggregate == nil && q.outputs[i].formula == nil {
 		return refuse("query.clause", "HAVING%s on something that is not an aggregate that is selected: select it, so that its people are counted", near(left))
 	}
 	e, err := p.row(right)
