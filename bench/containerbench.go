@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,12 +32,14 @@ import (
 const (
 	ingressCached = "container: new attested connection, appraisal known"
 	ingressFresh  = "container: new attested connection, evidence made for it"
-	// webRounds, webRequests, webSpell and webClients are how often each way is measured, by how
-	// many requests after one another, for how long and by how many at once.
-	webRounds   = 7
-	webRequests = 200
-	webClients  = 8
-	webSpell    = time.Second
+	// The ways take many short turns, so that what else the machine does falls on all of them:
+	// latencyTurns of latencyRequests after one another, throughputTurns of throughputSpell with
+	// throughputClients at once.
+	latencyTurns      = 60
+	latencyRequests   = 25
+	throughputTurns   = 20
+	throughputSpell   = 300 * time.Millisecond
+	throughputClients = 8
 	// connectRounds is how many connections are made each way for a median.
 	connectRounds = 60
 )
@@ -94,7 +97,9 @@ func containerBench(match func(name string) bool) (rows []row, err error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	ctx := context.Background()
+	// Who interrupts the bench ends its rooms too, which are in sessions of their own.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	if web {
 		if rows, err = webBench(ctx, filepath.Join(dir, "web"), match); err != nil {
 			return nil, err
@@ -189,28 +194,27 @@ func (c webClient) get(ctx context.Context, bytes int64) error {
 	return err
 }
 
-// latency gives the median of requests one after another, in microseconds.
-func (c webClient) latency(ctx context.Context, bytes int64) (float64, error) {
-	var took []float64
-	for range webRequests {
+// latency times requests one after another, in microseconds.
+func (c webClient) latency(ctx context.Context, bytes int64) (took []float64, err error) {
+	for range latencyRequests {
 		began := time.Now()
 		if err := c.get(ctx, bytes); err != nil {
-			return 0, err
+			return nil, err
 		}
 		took = append(took, float64(time.Since(began).Nanoseconds())/1000)
 	}
-	return roomMedian(took), nil
+	return took, nil
 }
 
 // throughput gives requests a second by several clients at once.
-func (c webClient) throughput(ctx context.Context, bytes int64) (float64, error) {
+func (c webClient) throughput(ctx context.Context, bytes int64) ([]float64, error) {
 	var wait sync.WaitGroup
 	var count atomic.Int64
-	failed := make(chan error, webClients)
+	failed := make(chan error, throughputClients)
 	began := time.Now()
-	for range webClients {
+	for range throughputClients {
 		wait.Go(func() {
-			for time.Since(began) < webSpell {
+			for time.Since(began) < throughputSpell {
 				if err := c.get(ctx, bytes); err != nil {
 					failed <- err
 					return
@@ -222,9 +226,9 @@ func (c webClient) throughput(ctx context.Context, bytes int64) (float64, error)
 	wait.Wait()
 	select {
 	case err := <-failed:
-		return 0, err
+		return nil, err
 	default:
-		return float64(count.Load()) / time.Since(began).Seconds(), nil
+		return []float64{float64(count.Load()) / time.Since(began).Seconds()}, nil
 	}
 }
 
@@ -235,49 +239,48 @@ type webBencher struct {
 	match                func(string) bool
 }
 
-// webMeasure is one measurement of one way, repeated.
-type webMeasure struct {
-	way  webClient
-	of   func(webClient, context.Context, int64) (float64, error)
-	took []float64
-}
-
-// size measures one size each way in turn, after a first spell that is not counted.
+// size measures one size each way in turn.
 func (b webBencher) size(ctx context.Context, name string, bytes int64, least float64) (rows []row, err error) {
 	goal := fmt.Sprintf("at least %.2fx", least)
 	if b.match(webLatency(name)) {
-		room, plain := webMeasure{way: b.room, of: webClient.latency}, webMeasure{way: b.plain, of: webClient.latency}
-		if err := alternate(ctx, bytes, &room, &plain); err != nil {
+		v, err := medians(ctx, latencyTurns, bytes, webClient.latency, b.room, b.plain)
+		if err != nil {
 			return nil, err
 		}
-		v, p := roomMedian(room.took), roomMedian(plain.took)
-		rows = append(rows, row{Name: webLatency(name), Value: v, Unit: "us", Against: p, Ratio: p / v, Goal: goal, Met: p/v >= least})
+		ratio := v[1] / v[0]
+		rows = append(rows, row{Name: webLatency(name), Value: v[0], Unit: "us", Against: v[1], Ratio: ratio, Goal: goal, Met: ratio >= least})
 	}
 	if !b.match(webThroughput(name)) && !b.match(webConnect(name)) {
 		return rows, nil
 	}
-	room, plain, connect := webMeasure{way: b.room, of: webClient.throughput}, webMeasure{way: b.plain, of: webClient.throughput}, webMeasure{way: b.connect, of: webClient.throughput}
-	if err := alternate(ctx, bytes, &room, &plain, &connect); err != nil {
+	v, err := medians(ctx, throughputTurns, bytes, webClient.throughput, b.room, b.plain, b.connect)
+	if err != nil {
 		return nil, err
 	}
-	v, p, c := roomMedian(room.took), roomMedian(plain.took), roomMedian(connect.took)
-	return append(rows, row{Name: webThroughput(name), Value: v, Unit: "requests/s", Against: p, Ratio: v / p, Goal: goal, Met: v/p >= least},
-		row{Name: webConnect(name), Value: c, Unit: "requests/s", Against: p, Ratio: c / p}), nil
+	ratio := v[0] / v[1]
+	return append(rows, row{Name: webThroughput(name), Value: v[0], Unit: "requests/s", Against: v[1], Ratio: ratio, Goal: goal, Met: ratio >= least},
+		row{Name: webConnect(name), Value: v[2], Unit: "requests/s", Against: v[1], Ratio: v[2] / v[1]}), nil
 }
 
-func alternate(ctx context.Context, bytes int64, measures ...*webMeasure) error {
-	for i := range webRounds + 1 {
-		for _, m := range measures {
-			v, err := m.of(m.way, ctx, bytes)
+// medians measures each way in turn, after a first turn that is not counted, and gives the
+// median of each.
+func medians(ctx context.Context, turns int, bytes int64, of func(webClient, context.Context, int64) ([]float64, error), ways ...webClient) ([]float64, error) {
+	took, v := make([][]float64, len(ways)), make([]float64, len(ways))
+	for turn := range turns + 1 {
+		for i, way := range ways {
+			more, err := of(way, ctx, bytes)
 			if err != nil {
-				return fmt.Errorf("%d bytes from %s: %w", bytes, m.way.base, err)
+				return nil, fmt.Errorf("%d bytes from %s: %w", bytes, way.base, err)
 			}
-			if i > 0 {
-				m.took = append(m.took, v)
+			if turn > 0 {
+				took[i] = append(took[i], more...)
 			}
 		}
 	}
-	return nil
+	for i := range ways {
+		v[i] = roomMedian(took[i])
+	}
+	return v, nil
 }
 
 // newConnections measures connections made anew, to the room and outside in turn.
