@@ -18,7 +18,7 @@ func (a *app) sqlCommand() *cobra.Command {
 		Use:   "sql",
 		Short: "Try queries against an agreement's rules, without data",
 	}
-	cmd.AddCommand(a.sqlCheck())
+	cmd.AddCommand(a.sqlCheck(), a.sqlPreview())
 	return cmd
 }
 
