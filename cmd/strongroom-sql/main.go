@@ -5,6 +5,8 @@
 // Outside a room, "strongroom-sql check" reads a job with "check_only" true as JSON from
 // standard input and prints one JSON document: the columns of its answer, the hash of its
 // plan and the query as it would run, or as "error" why it would be refused.
+// "strongroom-sql profile" reads a profile's job, with the number of an open descriptor of one input, and
+// prints what that input's rows are like, for its owner.
 // "strongroom-sql --version" prints the build's name. Exit codes are those of strongroom:
 // 0 ok, 1 broken, 2 usage, 3 refused.
 package main
@@ -16,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -43,8 +46,12 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	switch {
 	case len(args) == 0:
 		return serve()
-	case len(args) == 1 && args[0] == "check":
-		err := check(in, out)
+	case len(args) == 1 && (args[0] == "check" || args[0] == "profile"):
+		do := check
+		if args[0] == "profile" {
+			do = profile
+		}
+		err := do(in, out)
 		if err != nil {
 			fmt.Fprintf(out, "{\"error\":%s}\n", verdict.Encode(err))
 		}
@@ -53,7 +60,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 		_, err := fmt.Fprintln(out, version.Version)
 		return err
 	}
-	return verdict.Misuse("command line", "no argument, check or --version", fmt.Sprintf("%q", args), "strongroom starts this program; strongroom-sql check < JOB.json checks a query")
+	return verdict.Misuse("command line", "no argument, check, profile or --version", fmt.Sprintf("%q", args), "strongroom starts this program; strongroom-sql check < JOB.json checks a query")
 }
 
 // serve answers the one job that comes on the socket.
@@ -96,8 +103,42 @@ func check(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return printJSON(out, answer{result.Columns, result.Plan.String(), result.SQL})
+}
+
+func printJSON(out io.Writer, v any) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(answer{result.Columns, result.Plan.String(), result.SQL})
+	return enc.Encode(v)
+}
+
+// profile looks at an input for its owner, who may be told what is wrong in it.
+func profile(in io.Reader, out io.Writer) error {
+	data, err := io.ReadAll(io.LimitReader(in, maxJob+1))
+	if err != nil {
+		return err
+	}
+	job, err := sql.ParseProfileJob(data)
+	if err != nil {
+		return verdict.Misuse("job", "an input, memory and threads", err.Error(), "strongroom dataset publish --check makes one")
+	}
+	p, err := engine.Profile(context.Background(), job, halfOfMemory(), int64(runtime.NumCPU()))
+	var failure *sql.Failure
+	if errors.As(err, &failure) {
+		return verdict.Misuse("dataset.rows", "rows that a room loads", failure.Detail, "correct the file")
+	}
+	if err != nil {
+		return err
+	}
+	return printJSON(out, p)
+}
+
+// halfOfMemory gives half of the machine's memory, in bytes, at least 256 MiB.
+func halfOfMemory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 1 << 30
+	}
+	return max(int64(info.Totalram*uint64(info.Unit)/2), 256<<20)
 }

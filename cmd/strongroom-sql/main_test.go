@@ -88,6 +88,8 @@ func TestCheck(t *testing.T) {
 		{[]string{"check"}, bytes.Replace(job(t, "SELECT 1"), []byte(`"check_only":true`), []byte(`"check_only":false`), 1), 2, "job"},
 		{[]string{"check"}, []byte("{"), 2, "job"},
 		{[]string{"check"}, nil, 2, "job"},
+		{[]string{"profile"}, []byte("{}"), 2, "job"},
+		{[]string{"profile"}, nil, 2, "job"},
 		{[]string{"check", "more"}, nil, 2, "command line"},
 		{[]string{"serve"}, nil, 2, "command line"},
 		{[]string{"--version"}, nil, 0, "unknown"},
@@ -95,7 +97,7 @@ func TestCheck(t *testing.T) {
 		var out bytes.Buffer
 		err := run(test.args, bytes.NewReader(test.in), &out)
 		text := out.String()
-		if isCheck := len(test.args) == 1 && test.args[0] == "check"; isCheck && !json.Valid(out.Bytes()) || err != nil && isCheck && !strings.HasPrefix(text, `{"error":{"kind":"`) {
+		if isCheck := len(test.args) == 1 && (test.args[0] == "check" || test.args[0] == "profile"); isCheck && !json.Valid(out.Bytes()) || err != nil && isCheck && !strings.HasPrefix(text, `{"error":{"kind":"`) {
 			t.Errorf("%v prints %q, not one document", test.args, text)
 		}
 		if err != nil {

@@ -39,6 +39,7 @@ type publishing struct {
 	format              string
 	alsoTo, admit, keys []string
 	unique, force       bool
+	check               bool
 }
 
 func (a *app) datasetPublish() *cobra.Command {
@@ -52,6 +53,7 @@ an agreement gives your dataset, or those of a file. What containers get has non
 secret, a key or a file, --format disk for the sealed disk of an image.`,
 		Example: `  strongroom dataset publish patients.csv --dataset patients --schema study.json -o sealed
   strongroom dataset publish visits.parquet --dataset visits --schema-file visits.yaml --unique-unit
+  strongroom dataset publish patients.csv --dataset patients --schema study.json --check
   strongroom dataset publish password.txt --dataset db-password --format file -o sealed`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,6 +75,7 @@ secret, a key or a file, --format disk for the sealed disk of an image.`,
 	f.StringArrayVar(&p.admit, "admit", nil, admitUsage)
 	f.StringArrayVar(&p.keys, "key", nil, "further signing key `FILE` of your party (repeat)")
 	f.BoolVar(&p.force, "force", false, "replace files of that name")
+	f.BoolVar(&p.check, "check", false, "report what the rows are like and what an agreement's rules would make of them; seal nothing")
 	mustHave(cmd, "dataset")
 	cmd.MarkFlagsMutuallyExclusive("schema", "schema-file")
 	return cmd
@@ -86,12 +89,16 @@ func (a *app) publish(ctx context.Context, p publishing) error {
 	if !wire.ID(p.dataset).Valid() {
 		return verdict.Misuse("--dataset", "a name of 1 to 63 of a-z, 0-9 and -", verdict.Short(p.dataset), "choose such a name")
 	}
-	columns, format, err := a.columns(p, own)
+	input, err := a.columns(p, own)
 	if err != nil {
 		return err
 	}
+	columns, format := input.Schema, input.Format
 	if err := a.looksRight(p.file, format, columns, p.unique); err != nil {
 		return err
+	}
+	if p.check {
+		return a.check(ctx, p, input)
 	}
 	admit, err := a.admission(p.admit)
 	if err != nil {
@@ -149,8 +156,8 @@ func (a *app) dataOwner() (*home.Home, *agreement.SignedParty, error) {
 	return h, own, nil
 }
 
-// columns gives the dataset's columns and format.
-func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Column, agreement.Format, error) {
+// columns gives the dataset's columns and format, and the rules of an agreement's input.
+func (a *app) columns(p publishing, own *agreement.SignedParty) (in agreement.Input, err error) {
 	format := agreement.Format(p.format)
 	opaque := format == agreement.Opaque || format == agreement.Disk
 	if format == "" {
@@ -161,36 +168,36 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) ([]agreement.Col
 	}
 	switch {
 	case opaque && (p.schemaFile != "" || p.unique):
-		return nil, "", verdict.Misuse("--format", "csv, parquet, ndjson or arrow, which have columns", string(format), "leave --schema-file and --unique-unit out")
+		return in, verdict.Misuse("--format", "csv, parquet, ndjson or arrow, which have columns", string(format), "leave --schema-file and --unique-unit out")
 	case opaque && p.schema == "":
-		return []agreement.Column{}, format, nil
+		return agreement.Input{Schema: []agreement.Column{}, Format: format}, nil
 	case !opaque && format != "" && !format.Columns():
-		return nil, "", verdict.Misuse("--format", "csv, parquet, ndjson, arrow, file or disk", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
+		return in, verdict.Misuse("--format", "csv, parquet, ndjson, arrow, file or disk", orText(verdict.Short(string(format)), "a name without an ending"), "name it with --format")
 	case p.schemaFile != "":
 		columns, err := a.schemaFile(p.schemaFile)
-		return columns, format, err
+		return agreement.Input{Schema: columns, Format: format}, err
 	}
 	ag, _, err := a.loadAgreement(p.schema)
 	if err != nil {
-		return nil, "", err
+		return in, err
 	}
-	for _, in := range ag.Inputs {
+	for _, in = range ag.Inputs {
 		owner, _ := ag.PartyByID(in.Owner)
 		if in.Dataset != wire.ID(p.dataset) || !a.isOwn(owner.Descriptor, own) {
 			continue
 		}
 		if format == "" && in.Format.Columns() {
-			return nil, "", verdict.Misuse("--format", "csv, parquet, ndjson or arrow", "a name without such an ending", "name it with --format")
+			return in, verdict.Misuse("--format", "csv, parquet, ndjson or arrow", "a name without such an ending", "name it with --format")
 		}
 		if format == "" {
 			format = in.Format
 		}
 		if in.Format != format {
-			return nil, "", verdict.Misuse("--schema", "a "+string(in.Format)+" file, as the agreement says", string(format), "convert the file, or agree on the other format")
+			return in, verdict.Misuse("--schema", "a "+string(in.Format)+" file, as the agreement says", string(format), "convert the file, or agree on the other format")
 		}
-		return in.Schema, format, nil
+		return in, nil
 	}
-	return nil, "", verdict.Misuse("--schema", fmt.Sprintf("an agreement with dataset %s of %s", p.dataset, own.Name), "none in "+p.schema, "check --dataset, or use --schema-file")
+	return in, verdict.Misuse("--schema", fmt.Sprintf("an agreement with dataset %s of %s", p.dataset, own.Name), "none in "+p.schema, "check --dataset, or use --schema-file")
 }
 
 // formatOf gives the format that a file's name ends in.
