@@ -43,7 +43,7 @@ func (c Containers) fill(job *Job, a *agreement.SignedAgreement, work wire.ID) e
 		case m.Kind == agreement.Volume && c.Volumes == "":
 			return verdict.Refuse("host.disk", "a host that keeps volumes", "none, for "+m.Path, "ask its operator to start it with --volumes DIR")
 		case m.Kind == agreement.Volume:
-			job.Disks = append(job.Disks, Disk{mountName(i), filepath.Join(c.Volumes, string(a.ID)+"."+string(m.Input)+".volume")})
+			job.Disks = append(job.Disks, Disk{Name: mountName(i), Path: filepath.Join(c.Volumes, string(a.ID)+"."+string(m.Input)+".volume")})
 		}
 	}
 	for _, p := range w.Container.Ports {
@@ -59,6 +59,6 @@ func (c Containers) disk(job *Job, name string, root wire.Hash) error {
 	if !found {
 		return verdict.Refuse("host.disk", "the disk with root "+root.String(), "none on this host", "ask its operator to start it with --container DIR, of what strongroom container prepare wrote")
 	}
-	job.Disks = append(job.Disks, Disk{name, path})
+	job.Disks = append(job.Disks, Disk{Name: name, Path: path})
 	return nil
 }

@@ -55,6 +55,9 @@ type Input struct {
 type Disk struct {
 	Name string
 	Path string
+
+	size     int64 // of scratch, which a machine's own folder has
+	writable bool
 }
 
 // Config is what a host needs. Dir is required, and either VM or Programs and Root; the rest

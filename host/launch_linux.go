@@ -36,6 +36,11 @@ func Start(ctx context.Context, c Config, id string, job Job) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.VM != nil {
+		if job, err = job.forMachine(); err != nil {
+			return nil, err
+		}
+	}
 	message, err := job.start(c.helpers(), c.VM == nil && len(job.Publish) > 0)
 	if err != nil {
 		return nil, err

@@ -39,16 +39,11 @@ func (l *launch) startVM(ctx context.Context, job Job, agreement []byte) (body, 
 		vm.Machine.Disks = append(vm.Machine.Disks, qemu.Disk{Serial: fmt.Sprintf("input-%d", i), Path: path})
 	}
 	for i, d := range job.Disks {
-		f, err := d.open()
+		disk, err := d.attach(fmt.Sprintf("disk-%d", i))
 		if err != nil {
 			return body{}, err
 		}
-		f.Close()
-		path, err := filepath.Abs(d.Path)
-		if err != nil {
-			return body{}, err
-		}
-		vm.Machine.Disks = append(vm.Machine.Disks, qemu.Disk{Serial: fmt.Sprintf("disk-%d", i), Path: path})
+		vm.Machine.Disks = append(vm.Machine.Disks, disk)
 	}
 	vm.Machine.InitData, vm.Machine.ShortInitData = attest.InitData(agreement), attest.ShortInitData(agreement)
 	if vm.Console == nil {
@@ -64,4 +59,18 @@ func (l *launch) startVM(ctx context.Context, job Job, agreement []byte) (body, 
 		exited <- running.Err()
 	}()
 	return body{channel: running.Channel(), exited: exited, wake: machineWake, grace: machineGrace}, nil
+}
+
+// attach gives a container's disk as a machine has it.
+func (d Disk) attach(serial string) (qemu.Disk, error) {
+	if d.size > 0 {
+		return qemu.Disk{Serial: serial, New: d.size}, nil
+	}
+	f, err := d.open()
+	if err != nil {
+		return qemu.Disk{}, err
+	}
+	f.Close()
+	path, err := filepath.Abs(d.Path)
+	return qemu.Disk{Serial: serial, Path: path, Writable: d.writable}, err
 }

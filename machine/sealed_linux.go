@@ -227,6 +227,10 @@ func tagged(path string) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
+	// The kernel wrote it past what it keeps in memory of the disk, which the agent has open.
+	if _, err := unix.IoctlRetInt(int(f.Fd()), unix.BLKFLSBUF); err != nil {
+		return 0, err
+	}
 	super := make([]byte, sector)
 	if _, err := f.ReadAt(super, sealedHead); err != nil {
 		return 0, err

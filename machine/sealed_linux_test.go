@@ -39,6 +39,13 @@ func sealedChecks() []guestCheck {
 
 // withSealed mounts a disk, does something there, and lets go.
 func withSealed(disk string, kind device.MountKind, key []byte, do func(dir int) error) error {
+	if path, err := machine.FindDisk("/", disk); err == nil {
+		held, err := os.Open(path) // as the agent holds it
+		if err != nil {
+			return err
+		}
+		defer held.Close()
+	}
 	f, err := machine.NewMounter().Mount(context.Background(), device.Mount{Disk: disk, Kind: kind, Bytes: sealedSize, Key: key})
 	if err != nil {
 		return err

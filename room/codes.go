@@ -46,7 +46,7 @@ func known(code string) bool { _, found := codes[code]; return found }
 
 // spoken are checks of a container's machine, which are made before it starts or after it has
 // ended and never read its data: what they say stays whole.
-var spoken = []string{"container.image", "container.data", "container.mount", "volume.generation", "volume.root", "volume.fenced", "volume.disk",
+var spoken = []string{"container.image", "container.data", "container.mount", "volume.generation", "volume.root", "volume.fenced", "volume.disk", "machine.disk",
 	"volume.key", "volume.state", "volume.encryption"}
 
 // onlyCode reduces an error to its code.

@@ -32,3 +32,23 @@ func (s *service) mountVerity(ctx context.Context, name string, disk agreement.V
 	}
 	return s.Containers.Mount(ctx, device.Mount{Disk: serial, Kind: device.VerityMount, Root: disk.Root, Salt: disk.Salt, Blocks: disk.Blocks, Places: places})
 }
+
+// mountScratch has the kernel make an empty file system on a disk of the host's, under a key of
+// its own.
+func (s *service) mountScratch(ctx context.Context, name string, m agreement.Mount) (*os.File, error) {
+	serial, err := s.serial(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Containers.Mount(ctx, device.Mount{Disk: serial, Kind: device.ScratchMount, Bytes: m.Bytes})
+}
+
+// mountVolume has the kernel mount a volume's disk, under a key that is derived from its own.
+func (s *service) mountVolume(ctx context.Context, name string, m agreement.Mount, key [32]byte) (*os.File, error) {
+	defer clear(key[:])
+	serial, err := s.serial(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Containers.Mount(ctx, device.Mount{Disk: serial, Kind: device.VolumeMount, Bytes: m.Bytes, Key: key[:]})
+}

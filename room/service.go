@@ -113,7 +113,7 @@ func (s *service) needed() (names []string) {
 		names = append(names, container.ImageName)
 	}
 	for i, m := range s.agreed.Mounts {
-		if m.Kind == agreement.Data || m.Kind == agreement.Volume {
+		if m.Kind == agreement.Data || m.Kind == agreement.Volume || m.Kind == agreement.Scratch && s.mounts() {
 			names = append(names, container.MountName(i))
 		}
 	}
@@ -285,7 +285,10 @@ func (s *service) machine() container.Machine {
 		m.Volumes = s.Containers.Volumes(s.volume)
 	}
 	if s.mounts() {
-		m.Mounted = s.mountVerity
+		m.Mounted, m.Scratch = s.mountVerity, s.mountScratch
+		if m.Volumes != nil {
+			m.Volumes.Device = s.mountVolume
+		}
 	}
 	return m
 }

@@ -43,6 +43,7 @@ func scripts(t *testing.T, dir string, more ...string) {
 			"takeaway":   takeaway,
 			"secrets":    secrets,
 			"nowhere":    nowhere,
+			"spoil":      spoil,
 			"get":        get,
 			"postgresql": postgresql,
 			"keepdata":   keepdata,

@@ -97,7 +97,7 @@ func (c Config) tdx() []string {
 	}
 }
 
-// disk gives a read-only disk at a place of its own: eight to a slot, so that the machine
+// disk gives a disk at a place of its own: eight to a slot, so that the machine
 // has room for as many as an agreement can name.
 func (c Config) disk(i int, d Disk) []string {
 	slot, function := firstDiskSlot+i/8, i%8
@@ -105,8 +105,12 @@ func (c Config) disk(i int, d Disk) []string {
 	if function == 0 {
 		place += ",multifunction=on"
 	}
+	access := "on"
+	if d.Writable {
+		access = "off"
+	}
 	return []string{
-		"-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=on,file=%s", i, escape(d.Path)),
+		"-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, access, escape(d.Path)),
 		"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,serial=%s,%s%s", i, d.Serial, place, c.virtio()),
 	}
 }

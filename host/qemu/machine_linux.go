@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,26 @@ type launching struct {
 	close  []io.Closer
 }
 
+// newDisks makes the disks that live as long as the machine.
+func (m *launching) newDisks() error {
+	m.Machine.Disks = slices.Clone(m.Machine.Disks)
+	for i, d := range m.Machine.Disks {
+		if d.New == 0 || d.Path != "" {
+			continue
+		}
+		path := filepath.Join(m.dir, fmt.Sprintf("new-%d", i))
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Truncate(d.New), f.Close()); err != nil {
+			return fmt.Errorf("making disk %s: %w", d.Serial, err)
+		}
+		m.Machine.Disks[i].Path, m.Machine.Disks[i].Writable = path, true
+	}
+	return nil
+}
+
 func (m *launching) start(parent context.Context) (_ *Running, err error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer func() {
@@ -82,6 +103,9 @@ func (m *launching) start(parent context.Context) (_ *Running, err error) {
 		if tpm, err = m.tpm(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := m.newDisks(); err != nil {
+		return nil, err
 	}
 	args, err := m.Machine.Args()
 	if err != nil {

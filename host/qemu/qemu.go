@@ -64,7 +64,7 @@ type Config struct {
 	Variables string
 	// Kernel is the path of the unified kernel image.
 	Kernel string
-	// Disks are attached read-only, in this order.
+	// Disks are attached in this order.
 	Disks []Disk
 	// Channel is the host's end of the byte channel.
 	Channel Socket
@@ -81,13 +81,18 @@ type Config struct {
 	TDX TDXConfig
 }
 
-// Disk is a read-only disk.
+// Disk is a disk.
 type Disk struct {
 	// Serial is how the machine finds it: 1 to 20 of a-z, 0-9 and -.
 	Serial string
 	// Path is a file with the disk's bytes. Where its size is no multiple of 512, the machine
 	// sees zeros to the next one.
 	Path string
+	// Writable lets the machine write to it; most are read-only.
+	Writable bool
+	// New, with an empty Path, has [Start] make a sparse file of so many bytes in the machine's
+	// folder, which goes with the machine.
+	New int64
 }
 
 // Socket is a connected stream socket: an inherited descriptor, or the path of a listening

@@ -83,6 +83,8 @@ func (s VolumeState) text() string {
 	text := fmt.Sprintf("%s: %s, generation %d", s.Path, s.Protection, s.Generation)
 	if s.Protection == volume.Fscrypt {
 		text += ", confidential but not authenticated while mounted"
+	} else {
+		text += ", confidential and authenticated"
 	}
 	if s.Unclean {
 		text += ", volume: unclean"
