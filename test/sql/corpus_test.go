@@ -149,14 +149,17 @@ func overData(t testing.TB, job sql.Job, a agreement.Agreement, files map[string
 	job.CheckOnly = false
 	var inputs []sql.Input
 	for _, in := range job.Inputs {
+		if job.IsList(in.Name) {
+			continue
+		}
 		agreed, _ := a.InputByName(in.Name)
-		in.Rules.Exclusions = ""
 		if in.FD = files[string(agreed.Dataset)]; in.FD == 0 {
-			t.Fatalf("the sample has no dataset %s", agreed.Dataset)
+			t.Fatalf("there is no dataset %s", agreed.Dataset)
 		}
-		if agreed.Rules != nil {
-			inputs = append(inputs, in)
-		}
+		inputs = append(inputs, in)
+	}
+	for i := range inputs {
+		inputs[i].Rules.Exclusions = ""
 	}
 	job.Inputs = inputs
 	return job
