@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -216,6 +217,21 @@ func TestConsole(t *testing.T) {
 			if got.String() != want {
 				t.Errorf("%q in steps of %d: got %q", in, step, got.String())
 			}
+		}
+	}
+}
+
+// TestArgsWritable: only a disk that says so can be written.
+func TestArgsWritable(t *testing.T) {
+	c := tpm()
+	c.Disks = []qemu.Disk{{Serial: "disk-0", Path: "/image.disk"}, {Serial: "disk-1", Path: "/volume", Writable: true}}
+	args, err := c.Args()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"if=none,id=disk0,format=raw,readonly=on,file=/image.disk", "if=none,id=disk1,format=raw,readonly=off,file=/volume"} {
+		if !slices.Contains(args, want) {
+			t.Errorf("%s is not in %q", want, args)
 		}
 	}
 }
