@@ -62,7 +62,7 @@ func TestCombine(t *testing.T) {
 		}
 		seen[s.Derive("x")] = name
 	}
-	if a.Combine(b, "use").Derive("x") != a.Combine(b, "use").Derive("x") {
+	if once, again := a.Combine(b, "use").Derive("x"), a.Combine(b, "use").Derive("x"); once != again {
 		t.Error("not the same twice")
 	}
 }
