@@ -21,9 +21,6 @@ type wireConn struct {
 	over   bool // nothing more is sent
 }
 
-// mostHeld bounds what is held back.
-const mostHeld = 256 << 10
-
 // peek reads the first byte of a connection, which stays to be read.
 func peek(conn io.ReadWriteCloser) (byte, *wireConn, error) {
 	first := make([]byte, 1)
@@ -71,11 +68,16 @@ func (c *wireConn) Write(p []byte) (int, error) {
 	if !c.corked {
 		return c.ReadWriteCloser.Write(p)
 	}
-	c.held = append(c.held, p...)
-	if len(c.held) < mostHeld {
-		return len(p), nil
+	if len(c.held)+len(p) > cap(c.held) {
+		if err := c.flush(); err != nil {
+			return 0, err
+		}
 	}
-	return len(p), c.flush()
+	if len(p) > cap(c.held) {
+		return c.ReadWriteCloser.Write(p)
+	}
+	c.held = append(c.held, p...)
+	return len(p), nil
 }
 
 // last sends something after which nothing is sent any more.
@@ -95,18 +97,20 @@ func (c *wireConn) flush() error {
 	return err
 }
 
-// cork holds back what is written from now on; uncork sends it.
-func (c *wireConn) cork() {
+// cork holds back what is written from now on, as much as the buffer takes; uncork sends it
+// and lets go of the buffer.
+func (c *wireConn) cork(buffer []byte) {
 	c.mu.Lock()
-	c.corked = true
+	c.corked, c.held = true, buffer[:0]
 	c.mu.Unlock()
 }
 
 func (c *wireConn) uncork() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.corked = false
-	return c.flush()
+	err := c.flush()
+	c.corked, c.held = false, nil
+	return err
 }
 
 // CloseWrite ends what is written, where the stream below knows that.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"io"
 	"net"
 	"time"
 
@@ -134,3 +135,14 @@ func (s Session) Message(direction string, id [16]byte, n uint64, plain []byte) 
 	h := head(kind, id, n)
 	return by.Seal(append([]byte(nil), h...), n, plain, h)
 }
+
+// Buffers are those that pieces are carried in.
+type Buffers struct{ buffers }
+
+// Carry copies until src ends.
+func (b *Buffers) Carry(dst io.Writer, src io.Reader, large bool) error {
+	return b.carry(dst, src, large)
+}
+
+// MaxLarge is how many connections have large pieces at once.
+const MaxLarge = maxLarge

@@ -5,29 +5,57 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// pieces is how much is carried at once: four records of TLS, twice the largest frame of a
-// channel.
-const pieces = 64 << 10
+// A piece is what is carried at once. Who sends little waits with a small buffer, of one record
+// of TLS. Who fills it sends much, and gets a large one: each piece costs two system calls and
+// wakes whoever reads it.
+const (
+	smallPiece = 16 << 10
+	largePiece = 256 << 10
+	// sealedPiece is a large piece as records of TLS: each adds 22 bytes.
+	sealedPiece = largePiece + largePiece/smallPiece*22
+	// maxLarge is how many connections have large pieces at once: the others go on with small ones.
+	maxLarge = 64
+)
 
-// buffers are those that pieces are carried in.
-type buffers struct{ pool sync.Pool }
+// buffers are those that pieces are carried in. The zero value is ready.
+type buffers struct {
+	small, large, sealed sync.Pool
+	taken                atomic.Int64 // large ones
+}
 
-func (b *buffers) get() *[]byte {
-	if p, ok := b.pool.Get().(*[]byte); ok {
+// take gives a buffer for pieces: a large one only if not too many have one.
+func (b *buffers) take(large bool) *[]byte {
+	if large && b.taken.Add(1) <= maxLarge {
+		return buffer(&b.large, largePiece)
+	}
+	if large {
+		b.taken.Add(-1)
+	}
+	return buffer(&b.small, smallPiece)
+}
+
+func buffer(pool *sync.Pool, size int) *[]byte {
+	if p, ok := pool.Get().(*[]byte); ok {
 		return p
 	}
-	p := make([]byte, pieces)
+	p := make([]byte, size)
 	return &p
 }
 
-// put takes a buffer back. It held plaintext, which the next to take it must not be able to
+// give takes a buffer back. It held plaintext, which the next to take it must not be able to
 // send by a mistake of its own.
-func (b *buffers) put(p *[]byte, used int) {
+func (b *buffers) give(p *[]byte, used int) {
 	clear((*p)[:used])
-	b.pool.Put(p)
+	if len(*p) == smallPiece {
+		b.small.Put(p)
+		return
+	}
+	b.large.Put(p)
+	b.taken.Add(-1)
 }
 
 // client is the side of a connection that is not the container: its plaintext.
@@ -39,14 +67,17 @@ type client interface {
 // corked is a TLS connection whose records of one write leave in one piece.
 type corked struct {
 	*tls.Conn
-	wire *wireConn
+	wire    *wireConn
+	buffers *buffers
 }
 
 func (c corked) Write(p []byte) (int, error) {
-	if len(p) <= 16<<10 { // one record: nothing to gather
+	if len(p) <= smallPiece { // one record: nothing to gather
 		return c.Conn.Write(p)
 	}
-	c.wire.cork()
+	sealed := buffer(&c.buffers.sealed, sealedPiece)
+	defer c.buffers.sealed.Put(sealed)
+	c.wire.cork(*sealed)
 	n, err := c.Conn.Write(p)
 	if uerr := c.wire.uncork(); err == nil {
 		err = uerr
@@ -68,7 +99,7 @@ func (c corked) CloseWrite() error {
 func (b *buffers) splice(c client, container io.ReadWriteCloser, close func()) error {
 	up := make(chan error, 1)
 	go func() {
-		err := b.carry(container, c)
+		err := b.carry(container, c, false) // TLS gives a record at most
 		if err == nil {
 			err = closeWrite(container)
 		}
@@ -78,7 +109,7 @@ func (b *buffers) splice(c client, container io.ReadWriteCloser, close func()) e
 		}
 		up <- err
 	}()
-	err := b.carry(c, container)
+	err := b.carry(c, container, true)
 	if err == nil {
 		err = c.CloseWrite()
 	}
@@ -97,13 +128,14 @@ func cut(c io.Closer) {
 	c.Close()
 }
 
-// carry copies until src ends.
-func (b *buffers) carry(dst io.Writer, src io.Reader) error {
-	buffer, most := b.get(), 0
-	defer func() { b.put(buffer, most) }()
+// carry copies until src ends, in large pieces where it sends much and reads can give more
+// than a small one.
+func (b *buffers) carry(dst io.Writer, src io.Reader, large bool) error {
+	buffer, used := b.take(false), 0
+	defer func() { b.give(buffer, used) }()
 	for {
 		n, err := src.Read(*buffer)
-		most = max(most, n)
+		used = max(used, n)
 		if n > 0 {
 			if _, werr := dst.Write((*buffer)[:n]); werr != nil {
 				return werr
@@ -114,6 +146,10 @@ func (b *buffers) carry(dst io.Writer, src io.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+		if more := large && n >= smallPiece; more != (len(*buffer) == largePiece) {
+			b.give(buffer, used)
+			buffer, used = b.take(more), 0
 		}
 	}
 }

@@ -163,7 +163,7 @@ func (p *port) serveTLS(ctx context.Context, wire *wireConn) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return slow(g, err)
 	}
-	plain := corked{t, wire}
+	plain := corked{t, wire, &p.buffers}
 	container, err := c.admitTLS(ctx, plain, g)
 	if err != nil {
 		g.move(lingerTime)
