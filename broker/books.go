@@ -126,7 +126,13 @@ func (b *Broker) readCatalogue(tx Tx, r *request, now time.Time, books *policy.B
 		if err != nil {
 			return err
 		}
-		books.Datasets[id] = policy.Dataset{Current: d.Statement, AdmitsActivated: d.Admit.Activated, Admits: d.Admit.Agreements, Runs: runs}
+		entry := policy.Dataset{Current: d.Statement, AdmitsActivated: d.Admit.Activated, Admits: d.Admit.Agreements, Runs: runs}
+		if books.Activation.State == policy.Active {
+			if entry.Account, err = account(tx, id, r.agreement.ID); err != nil {
+				return err
+			}
+		}
+		books.Datasets[id] = entry
 	}
 	return nil
 }

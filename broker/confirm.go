@@ -99,6 +99,13 @@ func (b *Broker) confirm(ctx context.Context, of Confirmation) (Event, error) {
 			if err = moveVolumes(tx, ev.TimeMS); err != nil {
 				return err
 			}
+			budgets, err := unconfirmBudgets(tx, ev.TimeMS)
+			if err != nil {
+				return err
+			}
+			if budgets > 0 {
+				ev.Notes = append(ev.Notes, fmt.Sprintf("%d privacy budget(s) must be set again: what was spent in the part that was lost is not known", budgets))
+			}
 			ev.Notes = append(ev.Notes, fmt.Sprintf("%d agreement(s) must be activated again", len(facts.Unconfirmed)),
 				"witnesses that saw more of this log will not sign it again: if an agreement demands them, make a new log key and descriptor")
 		}
@@ -306,6 +313,10 @@ func replay(tx Tx, e ledger.Entry, at placed, unknown bool) error {
 		return replayVolume(tx, f, e.TimeMS)
 	case "reset":
 		return replayReset(tx, e)
+	case "spend":
+		return replaySpend(tx, e)
+	case "budget":
+		return replayBudget(tx, e, unknown)
 	}
 	return nil
 }
@@ -326,7 +337,12 @@ func replayGrant(tx Tx, e ledger.Entry, at placed) error {
 		return fmt.Errorf("a grant without agreement or run")
 	}
 	run := runRecord{Agreement: *e.Agreement, Run: *e.Run, ReleaseID: f.ReleaseID, LeaseMS: f.LeaseMS}
-	if err := ifNew(insert(tx, tableRuns, e.RunID, run)); err != nil {
+	switch err := insert(tx, tableRuns, e.RunID, run); {
+	case err == nil:
+		if err := replayCosts(tx, e, f); err != nil {
+			return err
+		}
+	case !errors.Is(err, ErrExists): // what the state knows is spent there, too
 		return err
 	}
 	if err := ifNew(insert(tx, tableReleases, f.ReleaseID, releaseRecord{f.Request, e.RunID, at})); err != nil {

@@ -9,6 +9,7 @@ const (
 	PathLift      = "/admin/lift"
 	PathReference = "/admin/reference"
 	PathVolume    = "/admin/volume"
+	PathBudget    = "/admin/budget"
 	PathPublish   = "/admin/publish"
 	PathConfirm   = "/admin/confirm"
 	PathWhy       = "/admin/why"

@@ -49,6 +49,8 @@ type runRecord struct {
 	Inputs []release.GrantedInput `json:"inputs,omitempty"`
 	// Fenced is the run that took over a volume that this one still held; it ends this one.
 	Fenced string `json:"fenced,omitempty"`
+	// Spendings are what the run spent under differential privacy; absent if nothing.
+	Spendings []policy.Spending `json:"spendings,omitempty"`
 	// Room is the room's signing key; absent after a rollback, which no run survives.
 	Room *keys.PublicKey `json:"room,omitempty"`
 	// Where the room runs, for denials that come later; absent after a rollback.
@@ -125,6 +127,8 @@ type Decision struct {
 	// Refusal is the refusal's one line; empty if the answer was yes.
 	Refusal string          `json:"refusal,omitempty"`
 	Checks  []verdict.Check `json:"checks,omitempty"`
+	// Spendings are what a run spent under differential privacy, of an entry of kind spend.
+	Spendings []policy.Spending `json:"spendings,omitempty"`
 }
 
 // load reads a record; nil if there is none. A record that can't be read is an error, never

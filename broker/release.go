@@ -265,7 +265,7 @@ func spend(tx Tx, r *request, t policy.Terms, checks []verdict.Check, advances [
 	if err := insert(tx, tableReleases, t.ReleaseID, releaseRecord{t.Request, t.RunID, place}); err != nil {
 		return placed{}, spentAlready(err, "release.id", "a fresh release id")
 	}
-	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, Listed: t.Listed, LeaseMS: t.LeaseMS}
+	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, Listed: t.Listed, LeaseMS: t.LeaseMS, Spendings: t.Spendings}
 	if w, _ := r.agreement.WorkByName(r.run.Work); w.Container != nil {
 		run.Work, run.Inputs = w.Name, grantedInputs(t)
 	}
@@ -276,6 +276,9 @@ func spend(tx Tx, r *request, t policy.Terms, checks []verdict.Check, advances [
 		if err := tx.Put(tableCounts, countKey(in.Dataset, now.UnixMilli(), t.RunID), []byte("1")); err != nil {
 			return placed{}, err
 		}
+	}
+	if err := spendBudgets(tx, r, t, now); err != nil {
+		return placed{}, err
 	}
 	for _, s := range advances {
 		if err := save(tx, tableSeen, s.key, s.seenRecord); err != nil {
@@ -295,7 +298,7 @@ func spentAlready(err error, check, expected string) error {
 // recordGrant queues the grant's entry, which says publicly what the receipt will prove.
 func recordGrant(tx Tx, r *request, t policy.Terms, checks []verdict.Check, now time.Time) (placed, error) {
 	facts := release.GrantFacts{ReleaseID: t.ReleaseID, Request: t.Request, Evidence: t.Evidence, Room: t.Room.Signing.ID(),
-		Class: t.Class, LeaseMS: t.LeaseMS, Inputs: grantedInputs(t), Reference: t.Listed}
+		Class: t.Class, LeaseMS: t.LeaseMS, Inputs: grantedInputs(t), Costs: costs(t), Reference: t.Listed}
 	public, err := json.Marshal(facts)
 	if err != nil {
 		return placed{}, err
@@ -340,6 +343,9 @@ func (b *Broker) answer(r *request, grant policy.Grant, receipt ledger.Receipt) 
 		if g.Secret, err = release.SealSecret(redeemed, release.RunSecret(b.cfg.Keys.Secret(), t.Agreement, t.Run)); err != nil {
 			return nil, err
 		}
+	}
+	if g.Spending, err = b.sealSpendings(redeemed, t.RunID); err != nil {
+		return nil, err
 	}
 	data, err := release.NewGrant(b.cfg.Keys.ReleaseKey(), g)
 	if err != nil {

@@ -33,13 +33,15 @@ const (
 	tableAnswers    Table = "answers"    // run id / request digest -> answerRecord
 	tableRoots      Table = "roots"      // "names", or an agreement's digest -> rootRecord
 	tableOrders     Table = "orders"     // hash of names / time / key -> orderRecord
+	tableBudgets    Table = "budgets"    // dataset -> budgetRecord
+	tableSpent      Table = "spent"      // dataset, or dataset / agreement id -> privacy.Cost
 )
 
 // Tables lists every table, for stores that make them beforehand.
 func Tables() []Table {
 	return []Table{tableMeta, tableQueue, tableChallenges, tableReleases, tableGrants, tableRuns, tableCounts,
 		tableAgreements, tableIDs, tableRevoked, tableDenied, tableReferences, tableSets, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects,
-		tableVolumes, tableAnswers, tableRoots, tableOrders}
+		tableVolumes, tableAnswers, tableRoots, tableOrders, tableBudgets, tableSpent}
 }
 
 // State is the broker's memory of what it has spent, recorded and promised.

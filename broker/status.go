@@ -27,6 +27,7 @@ type Status struct {
 	Agreements []AgreementStatus `json:"agreements"`
 	Datasets   []DatasetStatus   `json:"datasets"`
 	Volumes    []VolumeStatus    `json:"volumes"`
+	Budgets    []BudgetStatus    `json:"budgets"`
 	Denied     []DenialStatus    `json:"denied"`
 	References []ReferenceStatus `json:"references"`
 	Witnesses  []string          `json:"witnesses"` // origins of the shared ledgers it was told of
@@ -103,7 +104,7 @@ func (b *Broker) Public() Public {
 // Status gives everything; it works on a locked broker too.
 func (b *Broker) Status(context.Context) (Status, error) {
 	s := Status{Public: b.Public(), Descriptor: b.current.Digest(), KeyStore: b.cfg.Keys.Kind(), Lock: b.lock.Load(), Checkpoint: b.cfg.Log.Checkpoint(),
-		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Volumes: []VolumeStatus{}, Denied: []DenialStatus{}, References: []ReferenceStatus{}, Witnesses: []string{}, Troubles: []string{}, Seen: []release.SeenLog{},
+		Recorded: map[string]int64{}, Agreements: []AgreementStatus{}, Datasets: []DatasetStatus{}, Volumes: []VolumeStatus{}, Budgets: []BudgetStatus{}, Denied: []DenialStatus{}, References: []ReferenceStatus{}, Witnesses: []string{}, Troubles: []string{}, Seen: []release.SeenLog{},
 		SinceStart: Counts{b.counters.challenges.Load(), b.counters.activations.Load(), b.counters.lives.Load(), b.counters.malformed.Load(), b.counters.refused.Load(), b.counters.unlogged.Load()}}
 	for key := range b.cfg.Witnesses {
 		s.Witnesses = append(s.Witnesses, originOf(key))
@@ -145,6 +146,9 @@ func (b *Broker) fillStatus(tx Tx, s *Status) error {
 		return err
 	}
 	if s.Volumes, err = b.volumeStatus(tx); err != nil {
+		return err
+	}
+	if s.Budgets, err = b.budgetStatus(tx); err != nil {
 		return err
 	}
 	err = errors.Join(

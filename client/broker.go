@@ -130,6 +130,11 @@ func (b *BrokerAdmin) ResetVolume(ctx context.Context, a broker.VolumeAct) (brok
 	return b.act(ctx, broker.PathVolume, a)
 }
 
+// SetBudget is [broker.Broker.SetBudget].
+func (b *BrokerAdmin) SetBudget(ctx context.Context, a broker.BudgetAct) (broker.Event, error) {
+	return b.act(ctx, broker.PathBudget, a)
+}
+
 // Publish is [broker.Broker.Publish].
 func (b *BrokerAdmin) Publish(ctx context.Context, p broker.Publication) (broker.Event, error) {
 	if p.Admit.Agreements == nil {

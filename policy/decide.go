@@ -76,6 +76,8 @@ type decision struct {
 	retry bool
 	// listed is the set that lists the room's image, nil if the agreement pins it.
 	listed *Listed
+	// spendings are what the run spends of inputs under differential privacy.
+	spendings []Spending
 }
 
 func (d *decision) checkBroker() {
@@ -292,7 +294,7 @@ func (d *decision) terms() Terms {
 	t := Terms{
 		Broker: d.Broker.Name, ReleaseID: d.ReleaseID, Request: d.Digest, ChallengeID: d.Challenge.ID, Nonce: d.Challenge.Nonce,
 		Evidence: d.Claims.EvidenceDigest(), Class: d.Claims.Class(), Where: WhereOf(d.Claims), Listed: d.listed, Agreement: d.Agreement.Digest(), Run: d.Run.Digest(), RunID: d.Run.RunID,
-		Room: d.Room, Retry: d.retry,
+		Room: d.Room, Retry: d.retry, Spendings: d.spendings,
 		// A lease never outlives the agreement.
 		LeaseMS: min(d.Agreement.LeaseMS, max(1, d.Agreement.Valid.Until.Time().Sub(d.Now).Milliseconds())),
 	}

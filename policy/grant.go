@@ -35,6 +35,8 @@ type Terms struct {
 	RunID     string
 	Room      Room
 	Inputs    []GrantedInput // in the order of the agreement
+	// Spendings are of the inputs under differential privacy, in that order; none for a Retry.
+	Spendings []Spending
 	LeaseMS   int64
 	// Retry is set if this very release was granted before: it spends nothing again.
 	Retry bool
@@ -71,6 +73,7 @@ func (g Grant) Terms() Terms {
 
 func (t Terms) clone() Terms {
 	t.Inputs = slices.Clone(t.Inputs)
+	t.Spendings = slices.Clone(t.Spendings)
 	t.Where.Measurements = maps.Clone(t.Where.Measurements)
 	if t.Listed != nil {
 		listed := *t.Listed

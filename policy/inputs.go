@@ -116,4 +116,5 @@ func (d *decision) checkSpending() {
 		d.need(left, "budget.runs", fmt.Sprintf("input %s: fewer than %d runs in the last 24 hours", in.Name, agreed.RunsPerDay), fmt.Sprintf("%d", entry.Runs),
 			"wait until earlier runs are 24 hours old, or agree on more")
 	}
+	d.checkBudgets()
 }

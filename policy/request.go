@@ -127,6 +127,9 @@ type Dataset struct {
 	Admits          []wire.Digest
 	// Runs is how many runs read it in the last 24 hours, this one not counted (R14).
 	Runs int64
+	// Account is its books under differential privacy; read where an input of an activated
+	// agreement is.
+	Account Account
 }
 
 // Earlier is a release recorded before.

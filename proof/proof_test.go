@@ -10,6 +10,7 @@ import (
 	"strongroom.dev/attest"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
+	"strongroom.dev/privacy"
 	"strongroom.dev/proof"
 	"strongroom.dev/release"
 	"strongroom.dev/verdict"
@@ -91,6 +92,11 @@ func TestInsider(t *testing.T) {
 		{"grant of another dataset", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Dataset = "other" } }},
 		{"grant of another file", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Header = wire.Hash{1} } }},
 		{"grant of another's input", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs[0].Input = "gamma-patients" } }},
+		{"grant that spends what nobody agreed on", "proof.releases", func(w *world) {
+			w.grantFacts = func(f *release.GrantFacts) {
+				f.Costs = []release.SpentInput{{Input: f.Inputs[0].Input, Cost: privacy.Cost{Epsilon: 1, Rho: 1}}}
+			}
+		}},
 		{"grant of nothing", "proof.releases", func(w *world) { w.grantFacts = func(f *release.GrantFacts) { f.Inputs = f.Inputs[:0] } }},
 		{"grant of one input twice", "proof.releases", func(w *world) {
 			w.grantFacts = func(f *release.GrantFacts) { f.Inputs = append(f.Inputs, f.Inputs[0]) }

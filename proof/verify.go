@@ -393,6 +393,13 @@ func (v *verifier) checkGrantFacts(facts release.GrantFacts, id wire.ID, evidenc
 	if len(want) > 0 {
 		return invalid("proof.releases", fmt.Sprintf("a grant of %d dataset versions", n), fmt.Errorf("%d", len(facts.Inputs)))
 	}
+	costs, err := release.CostsOf(v.out.Agreement.Agreement, v.out.Run.Run, id)
+	if err == nil && !slices.Equal(costs, facts.Costs) {
+		err = fmt.Errorf("%d costs, or others", len(facts.Costs))
+	}
+	if err != nil {
+		return invalid("proof.releases", "a grant that spends of budgets what agreement and request say", err)
+	}
 	return nil
 }
 

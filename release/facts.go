@@ -19,6 +19,8 @@ type GrantFacts struct {
 	Class     agreement.Class `json:"class"`
 	LeaseMS   int64           `json:"lease_ms"`
 	Inputs    []GrantedInput  `json:"inputs"`
+	// Costs are what the run spends of inputs under differential privacy; absent where none is.
+	Costs []SpentInput `json:"costs,omitempty"`
 	// Reference is the set of reference values that lists the room's image; absent if the
 	// agreement pins the image itself.
 	Reference *policy.Listed `json:"reference,omitempty"`

@@ -35,6 +35,8 @@ func (g Granted) check() error {
 		return fmt.Errorf("lease of %d ms", g.LeaseMS)
 	case (len(g.Releases) == 0) != (len(g.Secret) == sealedSize) || len(g.Releases) != 0 && len(g.Secret) != 0:
 		return fmt.Errorf("%d keys and a secret of %d bytes, expected either", len(g.Releases), len(g.Secret))
+	case len(g.Spending) > maxSpending:
+		return fmt.Errorf("%d bytes about budgets", len(g.Spending))
 	case len(g.Receipt.Checkpoint) == 0 || len(g.Receipt.Checkpoint) > MaxCheckpoint || len(g.Receipt.Proof) > MaxProof || g.Receipt.Index < 0:
 		return fmt.Errorf("no receipt")
 	}

@@ -129,8 +129,11 @@ type Granted struct {
 	Releases  []SealedKey `json:"releases"` // in the order asked for
 	// Secret is the broker's secret for the run, sealed alone, where the request named no input:
 	// a keeper's broker takes part in a run without releasing a key. Absent otherwise.
-	Secret  wire.Bytes     `json:"secret,omitempty"`
-	Receipt ledger.Receipt `json:"receipt"` // of the grant's entry in the broker's own log
+	Secret wire.Bytes `json:"secret,omitempty"`
+	// Spending is what the run spends under differential privacy and what the owner's books say,
+	// sealed ([SealSpendings]). Absent where none is.
+	Spending wire.Bytes     `json:"spending,omitempty"`
+	Receipt  ledger.Receipt `json:"receipt"` // of the grant's entry in the broker's own log
 }
 
 // SealedKey is one file key, sealed to the room's HPKE key with the info of R12. The

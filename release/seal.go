@@ -29,6 +29,11 @@ func (a Address) Info() []byte {
 		a.Agreement[:], a.Run[:], []byte(a.Input), a.Header[:], []byte(a.ReleaseID), wire.Uint64(uint64(a.LeaseMS)))
 }
 
+// addressOf gives the address of what is granted, of no input yet.
+func addressOf(t policy.Terms) Address {
+	return Address{Broker: t.Broker, Nonce: t.Nonce, Evidence: t.Evidence, Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, LeaseMS: t.LeaseMS}
+}
+
 // KeyMaterial is what a release carries for one input: the file key, 16 bytes, and the
 // broker's secret for the run, 32 bytes (R14). It prints as redacted. It is held by pointer,
 // so that [KeyMaterial.Wipe] reaches the only copy.
@@ -95,8 +100,8 @@ func SealSecret(r policy.Redeemed, secret [32]byte) ([]byte, error) {
 }
 
 func seal(terms policy.Terms, in policy.GrantedInput, m *KeyMaterial) ([]byte, error) {
-	address := Address{Broker: terms.Broker, Nonce: terms.Nonce, Evidence: terms.Evidence, Agreement: terms.Agreement, Run: terms.Run,
-		Input: in.Input, Header: in.Header, ReleaseID: terms.ReleaseID, LeaseMS: terms.LeaseMS}
+	address := addressOf(terms)
+	address.Input, address.Header = in.Input, in.Header
 	plain := append(append(make([]byte, 0, materialSize), m.fileKey[:]...), m.runSecret[:]...)
 	defer clear(plain)
 	sealed, err := terms.Room.HPKE.Seal(address.Info(), plain)

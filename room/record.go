@@ -11,6 +11,7 @@ import (
 
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
+	"strongroom.dev/policy"
 	"strongroom.dev/proof"
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
@@ -37,6 +38,9 @@ type Detail struct {
 	Timings timings `json:"timings"`
 	// Volumes are those of a container whose keys are this owner's; as many as there is room for.
 	Volumes []Volume `json:"volumes,omitempty"`
+	// Budgets are those of this owner's inputs under differential privacy, before and after the
+	// run; as many as there is room for.
+	Budgets []policy.Spending `json:"budgets,omitempty"`
 }
 
 // Volume is how a container's volume was, by the input that holds its key.
@@ -71,7 +75,7 @@ func (r *run) detailSize() (int, error) {
 // detail gives what one owner learns.
 func (r *run) detail(o *owner, result outcome) Detail {
 	d := Detail{Run: r.request.Digest(), RunID: r.request.RunID, Status: OK, Code: result.code, Withheld: result.withheld[o.id], Plan: result.plan,
-		SQL: result.text, Timings: r.timings}
+		SQL: result.text, Timings: r.timings, Budgets: o.spendings}
 	for _, v := range result.volumes {
 		if r.owns(o, v.Input) {
 			d.Volumes = append(d.Volumes, Volume{v.Input, v.Protection, v.Generation, v.Unclean, v.Closed})
@@ -111,6 +115,8 @@ func (d Detail) encode(size int) ([]byte, error) {
 				d.Reason = cutText(d.Reason, over)
 			case len(d.Volumes) > 0:
 				d.Volumes = d.Volumes[:len(d.Volumes)-1]
+			case len(d.Budgets) > 0:
+				d.Budgets = d.Budgets[:len(d.Budgets)-1]
 			default:
 				return nil, fmt.Errorf("a detail of %d bytes", len(data))
 			}

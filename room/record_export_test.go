@@ -1,8 +1,12 @@
 package room
 
 import (
+	"encoding/json"
+	"strings"
+
 	"strongroom.dev/agreement"
 	"strongroom.dev/keys"
+	"strongroom.dev/policy"
 	"strongroom.dev/wire"
 	"strongroom.dev/workload/container"
 )
@@ -29,4 +33,15 @@ func DetailsOfVolumes(volumes []container.VolumeState, size int, owners map[wire
 		}
 	}
 	return parts, nil
+}
+
+// DetailOfBudgets gives an owner's part about budgets as it is sealed, and how many are in it.
+func DetailOfBudgets(list []policy.Spending, size int) ([]byte, int, error) {
+	data, err := Detail{Budgets: list, SQL: strings.Repeat("x", size)}.encode(size)
+	if err != nil {
+		return nil, 0, err
+	}
+	var d Detail
+	err = json.Unmarshal(data, &d)
+	return data, len(d.Budgets), err
 }

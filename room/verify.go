@@ -15,6 +15,7 @@ import (
 	"strongroom.dev/device"
 	"strongroom.dev/keys"
 	"strongroom.dev/ledger"
+	"strongroom.dev/policy"
 	"strongroom.dev/release"
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
@@ -77,9 +78,10 @@ type owner struct {
 	lives      atomic.Int64 // counter of the last live request made
 	answered   atomic.Int64 // time in the latest answer: its grant's, then that of a live
 	granted    release.Granted
-	grant      []byte      // signed document
-	live       []byte      // signed document: the last word, about the output
-	extends    []wire.Hash // proof that the log of the last word extends that of the grant
+	spendings  []policy.Spending // of its budgets, for it alone
+	grant      []byte            // signed document
+	live       []byte            // signed document: the last word, about the output
+	extends    []wire.Hash       // proof that the log of the last word extends that of the grant
 }
 
 // stream is how the host is asked for the owner's broker: by the name in its descriptor.

@@ -42,6 +42,9 @@ func (r *run) openKeys() error {
 				m.Wipe()
 			}
 		}()
+		if err := r.openSpending(o); err != nil {
+			return err
+		}
 		secret := materials[0].RunSecret()
 		for i, m := range materials {
 			if len(o.inputs) == 0 {

@@ -135,6 +135,13 @@ func BrokerAdmin(b *broker.Broker, logger *slog.Logger) http.Handler {
 		}
 		return b.ResetVolume(r.Context(), a)
 	})
+	act(broker.PathBudget, func(w http.ResponseWriter, r *http.Request) (any, error) {
+		var a broker.BudgetAct
+		if err := readJSON(w, r, release.MaxSmall, &a); err != nil {
+			return nil, err
+		}
+		return b.SetBudget(r.Context(), a)
+	})
 	act(broker.PathRetire, byDigest(b.Retire))
 	act(broker.PathRevoke, byDigest(b.Revoke))
 	act(broker.PathConfirm, func(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -22,7 +22,7 @@ func (a *app) brokerCommand() *cobra.Command {
 		Long: `Your broker holds the keys of your data. It gives one to a room only if the room's evidence,
 the agreement you activated and its own books allow it, and records every decision before it
 acts. Whoever runs it can read your data: run it in your own house.`,
-	}, a.brokerServe(), a.brokerStatus(), a.brokerWhy(), a.brokerDeny(), a.brokerLift(), a.brokerReference(), a.brokerVolume(), a.brokerAuthority(), a.brokerConfirm())
+	}, a.brokerServe(), a.brokerStatus(), a.brokerWhy(), a.brokerDeny(), a.brokerLift(), a.brokerReference(), a.brokerVolume(), a.brokerBudget(), a.brokerAuthority(), a.brokerConfirm())
 }
 
 // brokerHome gives the home of a party with a broker.

@@ -30,6 +30,7 @@ type brokerAdmin interface {
 	Lift(ctx context.Context, a broker.DenialAct) (broker.Event, error)
 	AddReference(ctx context.Context, a broker.ReferenceAct) (broker.Event, error)
 	ResetVolume(ctx context.Context, a broker.VolumeAct) (broker.Event, error)
+	SetBudget(ctx context.Context, a broker.BudgetAct) (broker.Event, error)
 	Publish(ctx context.Context, p broker.Publication) (broker.Event, error)
 	Confirm(ctx context.Context, of broker.Confirmation) (broker.Event, error)
 	Authority(ctx context.Context) (string, error)

@@ -153,6 +153,9 @@ func partText(w io.Writer, p ownersPart) {
 	for _, v := range d.Volumes {
 		fmt.Fprintf(w, "  volume    of %s: %s, generation %d%s\n", v.Input, verdict.Printable(v.Protection), v.Generation, howVolume(v))
 	}
+	for _, s := range d.Budgets {
+		spendingText(w, s)
+	}
 	fmt.Fprintf(w, "  withheld  %d rows, which showed too few of your people\n", d.Withheld)
 	if d.Reason != "" || d.Phase != "" {
 		fmt.Fprintf(w, "  reason    %s %s %s\n", verdict.Printable(d.Phase), verdict.Printable(string(d.Input)), verdict.Printable(d.Reason))

@@ -78,6 +78,13 @@ func statusText(w io.Writer, s broker.Status, running bool, now time.Time) {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\n", d.Dataset, d.Version, d.Statement.Short(), d.Runs, d.Admit)
 	}
 	t.Flush()
+	for i, b := range s.Budgets {
+		if i == 0 {
+			fmt.Fprintln(t, "\nBUDGET OF\tIN ALL\tSPENT\tLEFT")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", b.Dataset, inAll(b), b.Spent, left(b))
+	}
+	t.Flush()
 	for i, v := range s.Volumes {
 		if i == 0 {
 			fmt.Fprintln(t, "\nVOLUME OF KEY\tSTATE\tGENERATION\tON DISK\tRUN\tSINCE")
@@ -106,6 +113,9 @@ func decisionText(w io.Writer, d broker.Decision) {
 	fmt.Fprintf(w, "%s  %s  entry %d: %s\n", since(d.TimeMS), d.Kind, d.Number, verdict.Printable(d.Subject))
 	if d.Refusal != "" {
 		fmt.Fprintf(w, "  REFUSED  %s\n", verdict.Printable(d.Refusal))
+	}
+	for _, s := range d.Spendings {
+		spendingText(w, s)
 	}
 	for _, c := range d.Checks {
 		mark := "ok"
