@@ -29,12 +29,12 @@ var floors = [][]string{
 	4:  {"attest/*", "reference/draft"},
 	5:  {"policy", "appraise"},
 	6:  {"release", "channel", "ear", "sandbox/seccomp", "sandbox/tree"},
-	7:  {"broker", "device", "ingress", "machine/chip", "verifier", "proof", "sandbox", "workload/sql", "workload/sql/rows", "workload/container/*", "release/*", "endorse/fetch"},
-	8:  {"broker/acme", "host/qemu", "host/ready", "host/volume", "machine", "watch", "replica", "workload/sql/guard", "workload/container"},
+	7:  {"broker", "device", "ingress", "machine/chip", "verifier", "proof", "sandbox", "internal/pgaddress", "workload/sql", "workload/sql/rows", "workload/container/*", "release/*", "endorse/fetch"},
+	8:  {"broker/acme", "source", "host/qemu", "host/ready", "host/volume", "machine", "watch", "replica", "workload/sql/guard", "workload/container"},
 	9:  {"room", "relying", "image", "store/*", "edge", "workload/sql/engine", "internal/home", "internal/debianimage", "internal/testrules", "internal/synthetic", "internal/cards"},
 	10: {"host", "image/cloud", "workload/container/oci"},
 	11: {"client", "server", "ui", "examples/*"},
-	12: {"demo", "internal/world", "internal/acmetest", "internal/tpch", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
+	12: {"demo", "internal/world", "internal/acmetest", "internal/pgtest", "internal/tpch", "internal/evidencetest", "internal/ingresstest", "internal/tpmtest", "internal/tsmtest", "internal/swtpm", "internal/cbortest"},
 	13: {"cmd/*", "bench", "test", "test/sql"},
 }
 

@@ -40,20 +40,27 @@ type publishing struct {
 	alsoTo, admit, keys []string
 	unique, force       bool
 	check               bool
+	// Of a database.
+	table, query string
+	insecure     bool
 }
 
 func (a *app) datasetPublish() *cobra.Command {
 	var p publishing
 	cmd := &cobra.Command{
-		Use:   "publish FILE --dataset ID",
-		Short: "Seal a file as the next version of a dataset",
+		Use:   "publish FILE|postgres://... --dataset ID",
+		Short: "Seal a file, or rows of a database, as the next version of a dataset",
 		Long: `Seals a file to your own broker, signs the statement that rooms check it by, and makes it the
 current version in your broker. The columns of CSV, Parquet, NDJSON and Arrow are those that
 an agreement gives your dataset, or those of a file. What containers get has none: --format file for a
-secret, a key or a file, --format disk for the sealed disk of an image.`,
+secret, a key or a file, --format disk for the sealed disk of an image.
+
+Rows of a PostgreSQL database are sealed as they come, as CSV or NDJSON, in a transaction that
+can't write; the password stands in ~/.pgpass or the file that PGPASSFILE names.`,
 		Example: `  strongroom dataset publish patients.csv --dataset patients --schema study.json -o sealed
   strongroom dataset publish visits.parquet --dataset visits --schema-file visits.yaml --unique-unit
   strongroom dataset publish patients.csv --dataset patients --schema study.json --check
+  strongroom dataset publish postgres://reader@db.example.org/shop?sslmode=verify-full --table visits --dataset visits --schema study.json
   strongroom dataset publish password.txt --dataset db-password --format file -o sealed`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,8 +83,12 @@ secret, a key or a file, --format disk for the sealed disk of an image.`,
 	f.StringArrayVar(&p.keys, "key", nil, "further signing key `FILE` of your party (repeat)")
 	f.BoolVar(&p.force, "force", false, "replace files of that name")
 	f.BoolVar(&p.check, "check", false, "report what the rows are like and what an agreement's rules would make of them; seal nothing")
+	f.StringVar(&p.table, "table", "", "read this `TABLE` of the database, or SCHEMA.TABLE")
+	f.StringVar(&p.query, "query", "", "read the answer of this `SQL` of the database, with the schema's columns")
+	f.BoolVar(&p.insecure, "insecure-connection", false, "take a database on another machine whose certificate is not checked, INSECURE")
 	mustHave(cmd, "dataset")
 	cmd.MarkFlagsMutuallyExclusive("schema", "schema-file")
+	cmd.MarkFlagsMutuallyExclusive("table", "query")
 	return cmd
 }
 
@@ -94,7 +105,13 @@ func (a *app) publish(ctx context.Context, p publishing) error {
 		return err
 	}
 	columns, format := input.Schema, input.Format
-	if err := a.looksRight(p.file, format, columns, p.unique); err != nil {
+	if err := p.mayCome(input); err != nil {
+		return err
+	}
+	if !isSource(p.file) {
+		err = a.looksRight(p.file, format, columns, p.unique)
+	}
+	if err != nil {
 		return err
 	}
 	if p.check {
@@ -130,7 +147,7 @@ func (a *app) publish(ctx context.Context, p publishing) error {
 	if body.Version, body.Supersedes, err = nextVersion(h, body.Dataset); err != nil {
 		return err
 	}
-	sealed, err := a.sealDataset(own, signers, body, recipients, p)
+	sealed, err := a.sealDataset(ctx, own, signers, body, recipients, p, input)
 	if err != nil {
 		return err
 	}
@@ -162,7 +179,10 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) (in agreement.In
 	opaque := format == agreement.Opaque || format == agreement.Disk
 	if format == "" {
 		format = formatOf(p.file)
-		if p.schema != "" && !format.Columns() {
+		if isSource(p.file) {
+			format = agreement.CSV
+		}
+		if p.schema != "" && (isSource(p.file) || !format.Columns()) {
 			format = "" // as the agreement says
 		}
 	}
@@ -186,7 +206,7 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) (in agreement.In
 		if in.Dataset != wire.ID(p.dataset) || !a.isOwn(owner.Descriptor, own) {
 			continue
 		}
-		if format == "" && in.Format.Columns() {
+		if format == "" && in.Format.Columns() && !isSource(p.file) {
 			return in, verdict.Misuse("--format", "csv, parquet, ndjson or arrow", "a name without such an ending", "name it with --format")
 		}
 		if format == "" {
@@ -326,7 +346,7 @@ type sealedDataset struct {
 }
 
 // sealDataset writes NAME.age and NAME.statement.json, or neither.
-func (a *app) sealDataset(own *agreement.SignedParty, signers []*keys.SigningKey, body agreement.Dataset, recipients []seal.Recipient, p publishing) (*sealedDataset, error) {
+func (a *app) sealDataset(ctx context.Context, own *agreement.SignedParty, signers []*keys.SigningKey, body agreement.Dataset, recipients []seal.Recipient, p publishing, in agreement.Input) (*sealedDataset, error) {
 	if err := os.MkdirAll(p.dir, 0o755); err != nil {
 		return nil, fileError(p.dir, "a directory to write to", err)
 	}
@@ -335,7 +355,7 @@ func (a *app) sealDataset(own *agreement.SignedParty, signers []*keys.SigningKey
 	if _, err := os.Lstat(s.statementFile); err == nil && !p.force {
 		return nil, fileError(s.statementFile, "", os.ErrExist)
 	}
-	src, size, err := a.source(p.file, "a file to seal")
+	src, size, err := a.openData(ctx, p, in)
 	if err != nil {
 		return nil, err
 	}
@@ -352,7 +372,7 @@ func (a *app) sealDataset(own *agreement.SignedParty, signers []*keys.SigningKey
 		return err
 	}, a.newProgress("sealing", size))
 	if err != nil {
-		return nil, err
+		return nil, asSourceError(p.file, err)
 	}
 	if err := a.saveFile(s.statementFile, statement, 0o644, p.force); err != nil {
 		os.Remove(s.file)

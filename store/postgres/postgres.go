@@ -10,13 +10,11 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/url"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"strongroom.dev/internal/pgaddress"
 	"strongroom.dev/verdict"
 	"strongroom.dev/verifier"
 )
@@ -56,41 +54,14 @@ func (c Config) Check() error {
 }
 
 func (c Config) parse() (*pgxpool.Config, error) {
-	u, err := url.Parse(c.Address)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return nil, verdict.Misuse("--database", example, "something else", "correct it")
-	}
-	if _, secret := u.User.Password(); secret || u.Query().Has("password") {
-		return nil, verdict.Misuse("--database", "an address without a password: others on this machine can see it", "one with a password", "put the password into ~/.pgpass, or the file that PGPASSFILE names")
+	if err := pgaddress.Check(c.Address, "--database", example, c.InsecureConnection); err != nil {
+		return nil, err
 	}
 	cfg, err := pgxpool.ParseConfig(c.Address)
 	if err != nil {
 		return nil, verdict.Misuse("--database", example, "something else", "correct it")
 	}
-	if host := unchecked(cfg.ConnConfig.Config); host != "" && !c.InsecureConnection {
-		return nil, verdict.Misuse("--database", "a connection to "+verdict.Short(host)+" on which its certificate and name are checked", "one that takes any certificate, or none",
-			"add sslmode=verify-full, and sslrootcert=FILE for an authority of your own; or use a Unix socket")
-	}
 	return cfg, nil
-}
-
-// unchecked gives the first host that would be reached over a network without being known by its
-// certificate, of all that the driver would try, in all ways it would try; "" if none would.
-func unchecked(c pgconn.Config) string {
-	tries := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
-	for _, t := range tries {
-		network, _ := pgconn.NetworkAddress(t.Host, t.Port)
-		known := t.TLSConfig != nil && !t.TLSConfig.InsecureSkipVerify
-		if network != "unix" && !loopback(t.Host) && !known {
-			return t.Host
-		}
-	}
-	return ""
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Open connects, and makes the table if it isn't there.

@@ -1,13 +1,9 @@
 package postgres_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +14,7 @@ import (
 	"strongroom.dev/attest/dev"
 	"strongroom.dev/ear"
 	"strongroom.dev/endorse"
+	"strongroom.dev/internal/pgtest"
 	"strongroom.dev/keys"
 	"strongroom.dev/lineage"
 	"strongroom.dev/store/postgres"
@@ -25,64 +22,6 @@ import (
 	"strongroom.dev/verifier"
 	"strongroom.dev/wire"
 )
-
-// database starts a PostgreSQL of its own, and gives its address.
-func database(t *testing.T) string {
-	t.Helper()
-	bin := programs(t)
-	// Sockets' paths are short, and a server that must not be root can't look into root's directories.
-	dir, err := os.MkdirTemp("/tmp", "pg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	user := asOther(t, dir)
-	run := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, name), args...)
-		cmd.SysProcAttr, cmd.Dir = user, dir
-		return cmd
-	}
-	data := filepath.Join(dir, "data")
-	if out, err := run("initdb", "-D", data, "-A", "trust", "-U", "strongroom", "--no-sync", "-E", "UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US").CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v: %s", err, out)
-	}
-	var log bytes.Buffer
-	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off")
-	server.Stderr = &log
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Process.Signal(os.Interrupt); server.Wait() })
-	address := "postgres://strongroom@/postgres?host=" + dir
-	for range 200 {
-		s, err := postgres.Open(context.Background(), postgres.Config{Address: address})
-		if err == nil {
-			s.Close()
-			return address
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("PostgreSQL does not answer: %s", log.String())
-	return ""
-}
-
-// programs finds PostgreSQL's own; under CI they must be there.
-func programs(t *testing.T) string {
-	t.Helper()
-	if path, err := exec.LookPath("initdb"); err == nil {
-		if path, err = filepath.EvalSymlinks(path); err == nil {
-			return filepath.Dir(path)
-		}
-	}
-	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
-		return filepath.Dir(found[len(found)-1])
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no PostgreSQL: scripts/setup test installs it")
-	}
-	t.Skip("no PostgreSQL: scripts/setup test installs it")
-	return ""
-}
 
 func open(t *testing.T, address string) *postgres.Store {
 	t.Helper()
@@ -96,7 +35,7 @@ func open(t *testing.T, address string) *postgres.Store {
 
 // TestStore runs everything against one server, which takes seconds to make.
 func TestStore(t *testing.T) {
-	address := database(t)
+	address := pgtest.Start(t)
 	t.Run("keeps", func(t *testing.T) { keeps(t, address) })
 	t.Run("one wins", func(t *testing.T) { oneWins(t, address) })
 	t.Run("instances", func(t *testing.T) { instances(t, address) })

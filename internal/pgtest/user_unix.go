@@ -1,6 +1,6 @@
 //go:build unix
 
-package postgres_test
+package pgtest
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 )
 
 // asOther gives the user to run PostgreSQL as: it refuses to be root's.
-func asOther(t *testing.T, dir string) *syscall.SysProcAttr {
+func asOther(t testing.TB, dir string) *syscall.SysProcAttr {
 	t.Helper()
 	if os.Getuid() != 0 {
 		return nil
