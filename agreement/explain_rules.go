@@ -44,7 +44,7 @@ func (e *explainer) rules(in Input) {
 	if r.Partners == Any {
 		e.more("IT MAY BE JOINED WITH ROWS THAT OTHERS CHOOSE LATER: whoever brings them decides, after %s signed, which of these people a group has.", e.does(in.Owner, "its owner", "you"))
 	}
-	e.before(*r)
+	e.before(in.Owner, *r)
 	if r.Exclusions != "" {
 		e.more("People listed in %q are left out of every run.", r.Exclusions)
 	}
@@ -108,11 +108,12 @@ func usesOf(c Column, rule ColumnRule) string {
 }
 
 // before says what is done against answers that tell of few people together.
-func (e *explainer) before(r Rules) {
+func (e *explainer) before(owner wire.ID, r Rules) {
 	switch {
 	case r.Answers == Rows:
 	case r.Differences == Audited:
-		e.more("A query is refused if its answer and those given before, added and subtracted, would tell of fewer people than the minimum group.")
+		e.more("A row of an answer is withheld if with all that was shown of this version before, added and subtracted, it would tell of fewer people than the minimum group. %s remembers %s of a version at most; then a new one is needed.",
+			capital(e.of(owner, "broker")), plural(MaxQuestions, "question"))
 	case r.Privacy == nil && r.MinGroup > 1:
 		e.more("ANSWERS ARE NOT HELD AGAINST EARLIER ONES: two of them may differ in one person.")
 	}

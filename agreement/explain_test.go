@@ -93,7 +93,7 @@ func TestExplainSays(t *testing.T) {
 			w.study.Outputs[0].Receivers = []wire.ID{"alpha"}
 			w.study.Tables[0].Inputs, w.study.Inputs = []wire.ID{"alpha-patients"}, w.study.Inputs[:1]
 			w.study.Inputs[0].Rules.Receivers = []wire.ID{"alpha"}
-		}, labels, []string{"only that runs happened, when, and how long they took: no result from its data goes to any of them."}, []string{"subtracted"}},
+		}, labels, []string{"only that runs happened, when, and how long they took: no result from its data goes to any of them."}, []string{"give a single person away"}},
 		{"an owner who alone may ask", func(w *world) { w.study.Work[0].MayRun = []wire.ID{"alpha"} }, labels,
 			[]string{"Only Alpha itself decides when and with which parameters."}, nil},
 		{"several answers", func(w *world) {

@@ -31,6 +31,12 @@ const (
 	MaxTimeBucketMS = 600_000
 	// MaxOutputColumns bounds the columns of a result: what people read has few.
 	MaxOutputColumns = 256
+	// MaxQuestions and MaxHistory, in bytes, bound the questions that are remembered of a dataset
+	// version: one of which more was asked has told enough.
+	MaxQuestions, MaxHistory = 64, 640 << 10
+	// MaxAuditedRows bounds the rows of an answer that later ones are held against, MaxAudited the
+	// inputs of one owner in a work: what is shown of each travels at its largest size.
+	MaxAuditedRows, MaxAudited = 10_000, 4
 	// MaxEpsilon bounds a budget of differential privacy, in whole units: beyond it, it protects
 	// nobody.
 	MaxEpsilon = 100

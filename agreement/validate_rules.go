@@ -49,21 +49,7 @@ func (a Agreement) validateRules(p place, in Input) error {
 		r.validateRows(p),
 		a.validateExclusions(p.dot("exclusions"), in),
 		r.validatePrivacy(p.dot("privacy")),
-		r.enforced(p),
 	)
-}
-
-// enforced refuses rules that rooms do not enforce yet: a rule that only stands there would
-// be taken for one.
-func (r Rules) enforced(p place) error {
-	no := func(member, got string) error {
-		return p.dot(member).refuse("agreement.enforced", "a rule that rooms enforce", got, "leave it out: no room enforces it yet")
-	}
-	switch {
-	case r.Differences == Audited:
-		return no("differences", string(Audited))
-	}
-	return nil
 }
 
 func validateRoles(p place, roles []wire.ID) error {
@@ -241,6 +227,9 @@ func (a Agreement) validateAnswers(p place, w Work, out Output) error {
 					string(id), "list the party in rules.receivers of that input, or take it off the output")
 			}
 		}
+	}
+	if err := a.validateAudit(p, w); err != nil {
+		return err
 	}
 	private := a.Private(w)
 	if len(private) == 0 {

@@ -52,7 +52,7 @@ func (b *Broker) books(tx Tx, r *request, now time.Time) (p policy.Request, seen
 	var floorErr error
 	p.Floor, floorErr = b.floor(tx)
 	seen, err = b.readSeen(tx, r)
-	return p, seen, errors.Join(err, floorErr, b.readStanding(tx, r, &p.Books), b.readReferences(tx, r, &p.Books), b.readCatalogue(tx, r, now, &p.Books), readEarlier(tx, r, &p.Books))
+	return p, seen, errors.Join(err, floorErr, b.readStanding(tx, r, &p.Books), b.readReferences(tx, r, &p.Books), b.readCatalogue(tx, r, now, &p.Books), readEarlier(tx, r, &p.Books), readHistories(tx, r, &p.Books))
 }
 
 func (b *Broker) descriptors() (list []wire.Digest) {

@@ -99,6 +99,9 @@ func (b *Broker) confirm(ctx context.Context, of Confirmation) (Event, error) {
 			if err = moveVolumes(tx, ev.TimeMS); err != nil {
 				return err
 			}
+			if err = forget(tx); err != nil {
+				return err
+			}
 			budgets, err := unconfirmBudgets(tx, ev.TimeMS)
 			if err != nil {
 				return err
@@ -415,7 +418,7 @@ func replayPublish(tx Tx, e ledger.Entry, unknown bool) error {
 	if current != nil && (current.Version > f.Version || current.Version == f.Version && !unknown) {
 		return nil
 	}
-	return save(tx, tableDatasets, string(f.Dataset), datasetRecord{f.Version, f.Statement, f.Header, f.Admit})
+	return save(tx, tableDatasets, string(f.Dataset), datasetRecord{Version: f.Version, Statement: f.Statement, Header: f.Header, Admit: f.Admit})
 }
 
 // eachAgreement visits every agreement this broker knows of.

@@ -157,8 +157,9 @@ func catalogue(tx Tx, f publishFacts, supersedes *wire.Digest) (same bool, err e
 	if err != nil {
 		return false, err
 	}
-	next := datasetRecord{f.Version, f.Statement, f.Header, f.Admit}
+	next := datasetRecord{Version: f.Version, Statement: f.Statement, Header: f.Header, Admit: f.Admit}
 	if current != nil && current.Statement == f.Statement {
+		next.Forgotten = current.Forgotten
 		if current.Admit.same(f.Admit) {
 			return true, nil
 		}

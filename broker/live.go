@@ -102,7 +102,11 @@ func (b *Broker) prolong(asked release.LiveRequest, now time.Time) (answer relea
 		answer = release.Live{TimeMS: nowMS, LeaseEndMS: run.LeaseEndMS}
 		output = nil
 		if asked.Commitment != nil {
-			if err := commit(tx, run, asked, nowMS); err != nil {
+			shown, err := b.openShown(run, asked)
+			if err != nil {
+				return err
+			}
+			if err := commit(tx, run, asked, shown, nowMS); err != nil {
 				return err
 			}
 			output = run.Output
@@ -131,14 +135,17 @@ func (b *Broker) goesOn(tx Tx, digest wire.Digest, runID string, nowMS int64) (*
 	return known, run, mayGoOn(known.agreement.Valid, run, nowMS)
 }
 
-// commit records the run's one answer; the same one again is no second.
-func commit(tx Tx, run *runRecord, asked release.LiveRequest, nowMS int64) error {
+// commit records the run's one answer, and what it shows; the same one again is no second.
+func commit(tx Tx, run *runRecord, asked release.LiveRequest, shown [][]byte, nowMS int64) error {
 	if run.Commitment != nil {
 		if *run.Commitment == *asked.Commitment {
 			return nil
 		}
 		return verdict.Refuse("run.one-answer", "the answer this run has already given, "+run.Commitment.Short(), "another, "+asked.Commitment.Short(),
 			"one run id has one answer: sign a new run request")
+	}
+	if err := remember(tx, run, asked.RunID, shown, nowMS); err != nil {
+		return err
 	}
 	public, err := json.Marshal(release.OutputFacts{ReleaseID: run.ReleaseID, Commitment: *asked.Commitment})
 	if err != nil {

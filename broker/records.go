@@ -47,6 +47,9 @@ type runRecord struct {
 	// and names it may ask about.
 	Work   wire.ID                `json:"work,omitempty"`
 	Inputs []release.GrantedInput `json:"inputs,omitempty"`
+	// Audit is what the run asks, where its answer is held against earlier ones; absent after a
+	// rollback.
+	Audit *auditRecord `json:"audit,omitempty"`
 	// Fenced is the run that took over a volume that this one still held; it ends this one.
 	Fenced string `json:"fenced,omitempty"`
 	// Spendings are what the run spent under differential privacy; absent if nothing.
@@ -99,6 +102,9 @@ type datasetRecord struct {
 	Statement wire.Digest `json:"statement"`
 	Header    wire.Hash   `json:"header"`
 	Admit     Admission   `json:"admit"`
+	// Forgotten is set if more may have been asked of the version than is known, since the log was
+	// set back.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 // headerRecord says under which dataset a header is catalogued.

@@ -482,6 +482,7 @@ func (w *world) referencesWith(t *testing.T, where string, f *fault, restart boo
 // its file.
 func TestReferenceAfterRollback(t *testing.T) {
 	w := newWorld(t)
+	w.unaudited()
 	m := newMakers(w)
 	h := w.newHouse()
 	b, a := h.ready()

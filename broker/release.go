@@ -265,7 +265,7 @@ func spend(tx Tx, r *request, t policy.Terms, checks []verdict.Check, advances [
 	if err := insert(tx, tableReleases, t.ReleaseID, releaseRecord{t.Request, t.RunID, place}); err != nil {
 		return placed{}, spentAlready(err, "release.id", "a fresh release id")
 	}
-	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, Listed: t.Listed, LeaseMS: t.LeaseMS, Spendings: t.Spendings}
+	run := runRecord{Agreement: t.Agreement, Run: t.Run, ReleaseID: t.ReleaseID, Room: &t.Room.Signing, Where: &t.Where, Listed: t.Listed, LeaseMS: t.LeaseMS, Audit: auditOf(r, t), Spendings: t.Spendings}
 	if w, _ := r.agreement.WorkByName(r.run.Work); w.Container != nil {
 		run.Work, run.Inputs = w.Name, grantedInputs(t)
 	}

@@ -93,6 +93,7 @@ func TestRollback(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
+			w.unaudited() // whose history is lost: TestHistoryLost
 			h := w.newHouse()
 			one := newWitness(t, w, "one")
 			if c.others == "witness" {
@@ -186,6 +187,7 @@ func TestRetirementOutlivesRestore(t *testing.T) {
 // TestStateLost starts with the log alone.
 func TestStateLost(t *testing.T) {
 	w := newWorld(t)
+	w.unaudited()
 	h := w.newHouse()
 	b, a := h.ready()
 	spent := w.newRoom(a, w.newRun(a))

@@ -33,6 +33,7 @@ const (
 	tableAnswers    Table = "answers"    // run id / request digest -> answerRecord
 	tableRoots      Table = "roots"      // "names", or an agreement's digest -> rootRecord
 	tableOrders     Table = "orders"     // hash of names / time / key -> orderRecord
+	tableQuestions  Table = "questions"  // statement / number -> questionRecord
 	tableBudgets    Table = "budgets"    // dataset -> budgetRecord
 	tableSpent      Table = "spent"      // dataset, or dataset / agreement id -> privacy.Cost
 )
@@ -41,7 +42,7 @@ const (
 func Tables() []Table {
 	return []Table{tableMeta, tableQueue, tableChallenges, tableReleases, tableGrants, tableRuns, tableCounts,
 		tableAgreements, tableIDs, tableRevoked, tableDenied, tableReferences, tableSets, tableDatasets, tableHeaders, tableSeen, tableDecisions, tableSubjects,
-		tableVolumes, tableAnswers, tableRoots, tableOrders, tableBudgets, tableSpent}
+		tableVolumes, tableAnswers, tableRoots, tableOrders, tableQuestions, tableBudgets, tableSpent}
 }
 
 // State is the broker's memory of what it has spent, recorded and promised.

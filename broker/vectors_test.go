@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -49,10 +50,13 @@ type history struct {
 	sets       map[string]broker.ReferenceAct
 	// given are the generations that rooms were given, by name.
 	given map[string]int64
+	// least is the parameter of the run that is asked for.
+	least string
 }
 
 func play(t *testing.T, text string) {
 	w := newWorld(t)
+	w.unaudited()
 	h := &history{world: w, t: t, house: w.newHouse(), agreements: map[string]*agreement.SignedAgreement{}, rooms: map[string]*room{},
 		datasets: map[int64]*agreement.SignedDataset{1: w.statements["alpha"]}, headers: map[int64][]byte{1: w.header}}
 	h.broker = h.house.open()
@@ -79,7 +83,7 @@ func play(t *testing.T, text string) {
 // broker stands after a start.
 func (h *history) step(words []string) string {
 	h.pass(time.Millisecond)
-	verb, args := words[0], append(words[1:], "", "")
+	verb, args := words[0], append(words[1:], "", "", "")
 	switch verb {
 	case "activate":
 		return event(h.broker.Activate(ctx, h.activation(h.version(args[0], words[1:]))))
@@ -92,7 +96,13 @@ func (h *history) step(words []string) string {
 	case "publish":
 		return h.publishVersion(args[0], words[1:])
 	case "run":
+		h.least = cmp.Or(args[2], "3")
 		return outcome(h.ask(args[0], h.version(args[1], nil)))
+	case "audited":
+		h.differences(agreement.Audited)
+		return "ok"
+	case "history":
+		return h.earlier(args[0], args[1])
 	case "output":
 		_, err := h.rooms[args[0]].live(h.broker, commitment(args[1]))
 		return outcome(err)
@@ -136,6 +146,15 @@ func (h *history) step(words []string) string {
 		return "ok"
 	}
 	return h.disaster(verb, args[0])
+}
+
+// earlier holds what a room is told of earlier questions against their parameters.
+func (h *history) earlier(name, want string) string {
+	got, err := h.rooms[name].history(h.broker)
+	if err == nil && leasts(got) != want {
+		return leasts(got)
+	}
+	return outcome(err)
 }
 
 // volume has a room take a step with its volume; what it was before stands in the answer,
@@ -264,6 +283,9 @@ func (h *history) publishVersion(number string, how []string) string {
 // ask has a new room ask for the keys of the run of that name.
 func (h *history) ask(name string, a *agreement.SignedAgreement) error {
 	run := h.newRun(a)
+	if a.Work[0].Container == nil {
+		run = h.runWith(a, h.least)
+	}
 	if before := h.rooms[name]; before != nil {
 		run.RunID = before.run.RunID
 		run = must1(agreement.NewRun(run.Run))

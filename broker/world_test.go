@@ -167,7 +167,7 @@ func schema() []agreement.Column {
 func (w *world) state(owner, dataset wire.ID, version int64, supersedes *wire.Digest, header []byte) *agreement.SignedDataset {
 	w.t.Helper()
 	s, err := agreement.NewDataset(agreement.Dataset{Owner: owner + "-org", Dataset: dataset, Version: version, Supersedes: supersedes, Header: wire.HashOf(header),
-		Root: wire.HashOf([]byte("root")), Size: 1000, Recipients: 1, Format: agreement.CSV, Schema: agreement.SchemaDigest(schema()), Created: wire.At(start)})
+		Root: wire.HashOf([]byte("root")), Size: 1000, Recipients: 1, Format: agreement.CSV, Schema: agreement.SchemaDigest(schema()), Created: wire.At(w.now())})
 	must(w.t, err)
 	must(w.t, s.Document.Sign(w.signing[owner]))
 	return s
@@ -306,13 +306,14 @@ type room struct {
 	lastLive []byte
 	heardMS  int64 // time in the last answer
 	held     [][]byte
+	shows    []byte // groups of alpha's rows, with a commitment
 }
 
 func (w *world) newRoom(a *agreement.SignedAgreement, run *agreement.SignedRun) *room {
 	w.t.Helper()
 	hpke, err := keys.GenerateHPKEKey()
 	must(w.t, err)
-	return &room{w: w, signing: signingKey(w.t), hpke: hpke, agreement: a, run: run, releaseID: randomID()}
+	return &room{w: w, signing: signingKey(w.t), hpke: hpke, agreement: a, run: run, releaseID: randomID(), shows: bytes.Repeat([]byte{7}, release.GroupSize)}
 }
 
 func randomID() string { id := keys.RandomID(); return hex.EncodeToString(id[:]) }
@@ -432,6 +433,9 @@ func (r *room) liveRequest(commitment *wire.Digest) ([]byte, release.LiveRequest
 	}
 	asked := release.LiveRequest{Version: release.Version, Broker: "alpha-org", Agreement: r.agreement.Digest(), Run: r.run.Digest(), RunID: r.run.RunID,
 		ReleaseID: r.releaseID, Counter: r.counter, AfterMS: r.heardMS, Nonce: wire.HashOf([]byte(randomID())), Commitment: commitment}
+	if commitment != nil {
+		r.sealShown(&asked)
+	}
 	data, err := release.NewLiveRequest(r.signing, asked)
 	must(r.w.t, err)
 	return data, asked

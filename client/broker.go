@@ -23,8 +23,11 @@ func NewBroker(url string, h *http.Client) *Broker { return &Broker{endpoint{url
 // Post relays one signed message to a path of package release, and gives the answer's bytes.
 func (b *Broker) Post(ctx context.Context, path string, message []byte) ([]byte, error) {
 	limit := int64(release.MaxSmall)
-	if path == release.PathRelease {
+	switch path {
+	case release.PathRelease:
 		limit = release.MaxGrant
+	case release.PathAsked:
+		limit = release.MaxAsked
 	}
 	return b.do(ctx, http.MethodPost, path, "application/json", message, limit)
 }
@@ -42,6 +45,11 @@ func (b *Broker) Release(ctx context.Context, message []byte) ([]byte, error) {
 // Live relays a live request.
 func (b *Broker) Live(ctx context.Context, message []byte) ([]byte, error) {
 	return b.Post(ctx, release.PathLive, message)
+}
+
+// Asked relays a room's question for earlier ones.
+func (b *Broker) Asked(ctx context.Context, message []byte) ([]byte, error) {
+	return b.Post(ctx, release.PathAsked, message)
 }
 
 // Volume relays a message about a volume.

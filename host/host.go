@@ -150,7 +150,7 @@ func (c *Config) targets(job Job) (map[string]string, error) {
 
 // mayAsk are the only paths a room's calls may have.
 func mayAsk(stream, path string) bool {
-	broker := []string{release.PathChallenge, release.PathActivate, release.PathActivated, release.PathRelease, release.PathLive, release.PathVolume, release.PathCertify, release.PathConsistency, release.PathCheckpoint}
+	broker := []string{release.PathChallenge, release.PathActivate, release.PathActivated, release.PathRelease, release.PathLive, release.PathVolume, release.PathCertify, release.PathAsked, release.PathConsistency, release.PathCheckpoint}
 	if strings.HasPrefix(stream, "broker/") {
 		return slices.Contains(broker, path)
 	}
@@ -196,7 +196,7 @@ func unreachable(url string, err error) (int, []byte) {
 }
 
 // maxAnswer bounds what a broker or ledger may answer; the room has its own, lower, limits.
-const maxAnswer = 1 << 20
+const maxAnswer = release.MaxAsked
 
 // start makes the room's start message. Descriptors of inputs count up from firstFD; the last
 // is what connections are handed over by, if they are.

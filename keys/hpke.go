@@ -34,6 +34,15 @@ func GenerateHPKEKey() (*HPKEPrivateKey, error) {
 	return &HPKEPrivateKey{key: key, public: HPKEPublicKey{string(key.PublicKey().Bytes())}}, nil
 }
 
+// NewHPKEKey makes the key of a seed of 32 secret bytes, always the same.
+func NewHPKEKey(seed []byte) (*HPKEPrivateKey, error) {
+	key, err := hpke.MLKEM768X25519().NewPrivateKey(seed)
+	if err != nil {
+		return nil, err
+	}
+	return &HPKEPrivateKey{key: key, public: HPKEPublicKey{string(key.PublicKey().Bytes())}}, nil
+}
+
 // Public gives the key to seal to.
 func (k *HPKEPrivateKey) Public() HPKEPublicKey { return k.public }
 

@@ -31,6 +31,7 @@ func Decide(r Request) (Grant, []verdict.Check, error) {
 	d.checkEvidence()
 	d.checkInputs()
 	d.checkSpending()
+	d.checkDifferences()
 	d.checkPeers()
 	if err := d.refusal(); err != nil {
 		return Grant{}, d.checks, err
@@ -301,5 +302,6 @@ func (d *decision) terms() Terms {
 	for _, in := range d.Inputs {
 		t.Inputs = append(t.Inputs, GrantedInput{Input: in.Name, Dataset: in.Statement.Dataset.Dataset, Statement: in.Statement.Digest(), Header: in.Header.Hash})
 	}
+	t.Audited = d.audited()
 	return t
 }

@@ -35,6 +35,8 @@ type Terms struct {
 	RunID     string
 	Room      Room
 	Inputs    []GrantedInput // in the order of the agreement
+	// Audited are those of them whose answers are held against earlier ones.
+	Audited []AuditedInput
 	// Spendings are of the inputs under differential privacy, in that order; none for a Retry.
 	Spendings []Spending
 	LeaseMS   int64
@@ -73,6 +75,7 @@ func (g Grant) Terms() Terms {
 
 func (t Terms) clone() Terms {
 	t.Inputs = slices.Clone(t.Inputs)
+	t.Audited = slices.Clone(t.Audited)
 	t.Spendings = slices.Clone(t.Spendings)
 	t.Where.Measurements = maps.Clone(t.Where.Measurements)
 	if t.Listed != nil {

@@ -95,6 +95,8 @@ type Books struct {
 	Headers map[wire.Hash]wire.ID
 	// Datasets holds the own datasets asked about, by id.
 	Datasets map[wire.ID]Dataset
+	// Histories holds what was asked of each own dataset version asked for, by statement.
+	Histories map[wire.Digest]History
 	// References is the newest set known of each release line of the agreement, by LineDigest.
 	References map[wire.Digest]Newest
 	// Earlier is the record of this run id or of this release id, whichever there is.

@@ -167,7 +167,7 @@ func (w *world) build() policy.Request {
 		Agreement: signed, Parties: parties, Run: run,
 		Claims: w.prove(run.Digest(), wire.SHA384(agreement.AgreementType, w.body)),
 		Peers:  []policy.Peer{{Party: "beta", Accepted: true}},
-		Books:  policy.Books{Read: true, Unlocked: true, Activation: policy.Activation{State: policy.Active}, Headers: map[wire.Hash]wire.ID{}, Datasets: map[wire.ID]policy.Dataset{}},
+		Books:  policy.Books{Read: true, Unlocked: true, Activation: policy.Activation{State: policy.Active}, Headers: map[wire.Hash]wire.ID{}, Datasets: map[wire.ID]policy.Dataset{}, Histories: map[wire.Digest]policy.History{}},
 	}
 	own := []wire.ID{"alpha-rows", "alpha-more"}
 	if w.noInputs {
@@ -177,6 +177,7 @@ func (w *world) build() policy.Request {
 		s := w.statements[name]
 		r.Inputs = append(r.Inputs, policy.Input{Name: name, Statement: s, Header: policy.Header{Sound: true, Hash: s.Header, Stanzas: s.Recipients}})
 		r.Books.Headers[s.Header] = s.Dataset.Dataset
+		r.Books.Histories[s.Digest()] = policy.History{}
 		r.Books.Datasets[s.Dataset.Dataset] = policy.Dataset{Current: s.Digest(), AdmitsActivated: true}
 	}
 	if w.change != nil {

@@ -14,6 +14,7 @@ const (
 	PathActivated   = "/v1/activated"
 	PathVolume      = "/v1/volume"
 	PathCertify     = "/v1/certify"
+	PathAsked       = "/v1/asked"
 )
 
 // Limits of messages, in bytes, checked before anything is parsed.
@@ -28,6 +29,11 @@ const (
 	MaxRequest = 2 << 20
 	// MaxGrant is that of a grant: 2 KiB a key for 64 inputs, and a receipt.
 	MaxGrant = 512 << 10
+	// MaxLive is that of a live request: what is shown of agreement.MaxAudited inputs, sealed.
+	MaxLive = 512 << 10
+	// MaxAsked is that of an answer about earlier questions: agreement.MaxHistory for as many
+	// inputs, sealed and in base64.
+	MaxAsked = 4 << 20
 	// MaxSmall is that of every other message: challenges, live requests and their answers,
 	// with post-quantum signatures, a receipt and 64 seen logs.
 	MaxSmall = 64 << 10

@@ -23,7 +23,7 @@ func NewLiveRequest(room keys.Signer, r LiveRequest) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, malformed("live request", err)
 	}
-	return signed(room, LiveRequestType, r, MaxSmall)
+	return signed(room, LiveRequestType, r, MaxLive)
 }
 
 // ParseLiveRequest reads a live request on the broker's side: form only. The broker finds
@@ -31,7 +31,7 @@ func NewLiveRequest(room keys.Signer, r LiveRequest) ([]byte, error) {
 // record.
 func ParseLiveRequest(data []byte) (*SignedLiveRequest, error) {
 	s := new(SignedLiveRequest)
-	doc, err := parsed(data, LiveRequestType, MaxSmall, &s.LiveRequest)
+	doc, err := parsed(data, LiveRequestType, MaxLive, &s.LiveRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +57,8 @@ func (r LiveRequest) check() error {
 		return fmt.Errorf("after %d ms, expected 1 to 2^53-1", r.AfterMS)
 	case r.Commitment != nil && r.Commitment.IsZero():
 		return fmt.Errorf("commitment is zero")
+	case r.Commitment == nil && len(r.Shown) > 0:
+		return fmt.Errorf("%d bytes of what is shown without a commitment", len(r.Shown))
 	}
 	if err := hexID("run id", r.RunID); err != nil {
 		return err

@@ -162,6 +162,9 @@ type LiveRequest struct {
 	Nonce   wire.Hash `json:"nonce"`
 	// Commitment is to the plaintext of the output; zero while the run goes on (R14).
 	Commitment *wire.Digest `json:"commitment,omitempty"`
+	// Shown is what the answer shows of the broker's audited inputs, sealed by [SealShown]; with a
+	// commitment, if there are any.
+	Shown wire.Bytes `json:"shown,omitempty"`
 }
 
 // Live is the broker's word that the run may go on, a document of type LiveType signed by

@@ -159,7 +159,10 @@ func (r *run) getKeys(ctx context.Context) error {
 		return err
 	}
 	r.until = r.Elapsed() + r.Longest
-	return r.openKeys()
+	if err := r.openKeys(); err != nil {
+		return err
+	}
+	return r.learn(ctx)
 }
 
 // peersMoved is the check of a broker that has seen other checkpoints of its peers than it was
@@ -294,7 +297,7 @@ func (r *run) begin(ctx context.Context, o *owner, sent time.Duration) error {
 		return nil
 	}
 	for w := r.waiter(); ; {
-		_, _, err := r.liveOf(ctx, o, nil)
+		_, _, err := r.liveOf(ctx, o, nil, nil)
 		if err == nil || !passing(err) || !w.again(ctx, o.stream()) {
 			return err
 		}
@@ -377,7 +380,7 @@ func (r *run) renew(ctx context.Context, o *owner) {
 			return
 		case <-timer.C:
 		}
-		_, _, err := r.liveOf(ctx, o, nil)
+		_, _, err := r.liveOf(ctx, o, nil, nil)
 		switch {
 		case err == nil:
 			wait = lease / 3
@@ -393,10 +396,15 @@ func (r *run) renew(ctx context.Context, o *owner) {
 }
 
 // liveOf asks an owner's broker whether the run may go on, or, with a commitment, whether
-// this output may leave, and extends the lease by its answer.
-func (r *run) liveOf(ctx context.Context, o *owner, commitment *wire.Digest) (release.Live, []byte, error) {
+// this output, which shows these groups, may leave, and extends the lease by its answer.
+func (r *run) liveOf(ctx context.Context, o *owner, commitment *wire.Digest, shown []byte) (release.Live, []byte, error) {
 	asked := release.LiveRequest{Version: release.Version, Broker: o.party.Name, Agreement: r.agreement.Digest(), Run: r.request.Digest(), RunID: r.request.RunID,
 		ReleaseID: o.releaseID, Counter: o.lives.Add(1), AfterMS: o.answered.Load(), Nonce: newNonce(), Commitment: commitment}
+	if len(shown) > 0 {
+		if err := release.SealShown(o.audit.key, &asked, shown); err != nil {
+			return release.Live{}, nil, err
+		}
+	}
 	message, err := release.NewLiveRequest(r.signing, asked)
 	if err != nil {
 		return release.Live{}, nil, err

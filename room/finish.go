@@ -53,7 +53,7 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	salt := release.CommitmentSalt(r.seed, r.request.Digest())
 	commitment := release.CommitTo(salt, r.request.Digest(), r.output.Name, wire.DigestOf(part))
-	if err := r.allowed(ctx, commitment); err != nil {
+	if err := r.allowed(ctx, commitment, result.shown); err != nil {
 		return err
 	}
 	outs, err := r.sealResults(salt, part, commitment)
@@ -93,11 +93,15 @@ func (r *run) bucket(ctx context.Context, began time.Duration) error {
 const glance = 100 * time.Millisecond
 
 // allowed gets every owner's last word: this output of this run may leave, and the broker's
-// own log says so (R13, R14).
-func (r *run) allowed(ctx context.Context, commitment wire.Digest) error {
+// own log says so (R13, R14). Owners of audited inputs are told what it shows of them.
+func (r *run) allowed(ctx context.Context, commitment wire.Digest, shown map[wire.ID][]byte) error {
 	err := each(ctx, r.owners, func(ctx context.Context, o *owner) error {
+		groups, err := r.shownTo(o, shown)
+		if err != nil {
+			return err
+		}
 		for w := r.waiter(); ; {
-			live, data, err := r.liveOf(ctx, o, &commitment)
+			live, data, err := r.liveOf(ctx, o, &commitment, groups)
 			if err == nil {
 				o.live = data
 				return r.checkOutputReceipt(ctx, o, live, commitment)

@@ -63,13 +63,13 @@ func (q *query) makeJob() error {
 	if err != nil {
 		return err
 	}
-	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.output.MaxRows, MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes, Salt: sql.NoSalt, Noise: sql.NoSalt, Epsilon: q.request.EpsilonOf(q.work),
+	q.job = sql.Job{Query: q.request.QueryOf(q.work), Parameters: parameters, MaxRows: q.agreement.RowsOf(q.work), MaxColumns: agreement.MaxOutputColumns, MaxBytes: q.output.MaxBytes, Salt: sql.NoSalt, Noise: sql.NoSalt, Epsilon: q.request.EpsilonOf(q.work),
 		Memory: q.EngineMemory, Threads: q.EngineThreads}
 	for i, in := range q.inputs {
 		rules := agreement.Rules{} // of a list of exclusions
 		if in.agreed.Rules != nil {
 			rules = *in.agreed.Rules
-			q.job.MaxRows, q.job.MaxColumns = min(q.job.MaxRows, rules.MaxRows), min(q.job.MaxColumns, rules.MaxColumns)
+			q.job.MaxColumns = min(q.job.MaxColumns, rules.MaxColumns)
 		}
 		q.job.Inputs = append(q.job.Inputs, sql.Input{Name: in.agreed.Name, Owner: in.agreed.Owner, FD: q.FirstFile + i, Format: in.agreed.Format,
 			Schema: in.agreed.Schema, UniqueUnit: in.statement.UniqueUnit, Pinned: in.agreed.Statement != nil, Rules: rules})
@@ -88,6 +88,7 @@ func (q *query) do(ctx context.Context) (outcome, error) {
 	for i, in := range q.inputs {
 		files[i] = in.plain
 	}
+	q.asks()
 	salt := release.IdentifierSalt(q.seed, q.request.Digest())
 	noise := release.NoiseSeed(q.seed, q.request.Digest())
 	q.job.Salt, q.job.Noise = hex.EncodeToString(salt[:]), hex.EncodeToString(noise[:])
@@ -115,6 +116,9 @@ func (q *query) do(ctx context.Context) (outcome, error) {
 	}
 	if o.code == "" {
 		o.apply(q.run, result)
+	}
+	if o.code == "" {
+		o.remembered(q.run, result)
 	}
 	return o, nil
 }

@@ -20,6 +20,7 @@ import (
 	"strongroom.dev/seal"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
+	"strongroom.dev/workload/sql"
 )
 
 // run is one run and all that it holds.
@@ -60,6 +61,7 @@ type input struct {
 	header    []byte
 	key       *seal.FileKey
 	plain     *os.File // memory only
+	asked     []sql.Asked
 }
 
 // owner is a party whose data the work reads, and what its broker said.
@@ -82,6 +84,7 @@ type owner struct {
 	grant      []byte            // signed document
 	live       []byte            // signed document: the last word, about the output
 	extends    []wire.Hash       // proof that the log of the last word extends that of the grant
+	audit      audit
 }
 
 // stream is how the host is asked for the owner's broker: by the name in its descriptor.

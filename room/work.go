@@ -146,8 +146,10 @@ type outcome struct {
 	said    string
 	// withheld, plan and text say of a query what was left out, and how it ran.
 	withheld map[wire.ID]int64
-	plan     wire.Hash
-	text     string
+	// shown are the groups that are shown of each audited input.
+	shown map[wire.ID][]byte
+	plan  wire.Hash
+	text  string
 	// volumes is how those of a container were.
 	volumes []container.VolumeState
 }

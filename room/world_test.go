@@ -382,6 +382,8 @@ func (w *world) relay(ctx context.Context, stream, path string, body []byte) ([]
 		return b.Release(ctx, body)
 	case path == release.PathLive:
 		return b.Live(ctx, body)
+	case path == release.PathAsked:
+		return b.Asked(ctx, body)
 	case path == release.PathConsistency:
 		var asked release.ConsistencyRequest
 		must(w.t, wire.Unmarshal(body, &asked))

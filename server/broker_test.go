@@ -64,7 +64,7 @@ func TestBroker(t *testing.T) {
 	t.Run("refuses what is malformed", func(t *testing.T) {
 		_, err := c.Release(t.Context(), []byte("{}"))
 		refusedWith(t, err, "message.form", http.StatusBadRequest)
-		_, err = c.Live(t.Context(), bytes.Repeat([]byte("x"), release.MaxSmall+1))
+		_, err = c.Live(t.Context(), bytes.Repeat([]byte("x"), release.MaxLive+1))
 		refusedWith(t, err, "request", http.StatusBadRequest)
 		_, err = c.Consistency(t.Context(), 5, 1)
 		refusedWith(t, err, "consistency", http.StatusBadRequest)

@@ -61,7 +61,7 @@ func fillRules(inputs []agreement.Input) {
 		r.MaxRows = cmp.Or(r.MaxRows, 1000)
 		r.MaxColumns = cmp.Or(r.MaxColumns, 100)
 		r.Partners = cmp.Or(r.Partners, agreement.Fixed)
-		r.Differences = cmp.Or(r.Differences, agreement.Unaudited)
+		r.Differences = cmp.Or(r.Differences, agreement.Audited)
 	}
 }
 

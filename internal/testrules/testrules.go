@@ -12,6 +12,6 @@ func Groups(minGroup int64, receivers ...wire.ID) *agreement.Rules {
 	return &agreement.Rules{
 		Answers: agreement.Groups, MinGroup: minGroup, RoundTo: 1, MaxRows: agreement.MaxRows, MaxColumns: agreement.MaxOutputColumns,
 		Receivers: receivers, Roles: []wire.ID{agreement.Filter, agreement.Group, agreement.Aggregate}, Columns: []agreement.ColumnRule{},
-		Partners: agreement.Fixed, Differences: agreement.Unaudited,
+		Partners: agreement.Fixed, Differences: agreement.Audited,
 	}
 }

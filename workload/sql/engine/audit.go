@@ -127,6 +127,7 @@ type member struct {
 	query    int // place in the list; the last is the one at hand
 	patterns []map[string][]uint64
 	sets     int
+	apart    []string // for each set: see [guard.Query.Apart]
 }
 
 // auditOf works out the atoms of an input over all queries, and replays what was shown.
@@ -148,13 +149,23 @@ func (d *database) auditOf(ctx context.Context, job *sql.Job, in *sql.Input, que
 	if err != nil {
 		return nil, err
 	}
-	a.guard = guard.NewAuditor(atoms, in.Rules.MinGroup)
+	spaces := map[string]int{"": 0}
+	all := atoms
+	for _, m := range members {
+		for _, column := range m.apart {
+			if _, found := spaces[column]; !found {
+				spaces[column] = len(all)
+				all = append(all, atoms...)
+			}
+		}
+	}
+	a.guard = guard.NewAuditor(all, in.Rules.MinGroup)
 	groups := make([]map[string][]guard.Vector, len(queries))
 	for i := range groups {
 		groups[i] = map[string][]guard.Vector{}
 	}
 	for k, m := range members {
-		m.vectors(k, classes, groups[m.query])
+		m.vectors(k, classes, spaces, groups[m.query])
 	}
 	for i := range queries[:len(queries)-1] {
 		a.replay(groups[i], in.Asked[i].Shown)
@@ -209,7 +220,7 @@ func (d *database) membership(ctx context.Context, q *guard.Query, scan, at, num
 			return member{}, err
 		}
 	}
-	m := member{sets: q.Sets()}
+	m := member{sets: q.Sets(), apart: q.Apart()}
 	rows, err := d.conn.QueryContext(ctx, "SELECT pattern FROM __p"+n+" ORDER BY id")
 	if err != nil {
 		return member{}, err
@@ -333,8 +344,9 @@ func hashes(list *string) (people []uint64, err error) {
 	return people, nil
 }
 
-// vectors adds, for every group that the member's query shows, the vectors of its sets.
-func (m *member) vectors(number int, classes [][]int, groups map[string][]guard.Vector) {
+// vectors adds, for every group that the member's query shows, the vectors of its sets. Those
+// that are apart have atoms of their own, from spaces on.
+func (m *member) vectors(number int, classes [][]int, spaces map[string]int, groups map[string][]guard.Vector) {
 	mine := map[string][]guard.Vector{}
 	for atom, class := range classes {
 		if class[number] < 0 {
@@ -349,7 +361,7 @@ func (m *member) vectors(number int, classes [][]int, groups map[string][]guard.
 			}
 			for i, n := range counts {
 				if n > 0 {
-					mine[key][i][atom] = n
+					mine[key][i][spaces[m.apart[i]]+atom] = n
 				}
 			}
 		}

@@ -34,15 +34,24 @@ func (q *Query) Groups() int { return len(q.groups) }
 // Sets: see [Query.Groups].
 func (q *Query) Sets() int { return len(q.sets()) }
 
-// sets gives the conditions of the sets whose numbers are shown. Those that lack a value are a
-// difference of others.
-func (q *Query) sets() (conditions []*expr) {
+// Apart names, for each set, the column by whose sum alone it is shown, "" for those whose
+// number is: of a column with digits behind the point the sum does not tell how many are not 0.
+func (q *Query) Apart() (columns []string) {
+	for _, c := range q.sets() {
+		columns = append(columns, c.apart)
+	}
+	return columns
+}
+
+// sets gives the sets that something is shown of. Those that lack a value are a difference of
+// others, but where the others are apart.
+func (q *Query) sets() (sets []check) {
 	for i, c := range q.checks {
-		if i == 0 || c.some && c.unless == nil {
-			conditions = append(conditions, c.condition)
+		if i == 0 || c.some && c.unless == nil || c.lacks {
+			sets = append(sets, c)
 		}
 	}
-	return conditions
+	return sets
 }
 
 // Membership gives the parse tree of a query that says of each row of an input, at one place in
@@ -54,8 +63,8 @@ func (q *Query) Membership(scan, at int) ([]byte, error) {
 	m.where = and(q.where, boolean("=", &expr{op: "column", from: scan, name: InputColumn, typ: typ{"integer", 3, 0}}, integer(at)))
 	m.groups = append([]*expr{{op: "column", from: scan, name: RowColumn, typ: typ{"integer", 19, 0}}}, q.groups...)
 	m.primitives = nil
-	for _, condition := range q.sets() {
-		m.primitives = append(m.primitives, primitive{function: "count_star", where: condition})
+	for _, c := range q.sets() {
+		m.primitives = append(m.primitives, primitive{function: "count_star", where: c.condition})
 	}
 	return json.Marshal(m.tree())
 }

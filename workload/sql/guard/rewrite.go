@@ -81,6 +81,10 @@ type check struct {
 	// unless has, for each source, the primitive that counts those who make the set one that
 	// need not be enough: where there are any, it is not looked at. Nil is nobody.
 	unless []int
+	// apart names the column whose sum the set is shown by alone: how many are in it is not. lacks
+	// is set of those who have no value in such a column.
+	apart string
+	lacks bool
 }
 
 // rewrite plans the rewritten query: what its aggregates are, and which of them count whom.
@@ -223,7 +227,12 @@ func (q *Query) countValues(branch, column *expr, summed bool) {
 		with = boolean("<>", column, integer(0)) // true of no NULL
 	}
 	q.count(and(branch, with), true)
+	sum := summed && column.typ.scale > 0
+	if sum {
+		q.checks[len(q.checks)-1].apart = column.name
+	}
 	q.count(and(branch, boolean("is null", column)), false)
+	q.checks[len(q.checks)-1].lacks = sum
 	if summed && column.typ.scale == 0 {
 		q.countFlag(branch, column)
 	}
