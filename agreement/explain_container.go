@@ -234,7 +234,7 @@ func (e *explainer) lasts(w Work) {
 	}
 	e.more("%s A run lasts until then, until %s ends it, or until this agreement ends.", ends, e.names(e.a.OwnersOf(w), "or"))
 	if c.Mesh {
-		e.more("Its rooms show the other rooms of this agreement what they are, by certificates of %s.", e.of(c.CertifiedBy, "broker"))
+		e.more("Its rooms show the other rooms of this agreement what they are, by certificates that %s gives to rooms it has seen the evidence of. WHOEVER HOLDS THAT BROKER'S SECRET CAN POSE AS ANY ROOM OF THE MESH: %s alone is trusted with what rooms tell each other.", e.of(c.CertifiedBy, "broker"), e.name(c.CertifiedBy))
 	}
 }
 

@@ -116,6 +116,9 @@ func decideVolume(tx Tx, asked release.VolumeRequest, a agreement.Agreement, run
 	f := VolumeFacts{ReleaseID: asked.ReleaseID, Input: asked.Input, Dataset: key.Dataset, Statement: key.Statement, Step: asked.Step}
 	said := volumeBody{}
 	if asked.Step == release.VolumeOpen {
+		if err := isCurrentKey(tx, key); err != nil {
+			return nil, nil, err
+		}
 		said.Previous = v.open(key.Statement)
 		f.Unclean = said.Previous != nil && !said.Previous.Clean()
 		f.Fenced, err = fence(tx, v, asked.RunID)
@@ -128,6 +131,23 @@ func decideVolume(tx Tx, asked release.VolumeRequest, a agreement.Agreement, run
 	v.TimeMS = nowMS
 	f.Generation, said.Generation = v.Given, v.Given
 	return said, f, save(tx, tableVolumes, string(key.Dataset), v)
+}
+
+// isCurrentKey refuses to open a volume under a key that is not the dataset's current one: a
+// request that somebody held back while the owner changed the key would begin the volume anew.
+func isCurrentKey(tx Tx, key *release.GrantedInput) error {
+	d, err := load[datasetRecord](tx, tableDatasets, string(key.Dataset))
+	if err != nil {
+		return err
+	}
+	if d == nil || d.Statement != key.Statement {
+		got := "none"
+		if d != nil {
+			got = d.Statement.Short()
+		}
+		return verdict.Refuse("volume.key", "the key that is current for "+string(key.Dataset)+", "+key.Statement.Short(), got, "sign a new request: it reads the current key")
+	}
+	return nil
 }
 
 // open gives the next generation, and what the volume was before.

@@ -325,3 +325,22 @@ func TestVolumeAfterRollback(t *testing.T) {
 		})
 	}
 }
+
+// A request to open under a key that its owner has replaced is refused, however late it comes:
+// it would begin the volume anew, and an empty disk would be taken for it.
+func TestVolumeOfOldKey(t *testing.T) {
+	w := newService(t)
+	h := w.newHouse()
+	b, a := h.ready()
+	first := w.newHolder(b, a)
+	first.enters(b)
+	must1(first.volume(b, release.VolumeClose, 1))
+	late := w.newHolder(b, a)
+	v1 := w.statements["alpha"].Digest()
+	must1(b.Publish(ctx, w.publish("patients", 2, &v1, w.sealAgain())))
+	_, err := late.volume(b, release.VolumeOpen, 0)
+	refusedBy(t, err, "volume.key")
+	if s := must1(b.Status(ctx)); len(s.Volumes) != 1 || s.Volumes[0].Mounted != 1 {
+		t.Errorf("%+v", s.Volumes)
+	}
+}

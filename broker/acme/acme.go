@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -175,8 +176,9 @@ func (a *Authority) Certify(ctx context.Context, account crypto.Signer, csr []by
 	if len(order.AuthzURLs) > MaxNames {
 		return nil, a.failed("an order", fmt.Errorf("%d authorizations for %d names", len(order.AuthzURLs), len(request.DNSNames)))
 	}
+	left := slices.Clone(request.DNSNames)
 	for _, u := range order.AuthzURLs {
-		if err := a.prove(ctx, c, u); err != nil {
+		if err := a.prove(ctx, c, u, &left); err != nil {
 			return nil, err
 		}
 	}
@@ -206,10 +208,14 @@ func finish(ctx context.Context, c *acme.Client, place, finalize string, csr []b
 }
 
 // prove shows one proof, has the authority look, and takes it away.
-func (a *Authority) prove(ctx context.Context, c *acme.Client, authorization string) error {
+// left are the names that no authorization was about yet: it takes its own off.
+func (a *Authority) prove(ctx context.Context, c *acme.Client, authorization string, left *[]string) error {
 	z, err := c.GetAuthorization(ctx, authorization)
 	if err != nil {
 		return a.failed("an authorization", err)
+	}
+	if err := takeName(left, z.Identifier); err != nil {
+		return a.failed("an authorization for one of the names asked for", err)
 	}
 	if z.Status == acme.StatusValid {
 		return nil
@@ -232,6 +238,17 @@ func (a *Authority) prove(ctx context.Context, c *acme.Client, authorization str
 	if _, err := c.WaitAuthorization(ctx, z.URI); err != nil {
 		return a.failed("the proof of "+proof.Name, err)
 	}
+	return nil
+}
+
+// takeName takes the name that an authorization is about off those left. The authority does not
+// choose what is proven: a hook would write it into a zone.
+func takeName(left *[]string, id acme.AuthzID) error {
+	at := slices.Index(*left, id.Value)
+	if id.Type != "dns" || at < 0 {
+		return fmt.Errorf("one for %s %s", verdict.Short(id.Type), verdict.Short(id.Value))
+	}
+	*left = slices.Delete(*left, at, at+1)
 	return nil
 }
 

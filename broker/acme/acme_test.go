@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	xacme "golang.org/x/crypto/acme"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -194,6 +195,23 @@ func TestRefused(t *testing.T) {
 		refusedBy(t, err, c.check)
 		if err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is proven are the names asked for, each once, whatever the authority says.
+func TestTakeName(t *testing.T) {
+	left := []string{"a.alpha.example", "b.alpha.example"}
+	for _, id := range []struct {
+		kind, name string
+		taken      bool
+	}{
+		{"dns", "evil.example", false}, {"dns", "../a.alpha.example", false}, {"ip", "a.alpha.example", false}, {"dns", "a.alpha.example\n", false},
+		{"dns", "b.alpha.example", true}, {"dns", "b.alpha.example", false}, {"dns", "a.alpha.example", true}, {"dns", "a.alpha.example", false},
+	} {
+		err := acme.TakeName(&left, xacme.AuthzID{Type: id.kind, Value: id.name})
+		if (err == nil) != id.taken {
+			t.Errorf("%s %q: %v", id.kind, id.name, err)
 		}
 	}
 }

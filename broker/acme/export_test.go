@@ -1,0 +1,4 @@
+package acme
+
+// TakeName is for tests.
+var TakeName = takeName
