@@ -38,8 +38,9 @@ func (d *database) prepare(ctx context.Context, job *sql.Job, in *sql.Input, sou
 
 // excluded loads the units that a list names, in the form that the input's have.
 func (d *database) excluded(ctx context.Context, job *sql.Job, in, list *sql.Input) (string, error) {
-	at := slices.IndexFunc(job.Inputs, func(other sql.Input) bool { return other.Name == list.Name })
-	_, from, err := d.loadInput(ctx, at, list)
+	of := slices.IndexFunc(job.Inputs, func(other sql.Input) bool { return other.Name == in.Name })
+	// Several inputs may name one list: each loads it under a number of its own, past the inputs'.
+	_, from, err := d.loadInput(ctx, len(job.Inputs)+of, list)
 	if err == nil {
 		err = d.checkUnit(ctx, list, from)
 	}
@@ -50,7 +51,7 @@ func (d *database) excluded(ctx context.Context, job *sql.Job, in, list *sql.Inp
 	if form := formOf(in, unitOf(in.Schema)); form != "" {
 		value = normalised(form, value, job.Salt)
 	}
-	table := ident("__excluded" + strconv.Itoa(slices.IndexFunc(job.Inputs, func(other sql.Input) bool { return other.Name == in.Name })))
+	table := ident("__excluded" + strconv.Itoa(of))
 	if err := d.exec(ctx, "CREATE TABLE "+table+" AS SELECT "+value+" AS unit FROM "+from); err != nil {
 		return "", err
 	}
