@@ -61,7 +61,7 @@
 //	relying           a client's judgement of rooms, by the agreement that it pins
 //	image/cloud       images as clouds take them, and how to launch them there
 //	store             state and logs on disk
-//	source            rows of databases, as they are sealed
+//	source            rows of databases and objects of S3-compatible storage, as they are sealed
 //	client, server    HTTP, both ends
 //	demo              the stories the product tells, attacks included
 //	cmd               strongroom (people, servers), strongroom-agent (inside), strongroom-sql (the engine inside)

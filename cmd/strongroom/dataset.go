@@ -18,6 +18,7 @@ import (
 	"strongroom.dev/internal/home"
 	"strongroom.dev/keys"
 	"strongroom.dev/seal"
+	"strongroom.dev/source"
 	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
@@ -48,7 +49,7 @@ type publishing struct {
 func (a *app) datasetPublish() *cobra.Command {
 	var p publishing
 	cmd := &cobra.Command{
-		Use:   "publish FILE|postgres://... --dataset ID",
+		Use:   "publish FILE|s3://...|postgres://... --dataset ID",
 		Short: "Seal a file, or rows of a database, as the next version of a dataset",
 		Long: `Seals a file to your own broker, signs the statement that rooms check it by, and makes it the
 current version in your broker. The columns of CSV, Parquet, NDJSON and Arrow are those that
@@ -56,11 +57,13 @@ an agreement gives your dataset, or those of a file. What containers get has non
 secret, a key or a file, --format disk for the sealed disk of an image.
 
 Rows of a PostgreSQL database are sealed as they come, as CSV or NDJSON, in a transaction that
-can't write; the password stands in ~/.pgpass or the file that PGPASSFILE names.`,
+can't write; the password stands in ~/.pgpass or the file that PGPASSFILE names. s3://BUCKET/KEY
+is an object of S3-compatible storage, with credentials, region and endpoint from AWS_ variables.`,
 		Example: `  strongroom dataset publish patients.csv --dataset patients --schema study.json -o sealed
   strongroom dataset publish visits.parquet --dataset visits --schema-file visits.yaml --unique-unit
   strongroom dataset publish patients.csv --dataset patients --schema study.json --check
   strongroom dataset publish postgres://reader@db.example.org/shop?sslmode=verify-full --table visits --dataset visits --schema study.json
+  strongroom dataset publish s3://exports/visits.parquet --dataset visits --schema study.json
   strongroom dataset publish password.txt --dataset db-password --format file -o sealed`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -85,7 +88,7 @@ can't write; the password stands in ~/.pgpass or the file that PGPASSFILE names.
 	f.BoolVar(&p.check, "check", false, "report what the rows are like and what an agreement's rules would make of them; seal nothing")
 	f.StringVar(&p.table, "table", "", "read this `TABLE` of the database, or SCHEMA.TABLE")
 	f.StringVar(&p.query, "query", "", "read the answer of this `SQL` of the database, with the schema's columns")
-	f.BoolVar(&p.insecure, "insecure-connection", false, "take a database on another machine whose certificate is not checked, INSECURE")
+	f.BoolVar(&p.insecure, "insecure-connection", false, "take a database or storage on another machine whose certificate is not checked, INSECURE")
 	mustHave(cmd, "dataset")
 	cmd.MarkFlagsMutuallyExclusive("schema", "schema-file")
 	cmd.MarkFlagsMutuallyExclusive("table", "query")
@@ -179,10 +182,10 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) (in agreement.In
 	opaque := format == agreement.Opaque || format == agreement.Disk
 	if format == "" {
 		format = formatOf(p.file)
-		if isSource(p.file) {
+		if source.IsPostgres(p.file) && p.schema == "" {
 			format = agreement.CSV
 		}
-		if p.schema != "" && (isSource(p.file) || !format.Columns()) {
+		if p.schema != "" && !format.Columns() {
 			format = "" // as the agreement says
 		}
 	}
@@ -206,7 +209,7 @@ func (a *app) columns(p publishing, own *agreement.SignedParty) (in agreement.In
 		if in.Dataset != wire.ID(p.dataset) || !a.isOwn(owner.Descriptor, own) {
 			continue
 		}
-		if format == "" && in.Format.Columns() && !isSource(p.file) {
+		if format == "" && in.Format.Columns() && !source.IsPostgres(p.file) {
 			return in, verdict.Misuse("--format", "csv, parquet, ndjson or arrow", "a name without such an ending", "name it with --format")
 		}
 		if format == "" {

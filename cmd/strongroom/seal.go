@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 	"strongroom.dev/internal/home"
 	"strongroom.dev/seal"
+	"strongroom.dev/source"
 	"strongroom.dev/verdict"
 )
 
@@ -36,6 +38,7 @@ age makes.
 To bring data under an agreement use "strongroom dataset publish", which seals too.`,
 		Example: `  strongroom seal patients.csv --to beta
   tar c scans | strongroom seal - -o scans.tar.age --to alpha --to beta
+  strongroom seal s3://exports/scans.tar --to beta
   strongroom seal notes.txt --to @recipients.txt -o notes.age`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -44,6 +47,9 @@ To bring data under an agreement use "strongroom dataset publish", which seals t
 			}
 			if out == "" {
 				out = args[0] + ".age"
+				if source.IsS3(args[0]) {
+					out = path.Base(args[0]) + ".age"
+				}
 			}
 			recipients, err := a.recipients(to)
 			if err != nil {
@@ -138,10 +144,18 @@ func (a *app) recipientsFile(file string) ([]string, error) {
 	return out, nil
 }
 
-// source opens what is to be read through: a file, or standard input. size is 0 if unknown.
+// source opens what is to be read through: a file, standard input, or an object of S3-compatible
+// storage. size is 0 if unknown.
 func (a *app) source(path, what string) (src io.ReadCloser, size int64, err error) {
 	if path == "-" {
 		return io.NopCloser(a.in), 0, nil
+	}
+	if source.IsS3(path) {
+		s, err := s3(path, false)
+		if err != nil {
+			return nil, 0, err
+		}
+		return s.Open(context.Background()) // closing ends it
 	}
 	f, err := a.openFile(path, what)
 	if err != nil {
