@@ -15,12 +15,19 @@ import (
 // privacy, under all agreements together. What was spent is never forgotten.
 type BudgetAct struct {
 	Dataset wire.ID `json:"dataset"`
-	// Budget is what may be spent in all from now on; of a Refill what may be spent besides, and
-	// then its mechanism may be left out, and one of its numbers be 0.
-	Budget privacy.Budget `json:"budget"`
-	Refill bool           `json:"refill"`
+	// Budget is what may be spent in all from now on; of a Refill what may be spent besides.
+	Budget Amount `json:"budget"`
+	Refill bool   `json:"refill"`
 	// Reason is one line, and needed where more may be spent than before.
 	Reason string `json:"reason"`
+}
+
+// Amount is a budget, or what is added to one: then a number may be 0, and the mechanism, which
+// stays, be left out.
+type Amount struct {
+	Epsilon   privacy.Epsilon `json:"epsilon"`
+	Delta     privacy.Delta   `json:"delta"`
+	Mechanism wire.ID         `json:"mechanism,omitempty"`
 }
 
 // budgetFacts is the public part of an entry of kind budget: what may be spent in all.
@@ -83,7 +90,7 @@ func (act BudgetAct) next(tx Tx) (next privacy.Budget, same bool, err error) {
 	if err != nil {
 		return next, false, err
 	}
-	next = act.Budget
+	next = privacy.Budget(act.Budget)
 	if act.Refill {
 		if next, err = act.refilled(before); err != nil {
 			return next, false, err

@@ -127,6 +127,8 @@ func (h *history) step(words []string) string {
 		data, _ := h.rooms[args[0]].certifyRequest(release.ForNames, nil)
 		_, err := h.broker.Certify(ctx, data)
 		return outcome(err)
+	case "private", "budget", "refill":
+		return h.budget(verb, args)
 	case "hold":
 		data, _ := h.rooms[args[0]].liveRequest(nil)
 		h.rooms[args[0]].held = append(h.rooms[args[0]].held, data)

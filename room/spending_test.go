@@ -22,7 +22,7 @@ func newPrivate(t *testing.T) *world {
 		a.Inputs[0].Rules = &rules
 		a.Work[0].Epsilon = "0.25"
 	})
-	_, err := w.parties["alpha"].broker.SetBudget(t.Context(), broker.BudgetAct{Dataset: "patients", Budget: privacy.Budget{Epsilon: 600_000, Delta: 1e13, Mechanism: privacy.Laplace}})
+	_, err := w.parties["alpha"].broker.SetBudget(t.Context(), broker.BudgetAct{Dataset: "patients", Budget: broker.Amount{Epsilon: 600_000, Delta: 1e13, Mechanism: privacy.Laplace}})
 	must(t, err)
 	return w
 }

@@ -118,7 +118,7 @@ func (a *app) budgetAct(ctx context.Context, dataset string, flags budgetFlags, 
 		return err
 	}
 	defer admin.Close()
-	ev, err := admin.SetBudget(ctx, broker.BudgetAct{Dataset: wire.ID(dataset), Budget: budget, Refill: refill, Reason: flags.reason})
+	ev, err := admin.SetBudget(ctx, broker.BudgetAct{Dataset: wire.ID(dataset), Budget: broker.Amount(budget), Refill: refill, Reason: flags.reason})
 	if err != nil {
 		return err
 	}
