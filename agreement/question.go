@@ -91,6 +91,12 @@ func (q Question) Reads(statement wire.Digest) bool {
 	})
 }
 
+// Joins reports whether rows of other inputs may decide how an input's rows count in it. They do
+// not where it reads one table and its text has no JOIN.
+func (q Question) Joins() bool {
+	return len(q.Tables) > 1 || strings.Contains(strings.ToLower(q.Query), "join")
+}
+
 // Same reports whether both ask the same of the same rows.
 func (q Question) Same(other Question) bool {
 	return q.Agreement == other.Agreement && q.Query == other.Query && slices.Equal(q.Parameters, other.Parameters) &&

@@ -265,9 +265,24 @@ func digestOf(a *agreement.SignedAgreement) *wire.Digest {
 	return &d
 }
 
-// TestHistoryOfOtherRows asks about rows that a later run does not have.
+// TestHistoryBesideOtherRows: without a join it is all the same whose rows are beside.
+func TestHistoryBesideOtherRows(t *testing.T) {
+	w, h := newAudited(t)
+	must1(h.asks(1, 1).live(h.broker, commitment("one")))
+	before := w.statements["beta"].Digest()
+	w.statements["beta"] = w.state("beta", "patients", 2, &before, []byte("another header of beta's"))
+	if got := must1(h.asks(1, 1).history(h.broker)); leasts(got) != "1" {
+		t.Errorf("a history of %q", leasts(got))
+	}
+}
+
+// TestHistoryOfOtherRows asks about rows joined with some that a later run does not have.
 func TestHistoryOfOtherRows(t *testing.T) {
 	w, h := newAudited(t)
+	w.agreement.Work[0].Query = "SELECT avg(p.radius) AS m FROM patients p JOIN patients q USING (patient) WHERE q.radius > $least"
+	w.agreement.Version, w.agreement.Supersedes = 2, digestOf(h.agreement)
+	h.agreement = w.agree()
+	must1(h.broker.Activate(ctx, w.activation(h.agreement)))
 	must1(h.asks(1, 1).live(h.broker, commitment("one")))
 	before := w.statements["beta"].Digest()
 	w.statements["beta"] = w.state("beta", "patients", 2, &before, []byte("another header of beta's"))

@@ -60,7 +60,7 @@ func (d *decision) checkDifferences() {
 		case h.Lost:
 			got = "a history that was lost with a part of the broker's log"
 		default:
-			got = d.unknown(h, q)
+			got = d.unknown(h, q, in)
 		}
 		ok := got == ""
 		if ok {
@@ -87,12 +87,18 @@ func (d *decision) heldAgainst(h History, q agreement.Question) string {
 }
 
 // unknown says why the answer to a question can't be held against those before, "" if it can.
-func (d *decision) unknown(h History, q agreement.Question) string {
+func (d *decision) unknown(h History, q agreement.Question, in agreement.Input) string {
 	n, again := h.Before(q)
 	size := q.Size(d.Agreement.RowsOf(d.work))
 	for i, a := range h.Questions[:n] {
 		for _, t := range a.Question.Tables {
-			if why := d.brings(t); why != "" {
+			why := ""
+			if a.Question.Joins() {
+				why = d.brings(t)
+			} else {
+				why = d.holds(t, in)
+			}
+			if why != "" {
 				return fmt.Sprintf("question %d before it reads %s", i+1, why)
 			}
 		}
@@ -103,6 +109,18 @@ func (d *decision) unknown(h History, q agreement.Question) string {
 	}
 	if !again && size > agreement.MaxHistory {
 		return fmt.Sprintf("%d bytes with this one", size)
+	}
+	return ""
+}
+
+// holds says why an input's rows can't be counted again in an earlier question that joins
+// nothing, whatever other rows were beside them; "" if they can.
+func (d *decision) holds(t agreement.QuestionTable, in agreement.Input) string {
+	if rows := d.Run.RowsOf(in); !slices.ContainsFunc(t.Inputs, rows.Same) {
+		return fmt.Sprintf("dataset version %s without other units", rows.Statement.Short())
+	}
+	if now, found := d.Agreement.TableByName(t.Name); found && slices.Contains(d.work.Tables, t.Name) && !slices.Contains(now.Inputs, in.Name) {
+		return "another table " + t.Name
 	}
 	return ""
 }

@@ -29,7 +29,10 @@ func before(r *policy.Request, change ...func(*policy.Asked)) wire.Digest {
 }
 
 func other(a *policy.Asked) { a.Question.Query = "SELECT count(*) AS n FROM patients" }
-func same(*policy.Asked)    {}
+func joins(a *policy.Asked) {
+	a.Question.Query = "SELECT count(*) AS n FROM patients p JOIN patients q USING (patient)"
+}
+func same(*policy.Asked) {}
 
 func TestDifferences(t *testing.T) {
 	stranger := wire.DigestOf([]byte("another version"))
@@ -52,17 +55,23 @@ func TestDifferences(t *testing.T) {
 		{"no history", func(r *policy.Request) { delete(r.Books.Histories, r.Inputs[0].Statement.Digest()) }, "nothing known", 0},
 		{"lost", func(r *policy.Request) { r.Books.Histories[before(r)] = policy.History{Lost: true} }, "lost", 0},
 		{"rows that the run does not have", func(r *policy.Request) {
-			before(r, other, func(a *policy.Asked) { other(a); a.Question.Tables[0].Inputs[1].Statement = stranger })
+			before(r, other, func(a *policy.Asked) { joins(a); a.Question.Tables[0].Inputs[1].Statement = stranger })
 		}, "question 2 before it reads dataset version " + stranger.Short(), 0},
 		{"rows without other people", func(r *policy.Request) {
 			before(r, func(a *policy.Asked) { other(a); a.Question.Tables[0].Inputs[0].Exclusions = &stranger })
 		}, "question 1", 0},
 		{"after the same, they do not count", func(r *policy.Request) {
-			before(r, same, func(a *policy.Asked) { other(a); a.Question.Tables[0].Inputs[1].Statement = stranger })
+			before(r, same, func(a *policy.Asked) { joins(a); a.Question.Tables[0].Inputs[1].Statement = stranger })
 		}, "", 0},
 		{"another table of the name", func(r *policy.Request) {
-			before(r, func(a *policy.Asked) { other(a); a.Question.Tables[0].Inputs = a.Question.Tables[0].Inputs[:2] })
+			before(r, func(a *policy.Asked) { joins(a); a.Question.Tables[0].Inputs = a.Question.Tables[0].Inputs[:2] })
 		}, "another table patients", 0},
+		{"other people's rows beside it", func(r *policy.Request) {
+			before(r, func(a *policy.Asked) { other(a); a.Question.Tables[0].Inputs[1].Statement = stranger })
+		}, "", 1},
+		{"it alone, then", func(r *policy.Request) {
+			before(r, func(a *policy.Asked) { other(a); a.Question.Tables[0].Inputs = a.Question.Tables[0].Inputs[:1] })
+		}, "", 1},
 		{"64 others", func(r *policy.Request) { before(r, slices.Repeat([]func(*policy.Asked){other}, 64)...) }, "64 questions", 0},
 		{"64 others after the same", func(r *policy.Request) {
 			before(r, append([]func(*policy.Asked){same}, slices.Repeat([]func(*policy.Asked){other}, 63)...)...)

@@ -67,7 +67,7 @@ func (r *run) take(o *owner, asked release.AskedRequest, sealed release.SealedHi
 		return err
 	}
 	for i, q := range h.Questions {
-		earlier, err := r.earlier(q)
+		earlier, err := r.earlier(q, in)
 		if err != nil {
 			return fmt.Errorf("input %s, question %d before: %w", in.agreed.Name, i+1, err)
 		}
@@ -77,15 +77,23 @@ func (r *run) take(o *owner, asked release.AskedRequest, sealed release.SealedHi
 }
 
 // earlier says an earlier question in the names that inputs have in this run.
-func (r *run) earlier(q release.AskedQuestion) (sql.Asked, error) {
+func (r *run) earlier(q release.AskedQuestion, of *input) (sql.Asked, error) {
 	asked := sql.Asked{Query: q.Question.Query, Parameters: []sql.Parameter{}, Tables: []sql.Table{}, Shown: slices.Clone(release.TrimShown(q.Shown))}
 	for _, p := range q.Question.Parameters {
 		asked.Parameters = append(asked.Parameters, sql.Parameter(p))
 	}
 	for _, t := range q.Question.Tables {
 		table := sql.Table{Name: t.Name}
+		if now, found := r.agreement.TableByName(t.Name); found && !q.Question.Joins() && slices.Contains(r.work.Tables, t.Name) && slices.Contains(now.Inputs, of.agreed.Name) {
+			// Its own rows count the same beside whatever others.
+			asked.Tables = append(asked.Tables, sql.Table(now))
+			continue
+		}
 		for _, rows := range t.Inputs {
 			i := slices.IndexFunc(r.inputs, func(in *input) bool { return r.request.RowsOf(in.agreed).Same(rows) })
+			if i < 0 && !q.Question.Joins() {
+				continue
+			}
 			if i < 0 {
 				return asked, verdict.Refuse("differences.known", "questions about dataset versions of this run", "one about "+rows.Statement.Short(), "publish a new version of the dataset")
 			}
