@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # same source with the same tools gets the same bytes, and so the same room image.
 LDFLAGS := -s -w -buildid= -X strongroom.dev/internal/version.Version=$(VERSION)
 
-.PHONY: build demo demo-vm demo-container test bench lint long clean
+.PHONY: build demo demo-vm demo-container demo-cards test bench lint long clean
 
 build: ## the programs, into bin/
 	scripts/setup build
@@ -26,6 +26,9 @@ demo-container: build ## an unmodified image in a room, reached by who checked i
 	scripts/setup container
 	bin/strongroom demo container
 
+demo-cards: build ## a clean room: a bank, a grocer, and an agency that asks what the rules let pass
+	bin/strongroom demo cards
+
 test: build ## every test
 	scripts/setup test
 	scripts/test
@@ -43,4 +46,4 @@ long: build ## what takes longer: every byte of endorsements altered, images bui
 	scripts/fuzz 2400
 
 clean:
-	rm -rf bin strongroom-demo strongroom-demo-vm strongroom-demo-attestation strongroom-demo-container
+	rm -rf bin strongroom-demo strongroom-demo-vm strongroom-demo-attestation strongroom-demo-container strongroom-demo-cards

@@ -131,7 +131,7 @@ func (e *enemy) watchHonestRun(ctx context.Context) error {
 	return err
 }
 
-// request signs a run request as the researcher, honestly.
+// request signs a run request as who asks, honestly.
 func (e *enemy) request(a *agreement.SignedAgreement, q question, change func(*agreement.Run)) (*agreement.SignedRun, error) {
 	name, value, _ := strings.Cut(q.param, "=")
 	work, _ := a.WorkByName(wire.ID(q.work))
@@ -139,6 +139,11 @@ func (e *enemy) request(a *agreement.SignedAgreement, q question, change func(*a
 	if err != nil {
 		return nil, err
 	}
+	return e.requestOf(a, work, agreement.Run{Parameters: map[string]string{name: canonical}}, change)
+}
+
+// requestOf completes a request for a work, changes it, and signs it as who asks.
+func (e *enemy) requestOf(a *agreement.SignedAgreement, work agreement.Work, body agreement.Run, change func(*agreement.Run)) (*agreement.SignedRun, error) {
 	sealed, err := host.List(e.path(hostHome, "data"))
 	if err != nil {
 		return nil, err
@@ -148,8 +153,8 @@ func (e *enemy) request(a *agreement.SignedAgreement, q question, change func(*a
 		return nil, err
 	}
 	id := keys.RandomID()
-	body := agreement.Run{Agreement: a.Digest(), RunID: hex.EncodeToString(id[:]), Requester: researcher, Work: work.Name,
-		Parameters: map[string]string{name: canonical}, Datasets: datasets, Expires: wire.At(time.Now().Add(time.Hour))}
+	body.Agreement, body.RunID, body.Requester, body.Work = a.Digest(), hex.EncodeToString(id[:]), wire.ID(e.asker()), work.Name
+	body.Datasets, body.Expires = datasets, wire.At(time.Now().Add(time.Hour))
 	if change != nil {
 		change(&body)
 	}
@@ -161,7 +166,7 @@ func (e *enemy) signRun(body agreement.Run) (*agreement.SignedRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := e.signingKey(researcher)
+	key, err := e.signingKey(e.asker())
 	if err != nil {
 		return nil, err
 	}

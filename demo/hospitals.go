@@ -19,7 +19,7 @@ func Hospitals(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	defer w.close()
-	s := &study{world: w, brokers: map[string]*server{}, addresses: map[string]string{}, report: newReport()}
+	s := newStudy(w, hospitalCast())
 	s.tell("INSECURE: this demo's rooms run on the dev platform. Whoever runs this machine can read them;")
 	s.tell("everything else is real. The world is made in %s", s.Dir)
 	return s.report, s.tellAll(ctx, s.report, []chapter{
@@ -92,7 +92,7 @@ func (s *study) ask(ctx context.Context) error {
 
 // run asks one question and gives what `run` said.
 func (s *study) run(ctx context.Context, show func(context.Context, ...string) ([]byte, error), agreement string, q question, out string, more ...string) (r ran, err error) {
-	args := s.as(researcher, "run", s.path(agreement), "--work", q.work, "--param", q.param, "--host", s.hostURL, "--out", s.path(out))
+	args := s.as(s.asker(), "run", s.path(agreement), "--work", q.work, "--param", q.param, "--host", s.hostURL, "--out", s.path(out))
 	data, err := show(ctx, append(args, more...)...)
 	if err != nil {
 		return r, err
@@ -109,7 +109,7 @@ func (s *study) run(ctx context.Context, show func(context.Context, ...string) (
 // read opens a result as its receiver and gives its text.
 func (s *study) read(ctx context.Context, show func(context.Context, ...string) ([]byte, error), file string) (string, error) {
 	plain := strings.TrimSuffix(file, ".age") + ".csv"
-	if _, err := show(ctx, s.as(researcher, "open", file, "--out", plain)...); err != nil {
+	if _, err := show(ctx, s.as(s.asker(), "open", file, "--out", plain)...); err != nil {
 		return "", err
 	}
 	data, err := os.ReadFile(plain)
@@ -119,6 +119,20 @@ func (s *study) read(ctx context.Context, show func(context.Context, ...string) 
 // prove has a stranger check every result offline, with roots of its own, and says what each
 // party could and could not see.
 func (s *study) prove(ctx context.Context) error {
+	if err := s.proveAll(ctx, len(questions)); err != nil {
+		return err
+	}
+	s.chapter("Who saw what")
+	s.tell("  Alpha Hospital  its own patients; who asked for which run, when; whether its key was used. No row of Beta's, no result.")
+	s.tell("  Beta Hospital   the same, the other way round.")
+	s.tell("  Researcher      the three tables above: no row, no cell with 1 to 9 patients of either hospital.")
+	s.tell("  Ledger          that a run took place under which agreement. Nothing about the data.")
+	s.tell("  Host            sealed files and their sizes, when rooms ran. On dev, INSECURE, also the room's memory if it looks.")
+	return nil
+}
+
+// proveAll has a stranger check every result there is, offline.
+func (s *study) proveAll(ctx context.Context, count int) error {
 	s.chapter("A stranger checks the proofs, offline, with the fingerprints it was given itself")
 	proofs, err := filepath.Glob(s.path(results, "*.proof"))
 	if err != nil {
@@ -126,7 +140,7 @@ func (s *study) prove(ctx context.Context) error {
 	}
 	for _, file := range proofs {
 		args := s.as("stranger", "receipt", "verify", file, "--file", strings.TrimSuffix(file, ".proof")+".age", "--root", s.root.Public().ID().String(), "--ledger", s.ledgerKey)
-		for _, folder := range []string{alpha, beta, researcher} {
+		for _, folder := range s.everybody() {
 			args = append(args, "--party", s.path(folder+".party.json"))
 		}
 		out, err := s.do(ctx, args...)
@@ -143,15 +157,9 @@ func (s *study) prove(ctx context.Context) error {
 		}
 		s.tell("  %s: %s, class %s, %d checks", filepath.Base(file), proven.Verdict, proven.Class, len(proven.Checks))
 	}
-	if len(proofs) != len(questions) {
-		return broken("demo.proof", fmt.Sprintf("%d proofs", len(questions)), fmt.Sprint(len(proofs)))
+	if len(proofs) != count {
+		return broken("demo.proof", fmt.Sprintf("%d proofs", count), fmt.Sprint(len(proofs)))
 	}
-	s.chapter("Who saw what")
-	s.tell("  Alpha Hospital  its own patients; who asked for which run, when; whether its key was used. No row of Beta's, no result.")
-	s.tell("  Beta Hospital   the same, the other way round.")
-	s.tell("  Researcher      the three tables above: no row, no cell with 1 to 9 patients of either hospital.")
-	s.tell("  Ledger          that a run took place under which agreement. Nothing about the data.")
-	s.tell("  Host            sealed files and their sizes, when rooms ran. On dev, INSECURE, also the room's memory if it looks.")
 	return nil
 }
 

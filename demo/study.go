@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,10 +18,15 @@ import (
 	"strongroom.dev/wire"
 )
 
-// study is the hospitals' world: who takes part, where they listen, and what they agreed.
+// player is who takes part in a study, by the folder of its home.
+type player struct{ folder, name, title string }
+
+// study is a world of two parties that bring data and one that asks: who takes part, where they
+// listen, and what they agreed.
 type study struct {
 	*world
 	report *Report
+	cast   [3]player // the owners, then who asks
 
 	brokers   map[string]*server // by party folder
 	addresses map[string]string
@@ -45,7 +51,22 @@ const (
 	results    = "results"
 )
 
-// dir gives --home of a folder.
+// hospitalCast is the cast of the hospitals' study.
+func hospitalCast() [3]player {
+	return [3]player{{alpha, "alpha-hospital", "Alpha Hospital"}, {beta, "beta-hospital", "Beta Hospital"}, {researcher, "researcher", "Institute of Research"}}
+}
+
+// newStudy is a study before anybody is known.
+func newStudy(w *world, cast [3]player) *study {
+	return &study{world: w, cast: cast, brokers: map[string]*server{}, addresses: map[string]string{}, report: newReport()}
+}
+
+// owners are the folders of who brings data, asker that of who asks.
+func (s *study) owners() []string    { return []string{s.cast[0].folder, s.cast[1].folder} }
+func (s *study) asker() string       { return s.cast[2].folder }
+func (s *study) everybody() []string { return append(s.owners(), s.asker()) }
+
+// as gives a call by the party of a folder.
 func (s *study) as(folder string, args ...string) []string {
 	return append([]string{"--home", s.path(folder)}, args...)
 }
@@ -53,11 +74,9 @@ func (s *study) as(folder string, args ...string) []string {
 // makeParties makes three parties that pin each other's descriptors.
 func (s *study) makeParties(ctx context.Context) error {
 	s.chapter("Three parties make themselves known and check each other's fingerprints")
-	for _, p := range []struct{ folder, name, title string }{
-		{alpha, "alpha-hospital", "Alpha Hospital"}, {beta, "beta-hospital", "Beta Hospital"}, {researcher, "researcher", "Institute of Research"},
-	} {
+	for _, p := range s.cast {
 		args := s.as(p.folder, "party", "init", "--name", p.name, "--title", p.title, "--domain", p.name+".example")
-		if p.folder == researcher {
+		if p.folder == s.asker() {
 			args = append(args, "--no-data")
 		} else {
 			address, err := freePort()
@@ -78,7 +97,7 @@ func (s *study) makeParties(ctx context.Context) error {
 }
 
 func (s *study) exchange(ctx context.Context) error {
-	all := []string{alpha, beta, researcher}
+	all := s.everybody()
 	for _, reader := range all {
 		for _, other := range all {
 			if reader == other {
@@ -105,7 +124,7 @@ func (s *study) exchange(ctx context.Context) error {
 
 // party gives a party's descriptor by folder.
 func (s *study) party(folder string) *agreement.SignedParty {
-	return s.parties[map[string]int{alpha: 0, beta: 1, researcher: 2}[folder]]
+	return s.parties[slices.Index(s.everybody(), folder)]
 }
 
 // startLedger starts the shared ledger.
@@ -116,7 +135,7 @@ func (s *study) startLedger(ctx context.Context) error {
 		return err
 	}
 	args := []string{"ledger", "serve", "--dir", s.path(ledgerDir), "--listen", address, "--origin", "ledger.example"}
-	for _, folder := range []string{alpha, beta} {
+	for _, folder := range s.owners() {
 		args = append(args, "--witness", s.party(folder).Broker.LogKey)
 	}
 	if s.ledger, err = s.serve(ctx, ledgerDir, args...); err != nil {
@@ -191,13 +210,21 @@ func (s *study) writeAgreement(file string, until time.Time, edits ...edit) erro
 	if err != nil {
 		return err
 	}
+	return s.fill(file, string(text), until, nil, edits...)
+}
+
+// fill writes an agreement with its blanks filled in with what the world has, and more, and
+// changed.
+func (s *study) fill(file, text string, until time.Time, more []string, edits ...edit) error {
 	values := s.measured.Named()
-	pairs := []string{
+	pairs := append([]string{
 		"<from>", wire.At(time.Now().Add(-time.Minute)).String(), "<until>", wire.At(until).String(),
-		"<alpha>", s.party(alpha).Digest().String(), "<beta>", s.party(beta).Digest().String(), "<researcher>", s.party(researcher).Digest().String(),
 		"<root>", s.root.Public().ID().String(), "<agent>", values["agent"], "<helper>", values["helper/strongroom-sql"], "<ledger>", s.ledgerKey,
+	}, more...)
+	for _, folder := range s.everybody() {
+		pairs = append(pairs, "<"+folder+">", s.party(folder).Digest().String())
 	}
-	filled := strings.NewReplacer(pairs...).Replace(string(text))
+	filled := strings.NewReplacer(pairs...).Replace(text)
 	for _, e := range edits {
 		if !strings.Contains(filled, e.old) {
 			return broken("demo.agreement", "the text "+e.old+" in the example's agreement", "another")
@@ -207,16 +234,17 @@ func (s *study) writeAgreement(file string, until time.Time, edits ...edit) erro
 	return os.WriteFile(s.path(file), []byte(filled), 0o644)
 }
 
-// agree has all three sign an agreement and both hospitals activate it. show is how it is
+// agree has all three sign an agreement and both owners activate it. show is how it is
 // told: do or quiet.
 func (s *study) agree(ctx context.Context, show func(context.Context, ...string) ([]byte, error), yaml string) (string, error) {
 	signed := strings.TrimSuffix(yaml, ".yaml") + ".json"
+	first, second := s.cast[0].folder, s.cast[1].folder
 	steps := [][]string{
-		s.as(alpha, "agreement", "sign", s.path(yaml), "--out", s.path(signed), "--yes"),
-		s.as(beta, "agreement", "sign", s.path(signed), "--yes"),
-		s.as(researcher, "agreement", "sign", s.path(signed), "--yes"),
-		s.as(alpha, "agreement", "activate", s.path(signed)),
-		s.as(beta, "agreement", "activate", s.path(signed)),
+		s.as(first, "agreement", "sign", s.path(yaml), "--out", s.path(signed), "--yes"),
+		s.as(second, "agreement", "sign", s.path(signed), "--yes"),
+		s.as(s.asker(), "agreement", "sign", s.path(signed), "--yes"),
+		s.as(first, "agreement", "activate", s.path(signed)),
+		s.as(second, "agreement", "activate", s.path(signed)),
 	}
 	for _, args := range steps {
 		if _, err := show(ctx, args...); err != nil {
@@ -255,11 +283,11 @@ func (s *study) publish(ctx context.Context, show func(context.Context, ...strin
 	return err
 }
 
-// startBrokers starts both hospitals' brokers.
+// startBrokers starts both owners' brokers.
 func (s *study) startBrokers(ctx context.Context) error {
-	s.chapter("Each hospital runs its own broker, which alone can release its key")
-	for _, folder := range []string{alpha, beta} {
-		other := map[string]string{alpha: beta, beta: alpha}[folder]
+	s.chapter("Each owner of data runs its own broker, which alone can release its key")
+	for i, folder := range s.owners() {
+		other := s.owners()[1-i]
 		origin, err := originOf(s.party(other))
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ func VM(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	defer w.close()
-	v := &vm{study: &study{world: w, brokers: map[string]*server{}, addresses: map[string]string{}, report: newReport()}}
+	v := &vm{study: newStudy(w, hospitalCast())}
 	v.tell("INSECURE: this demo's virtual machines are emulated and their TPMs are software, run by whoever runs")
 	v.tell("this machine. What is real is the measuring: from firmware to agent, and that no key comes for anything else.")
 	v.tell("The world is made in %s", v.Dir)

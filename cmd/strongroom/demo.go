@@ -28,6 +28,7 @@ func stories() []story {
 		{"vm", "the same study in a booted, measured virtual machine, and what a host that boots something else gets", "strongroom-demo-vm", demo.VM},
 		{"attestation", "a relying party that gates on evidence, and every forgery refused", "strongroom-demo-attestation", demo.Attestation},
 		{"container", "an unmodified web server's image in a room, a customer who checks it first, and every change refused", "strongroom-demo-container", demo.Container},
+		{"cards", "a clean room: a bank, a grocer, and an agency that asks whatever the rules let pass", "strongroom-demo-cards", demo.Cards},
 	}
 }
 
@@ -42,7 +43,7 @@ leaves its world behind so that you can do its steps again by hand; that of hosp
 every line in by-hand.sh. Without a name it lists the demos.
 
 It exits 1 if an attack is not refused, or could not be tried.`,
-		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo vm\n  strongroom demo attestation\n  strongroom demo container\n  strongroom demo hospitals --output json > report.json",
+		Example: "  strongroom demo\n  strongroom demo hospitals\n  strongroom demo vm\n  strongroom demo attestation\n  strongroom demo container\n  strongroom demo cards\n  strongroom demo hospitals --output json > report.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
