@@ -67,12 +67,11 @@ func TestLegitimate(t *testing.T) {
 	t.Logf("%d queries of groups, %d of rows", groups, rows)
 }
 
-// unbound takes the rules that change values or hold answers against earlier ones off a job,
-// and, where rows leave, the forms: then identifiers leave as their hashes.
+// unbound takes the rules that change values off a job, and, where rows leave, the forms: then
+// identifiers leave as their hashes.
 func unbound(job *sql.Job) {
 	for i := range job.Inputs {
 		r := &job.Inputs[i].Rules
-		r.Differences = agreement.Unaudited
 		r.Columns = slices.Clone(r.Columns)
 		for j := range r.Columns {
 			r.Columns[j].Min, r.Columns[j].Max = "", ""
