@@ -39,6 +39,9 @@ func (r *run) learnFrom(ctx context.Context, o *owner) error {
 		return err
 	}
 	data, err := r.insist(ctx, o.stream(), release.PathAsked, message, release.MaxAsked)
+	if err != nil && verdict.As(err).Kind == verdict.Refused { // as to a live request: the run is over
+		return &verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(fmt.Sprintf("broker of %s: %v", o.id, err)), Fix: codes[codeRefused][1], Err: err}
+	}
 	if err != nil {
 		return fmt.Errorf("broker of %s: %w", o.id, err)
 	}

@@ -108,7 +108,7 @@ func TestEarlierQuestionsRefused(t *testing.T) {
 		}, "message.signature"},
 		"a broker's no": {func(func() ([]byte, error)) ([]byte, error) {
 			return nil, verdict.Refuse("asked.inputs", "", "", "")
-		}, "asked.inputs"},
+		}, "lease.refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
