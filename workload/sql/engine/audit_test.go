@@ -192,3 +192,35 @@ func TestSeveralConditions(t *testing.T) {
 		t.Errorf("two conditions that nobody audits: %v", err)
 	}
 }
+
+// zeros are 20 people of whom three have a score of 0.00, and one besides 12 with none at all.
+func zeros() string {
+	data := smallHeader
+	for i := range 20 {
+		score := fmt.Sprintf("%d.00", 30+i)
+		if i < 3 {
+			score = "0.00"
+		}
+		data += fmt.Sprintf("%d,%s,%s,%v,2026-01-%02d\n", i, []string{"women", "men"}[i%2], score, i < 12, 1+i)
+	}
+	return data
+}
+
+// How many zeros there are in a column with digits behind the point its sum does not tell; but
+// two sums that differ in one value that is not 0 tell that.
+func TestAuditOfZeros(t *testing.T) {
+	a := &asker{t: t, job: func(query string) sql.Job {
+		job := oneInput(t, agreement.CSV, []byte(zeros()), true, query)
+		job.Inputs[0].Rules.MinGroup, job.Inputs[0].Rules.Differences = 5, agreement.Audited
+		return job
+	}}
+	if rows := a.ask("SELECT count(*) AS n, sum(score) AS s, avg(score) AS m FROM people"); len(rows) != 1 {
+		t.Error("a sum with three zeros in it was not answered")
+	}
+	if rows := a.ask("SELECT sum(score) AS s FROM people WHERE score < 49"); len(rows) != 0 {
+		t.Errorf("all but one: %v", rows)
+	}
+	if rows := a.ask("SELECT sum(score) AS s FROM people WHERE score > 34 OR score < 1"); len(rows) != 0 {
+		t.Errorf("all but two with a value: %v", rows)
+	}
+}
