@@ -171,6 +171,13 @@ func (m *messageVector) run(t *testing.T) string {
 		if r, err = release.ParseVolumeRequest(data); err == nil {
 			digest, err = r.Document.Digest(), r.SignedBy(m.Key)
 		}
+	case release.AskedRequestType:
+		var r *release.SignedAskedRequest
+		if r, err = release.ParseAskedRequest(data); err == nil {
+			digest, err = r.Document.Digest(), r.SignedBy(m.Key)
+		}
+	case release.AskedAnswerType:
+		_, err = release.VerifyAskedAnswer(data, m.Key, askedRequest(), []wire.ID{})
 	case release.CertifyRequestType:
 		var r *release.SignedCertifyRequest
 		if r, err = release.ParseCertifyRequest(data); err == nil {
@@ -260,6 +267,7 @@ func tokenCases(t *testing.T, add func(string, vector)) {
 func messageCases(t *testing.T, add func(string, vector)) {
 	room, broker := fixedKey(t, 1), fixedKey(t, 2)
 	_, public := fixedHPKE(t, bytes.Repeat([]byte{3}, 32))
+	_, second := fixedHPKE(t, bytes.Repeat([]byte{4}, 32))
 	data, sent, err := release.NewRequest(room, request(room, public))
 	if err != nil {
 		t.Fatal(err)
@@ -322,6 +330,20 @@ func messageCases(t *testing.T, add func(string, vector)) {
 	}
 	message("live-request-good", "a live request while the run goes on", "pass", release.LiveRequestType, room, data)
 	message("live-request-no-counter", "a live request without a counter", "message.form", release.LiveRequestType, room, replaced(data, `"counter":1`, `"counter":0`))
+	if data, err = release.NewAskedRequest(room, askedRequest()); err != nil {
+		t.Fatal(err)
+	}
+	message("asked-request-good", "a question for earlier questions", "pass", release.AskedRequestType, room, data)
+	message("asked-request-of-another", "one of another room", "message.signature", release.AskedRequestType, broker, data)
+	message("asked-request-no-nonce", "one without a nonce", "message.form", release.AskedRequestType, room, replaced(data, askedRequest().Nonce.String(), wire.Hash{}.String()))
+	if data, err = release.NewAskedAnswer(broker, askedRequest(), release.AskedAnswer{Key: public}); err != nil {
+		t.Fatal(err)
+	}
+	message("asked-good", "an answer about no inputs to asked-request-good.json", "pass", release.AskedAnswerType, broker, data)
+	message("asked-altered", "the key was exchanged", "message.signature", release.AskedAnswerType, broker, replaced(data, public.String(), second.String()))
+	if data, err = release.NewLiveRequest(room, live()); err != nil {
+		t.Fatal(err)
+	}
 	message("live-request-of-another", "a live request of another room", "message.signature", release.LiveRequestType, broker, data)
 	if data, err = release.NewLive(broker, live(), release.Live{TimeMS: now.UnixMilli(), LeaseEndMS: now.UnixMilli() + 3000}); err != nil {
 		t.Fatal(err)
