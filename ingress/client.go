@@ -49,6 +49,8 @@ type Client struct {
 	ServerName string
 	// Now is the client's clock; nil: time.Now.
 	Now func() time.Time
+
+	within time.Duration // for the whole exchange; 0: exchangeTime
 }
 
 func (c Client) check() error {
@@ -85,18 +87,35 @@ type Conn struct {
 func (c *Conn) CloseWrite() error { return c.half() }
 
 // Connect runs the exchange over a connection to a host, which it owns from then on, and gives
-// the connection to the room once the room was accepted and has let the client in. Every
-// error is a [verdict.Error] or of the connection.
+// the connection to the room once the room was accepted and has let the client in, in at most
+// 90 seconds. Every error is a [verdict.Error] or of the connection.
 func (c Client) Connect(ctx context.Context, conn net.Conn) (*Conn, error) {
+	ctx, cancel := c.timely(ctx)
+	defer cancel()
 	connected, err := c.connect(ctx, conn)
 	if err != nil {
 		conn.Close()
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w: %w", cause, err)
-		}
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	return connected, nil
+}
+
+// timely bounds the exchange: whoever is at the other end could hold a client forever.
+func (c Client) timely(ctx context.Context) (context.Context, context.CancelFunc) {
+	within := c.within
+	if within == 0 {
+		within = exchangeTime
+	}
+	return context.WithTimeoutCause(ctx, within, &verdict.Error{Kind: verdict.Broken, Check: "ingress.time", Expected: "the room's whole exchange within " + within.String(), Got: "less of it",
+		Fix: "see whether the room still runs, and try again"})
+}
+
+// because says why what failed was broken off, if it was.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }
 
 func (c Client) connect(ctx context.Context, conn net.Conn) (*Conn, error) {

@@ -151,14 +151,14 @@ func (c *wireConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// place is an address that says nothing: of a stream nobody knows where it comes from.
-type place struct{}
+// nowhere is an address that says nothing: of a stream nobody knows where it comes from.
+type nowhere struct{}
 
-func (place) Network() string { return "room" }
-func (place) String() string  { return "room" }
+func (nowhere) Network() string { return "room" }
+func (nowhere) String() string  { return "room" }
 
-func (c *wireConn) LocalAddr() net.Addr  { return place{} }
-func (c *wireConn) RemoteAddr() net.Addr { return place{} }
+func (c *wireConn) LocalAddr() net.Addr  { return nowhere{} }
+func (c *wireConn) RemoteAddr() net.Addr { return nowhere{} }
 
 // guard closes a connection when its time is over, unless it is moved or stopped before.
 type guard struct {

@@ -17,10 +17,9 @@ func (p *port) exchange(ctx context.Context, rw io.ReadWriter, who caller, g *gu
 		return nil, err
 	}
 	g.move(p.admission)
-	connected, err := p.show(ctx, rw, h, bind)
+	connected, err := p.show(ctx, rw, h, p.proven(who.certificates), bind)
 	if err != nil {
-		tell(rw, greeting{Error: document(err)})
-		return nil, err
+		return nil, tell(rw, greeting{Error: document(err)}, err)
 	}
 	var a admission
 	if err := receive(rw, MaxAdmission, "a client's word of who it is", &a); err != nil {
@@ -33,8 +32,7 @@ func (p *port) exchange(ctx context.Context, rw io.ReadWriter, who caller, g *gu
 		container, err = p.dial(ctx)
 	}
 	if err != nil {
-		tell(rw, decision{Error: document(err)})
-		return nil, err
+		return nil, tell(rw, decision{Error: document(err)}, err)
 	}
 	if err := send(rw, decision{OK: true}); err != nil {
 		container.Close()
@@ -44,7 +42,7 @@ func (p *port) exchange(ctx context.Context, rw io.ReadWriter, who caller, g *gu
 }
 
 // show sends the room's first message, and gives the digest that stands for the connection.
-func (p *port) show(ctx context.Context, w io.Writer, h hello, bind func(wire.Hash) (channelBinding, error)) (connected wire.Digest, err error) {
+func (p *port) show(ctx context.Context, w io.Writer, h hello, proven bool, bind func(wire.Hash) (channelBinding, error)) (connected wire.Digest, err error) {
 	if err := h.check(p.Name); err != nil {
 		return connected, err
 	}
@@ -52,7 +50,7 @@ func (p *port) show(ctx context.Context, w io.Writer, h hello, bind func(wire.Ha
 	if err != nil {
 		return connected, err
 	}
-	e, digest, err := p.evidence(ctx, b, h)
+	e, digest, err := p.evidence(ctx, b, h, proven)
 	if err != nil {
 		return connected, err
 	}
@@ -68,5 +66,15 @@ func (p *port) show(ctx context.Context, w io.Writer, h hello, bind func(wire.Ha
 // document gives an error as it is sent.
 func document(err error) json.RawMessage { return verdict.Encode(err) }
 
-// tell sends the last message of an exchange that failed; if it is lost, so be it.
-func tell(w io.Writer, message any) { _ = send(w, message) }
+// told is an error that the client was told, in the last message to it: that message is whole.
+type told struct{ error }
+
+func (t told) Unwrap() error { return t.error }
+
+// tell sends the last message of an exchange that failed by err; if it is lost, so be it.
+func tell(w io.Writer, message any, err error) error {
+	if send(w, message) != nil {
+		return err
+	}
+	return told{err}
+}

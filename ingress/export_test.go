@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -14,13 +15,59 @@ import (
 	"strongroom.dev/wire"
 )
 
-// FillStrangers takes every place for clients that are not admitted yet.
-func FillStrangers(s *Server) (release func()) {
+// Places counts those of clients that are admitted, of strangers, and in the queue for evidence.
+func Places(s *Server) (admitted, strangers, waiting int) {
+	s.places.mu.Lock()
+	admitted, strangers = s.places.admitted, len(s.places.strangers)
+	s.places.mu.Unlock()
 	s.mu.Lock()
-	s.strangers += maxStrangers
-	s.mu.Unlock()
-	return func() { s.mu.Lock(); s.strangers -= maxStrangers; s.mu.Unlock() }
+	defer s.mu.Unlock()
+	return admitted, strangers, s.waiting
 }
+
+// Crowds are places without a server.
+type Crowds struct{ places places }
+
+// Enter lets so many strangers in, admits them if so said, and gives how many were turned away.
+func (c *Crowds) Enter(n int, admit bool) (turned int) {
+	for range n {
+		one, err := c.places.enter(func() {})
+		if err != nil {
+			turned++
+		} else if admit {
+			one.admit()
+		}
+	}
+	return turned
+}
+
+// Count counts them.
+func (c *Crowds) Count() (admitted, strangers int) {
+	return c.places.admitted, len(c.places.strangers)
+}
+
+// Within has a client wait less long for a room's exchange.
+func (c Client) Within(most time.Duration) Client {
+	c.within = most
+	return c
+}
+
+// Broken gives what is to be had of a direction of a session that breaks behind some bytes, and
+// of which somebody says afterwards that it ended.
+func Broken(data string) (got []byte, ended bool, err error) {
+	p := newPipe()
+	p.write([]byte(data)) //nolint:errcheck // it has room
+	p.abort()
+	p.end()
+	got, ended, err = p.take(context.Background())
+	return got, ended || p.ended, err
+}
+
+// MaxStrangers and the others are the limits of strangers.
+const (
+	MaxStrangers        = maxStrangers
+	MaxStrangersWaiting = maxStrangersWaiting
+)
 
 // Hurry makes a server wait less long for strangers.
 func Hurry(s *Server, most time.Duration) (restore func()) {
@@ -55,7 +102,7 @@ func Impostor(conn net.Conn, key *Key, signing keys.Signer, digest wire.Digest) 
 	if err != nil {
 		return
 	}
-	tell(t, greeting{Shown: &shown{Digest: digest, Signing: signing.Public(), HPKE: hpke.Public(), Agreement: digest, Run: digest, Work: "web", Signature: signature}})
+	_ = send(t, greeting{Shown: &shown{Digest: digest, Signing: signing.Public(), HPKE: hpke.Public(), Agreement: digest, Run: digest, Work: "web", Signature: signature}})
 	_, _ = t.Read(make([]byte, 1))
 }
 

@@ -89,12 +89,12 @@ type Server struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	mu        sync.Mutex // owns what follows
-	open      int
-	strangers int
-	waiting   int
-	known     []wire.Digest // of evidence made here, the newest last
-	sessions  map[sessionID]*session
+	places places
+
+	mu       sync.Mutex // owns what follows
+	waiting  int
+	known    []wire.Digest // of evidence made here, the newest last
+	sessions map[sessionID]*session
 }
 
 // New makes a server.
@@ -126,25 +126,29 @@ func (s *Server) Serve(ctx context.Context, name wire.ID, conn io.ReadWriteClose
 	if p == nil {
 		return verdict.Refuse("ingress.port", "a port of the work", verdict.Short(string(name)), "name a port that the agreement names")
 	}
-	leave, err := s.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	g := newGuard(s.hello, func() { conn.Close() })
+	place, err := s.places.enter(cancel) // before anything is read of it: who says nothing is a stranger too
+	if err != nil {
+		return err
+	}
+	defer place.leave()
+	return place.explain(p.serve(ctx, place, conn))
+}
+
+func (p *port) serve(ctx context.Context, place *place, conn io.ReadWriteCloser) error {
+	g := newGuard(p.hello, func() { conn.Close() })
 	first, whole, err := peek(conn)
 	g.stop()
 	if err != nil {
 		return slow(g, err)
 	}
 	if first == tunnelPreface[0] {
-		return p.serveTunnel(ctx, whole)
+		return p.serveTunnel(ctx, place, whole)
 	}
-	return p.serveTLS(ctx, whole)
+	return p.serveTLS(ctx, place, whole)
 }
 
 // Close ends every session of the tunnel and waits for them. Connections of TLS end with their
@@ -154,40 +158,13 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// enter counts a connection.
-func (s *Server) enter() (leave func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open >= MaxConnections {
-		return nil, busy("connections")
-	}
-	s.open++
-	return func() { s.mu.Lock(); s.open--; s.mu.Unlock() }, nil
-}
-
-// stranger counts a connection whose client is not admitted yet. Its place is free again once
-// done was called, which may be more than once.
-func (s *Server) stranger() (done func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.strangers >= maxStrangers {
-		return nil, busy("connections that are not admitted yet")
-	}
-	s.strangers++
-	return sync.OnceFunc(func() { s.mu.Lock(); s.strangers--; s.mu.Unlock() }), nil
-}
-
-func busy(what string) error {
-	return &verdict.Error{Kind: verdict.Broken, Check: "ingress.busy", Expected: "room for another connection", Got: "too many " + what, Fix: "try again in a moment"}
-}
-
 // evidence makes evidence for a connection, one at a time, or gives the digest of what the
 // client knows if it was made here.
-func (s *Server) evidence(ctx context.Context, b channelBinding, h hello) (*attest.Evidence, wire.Digest, error) {
+func (s *Server) evidence(ctx context.Context, b channelBinding, h hello, proven bool) (*attest.Evidence, wire.Digest, error) {
 	if h.Known != nil && s.remembers(*h.Known) {
 		return nil, *h.Known, nil
 	}
-	if err := s.wait(ctx); err != nil {
+	if err := s.wait(ctx, proven); err != nil {
 		return nil, wire.Digest{}, err
 	}
 	defer func() { <-s.making }()
@@ -216,10 +193,15 @@ func (s *Server) remembers(digest wire.Digest) bool {
 	return false
 }
 
-// wait waits for the evidence device.
-func (s *Server) wait(ctx context.Context) error {
+// wait waits for the evidence device. Strangers leave some of the queue to clients that have
+// proven who they are.
+func (s *Server) wait(ctx context.Context, proven bool) error {
+	most := maxWaiting
+	if !proven {
+		most = maxStrangersWaiting
+	}
 	s.mu.Lock()
-	if s.waiting >= maxWaiting {
+	if s.waiting >= most {
 		s.mu.Unlock()
 		return busy("clients that wait for evidence")
 	}

@@ -25,12 +25,14 @@ const (
 	MaxDecision = 64 << 10
 	// MaxConnections is how many connections a room has at once, each of which takes up to two of
 	// the agent's 512 descriptors; maxStrangers is how many of them may be of clients that it
-	// has not admitted yet.
+	// has not admitted yet: the others are kept for those that it has.
 	MaxConnections = 200
 	maxStrangers   = 64
 	// maxWaiting is how many clients may wait for evidence at once: it is made one at a time, in
-	// up to a second on a TPM.
-	maxWaiting = 32
+	// up to a second on a TPM. Of these, clients that have not proven yet who they are may be
+	// maxStrangersWaiting.
+	maxWaiting          = 32
+	maxStrangersWaiting = 24
 	// maxRemembered is how many digests of evidence a room remembers that clients may know.
 	maxRemembered = 256
 	// maxChain is how many certificates a client may show.
@@ -44,6 +46,9 @@ const (
 	// admissionTime is for all that comes before the first byte reaches the container: evidence
 	// of slow TPMs with others waiting before it, and people who type.
 	admissionTime = 60 * time.Second
+	// exchangeTime is how long a client waits for a room's whole exchange: more than the room
+	// waits for it.
+	exchangeTime = helloTime + admissionTime + 20*time.Second
 	// lingerTime is how long a room waits for the other end to take what was written last.
 	lingerTime = 10 * time.Second
 )

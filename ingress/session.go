@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strongroom.dev/verdict"
@@ -29,8 +30,10 @@ type session struct {
 	idle     *time.Timer
 	cancel   context.CancelFunc
 
+	admitted atomic.Bool // its requests are no stranger's any more
+
 	// Each direction answers one request after the other.
-	sending, receiving sync.Mutex
+	sending, receiving *turn
 	sent, received     uint64 // numbers of the next requests
 	lastSent           []byte // answer to the request before, which may be asked for again
 	lastReceived       []byte
@@ -56,13 +59,15 @@ func replayed(got uint64) error {
 
 // send takes bytes from the client. A request that is repeated gets its answer again and
 // carries nothing: a proxy may have lost the answer.
-func (s *session) send(ctx context.Context, n uint64, sealed, beside []byte) ([]byte, error) {
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	plain, err := s.keys.send.Open(n, sealed, beside)
-	if err != nil || len(plain) == 0 || plain[0] > flagEnd {
+func (s *session) send(ctx context.Context, n uint64, plain []byte) ([]byte, error) {
+	if plain[0] > flagEnd {
 		return nil, unsealed()
 	}
+	ctx, done, err := s.sending.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	s.idle.Reset(idleTime)
 	if n+1 == s.sent {
 		return s.lastSent, nil
@@ -83,12 +88,12 @@ func (s *session) send(ctx context.Context, n uint64, sealed, beside []byte) ([]
 }
 
 // receive gives the client what there is, or waits a while for some.
-func (s *session) receive(ctx context.Context, n uint64, sealed, beside []byte) ([]byte, error) {
-	s.receiving.Lock()
-	defer s.receiving.Unlock()
-	if plain, err := s.keys.ask.Open(n, sealed, beside); err != nil || len(plain) != 0 {
-		return nil, unsealed()
+func (s *session) receive(ctx context.Context, n uint64) ([]byte, error) {
+	ctx, done, err := s.receiving.take(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	s.idle.Reset(idleTime)
 	if n+1 == s.received {
 		return s.lastReceived, nil
@@ -114,6 +119,35 @@ func (s *session) receive(ctx context.Context, n uint64, sealed, beside []byte) 
 
 func unsealed() error {
 	return verdict.NotGenuine("tunnel.sealed", "a message of this session", "one that does not open", "it was altered on its way, or is another session's: connect again")
+}
+
+// turn is that of the one request of a direction which may wait. Whoever comes next ends the
+// waiting of the one before: that one is a copy whose answer a proxy has given up, or somebody
+// sends many to hold as many places.
+type turn struct {
+	one chan struct{} // holds one while somebody has the turn
+	mu  sync.Mutex    // owns end
+	end context.CancelFunc
+}
+
+func newTurn() *turn { return &turn{one: make(chan struct{}, 1)} }
+
+// take waits for the turn, which lasts until done is called, and its waiting until ctx ends.
+func (t *turn) take(ctx context.Context) (_ context.Context, done func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	t.mu.Lock()
+	if t.end != nil {
+		t.end()
+	}
+	t.end = cancel
+	t.mu.Unlock()
+	select {
+	case t.one <- struct{}{}:
+		return ctx, func() { <-t.one; cancel() }, nil
+	case <-ctx.Done():
+		cancel()
+		return nil, nil, busy("requests of one direction of a session")
+	}
 }
 
 // pipe holds a bounded number of bytes between the requests of a session and its connection.
@@ -192,7 +226,8 @@ func (p *pipe) put(ctx context.Context, b []byte) error {
 	}
 }
 
-// take gives what there is, waiting for some until ctx ends; ended after the last.
+// take gives what there is, waiting for some until ctx ends; ended after the last. Of what
+// broke off it gives nothing more: no part may look like the whole.
 func (p *pipe) take(ctx context.Context) (data []byte, ended bool, err error) {
 	stop := context.AfterFunc(ctx, func() { p.mu.Lock(); p.changed.Broadcast(); p.mu.Unlock() })
 	defer stop()
@@ -201,7 +236,7 @@ func (p *pipe) take(ctx context.Context) (data []byte, ended bool, err error) {
 	for p.buffer.Len() == 0 && !p.ended && !p.aborted && ctx.Err() == nil {
 		p.changed.Wait()
 	}
-	if p.aborted && p.buffer.Len() == 0 {
+	if p.aborted {
 		return nil, false, gone()
 	}
 	data = bytes.Clone(p.buffer.Bytes())
@@ -228,10 +263,11 @@ func gone() error {
 	return &verdict.Error{Kind: verdict.Broken, Check: "tunnel.session", Expected: "a session that goes on", Got: "one that has ended", Fix: "connect again"}
 }
 
-// end says that nothing more is written; abort that nothing more is read either.
+// end says that nothing more is written; abort that nothing more is read either. What was
+// aborted did not end.
 func (p *pipe) end() {
 	p.mu.Lock()
-	p.ended = true
+	p.ended = p.ended || !p.aborted
 	p.changed.Broadcast()
 	p.mu.Unlock()
 }

@@ -26,7 +26,6 @@ type port struct {
 	agreement.Port
 	authorities *x509.CertPool
 	mesh        *x509.CertPool
-	hints       *x509.CertPool // both, which clients choose a certificate by
 	buffers     buffers
 }
 
@@ -40,10 +39,7 @@ func (s *Server) newPort(p agreement.Port) (*port, error) {
 	if len(p.Allow.Rooms) == 0 {
 		mesh = nil
 	}
-	if served.mesh, err = pool(mesh); err != nil {
-		return nil, err
-	}
-	served.hints, err = pool(append(slices.Clip(p.Allow.Authorities), mesh...))
+	served.mesh, err = pool(mesh)
 	return served, err
 }
 
@@ -93,8 +89,9 @@ func (c *connection) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	}
 	c.key = wire.HashOf(certificate.Leaf.RawSubjectPublicKeyInfo)
 	t := settings(c.Now)
-	t.Certificates, t.ClientCAs = []tls.Certificate{*certificate}, c.hints
-	certified := c.hints != nil
+	// Without ClientCAs: their names would tell strangers whom the agreement lets in.
+	t.Certificates = []tls.Certificate{*certificate}
+	certified := c.authorities != nil || c.mesh != nil
 	switch attested := slices.Contains(hello.SupportedProtos, Protocol); {
 	case attested:
 		t.NextProtos = []string{Protocol}
@@ -145,12 +142,7 @@ func ordinary(offered []string) []string {
 }
 
 // serveTLS serves a connection of TLS.
-func (p *port) serveTLS(ctx context.Context, wire *wireConn) error {
-	done, err := p.stranger()
-	if err != nil {
-		return err
-	}
-	defer done()
+func (p *port) serveTLS(ctx context.Context, place *place, wire *wireConn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	shut := func() { cancel(); wire.Close() } // who is too slow needs no evidence any more
@@ -163,6 +155,9 @@ func (p *port) serveTLS(ctx context.Context, wire *wireConn) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return slow(g, err)
 	}
+	if p.proven(t.ConnectionState().PeerCertificates) {
+		place.admit()
+	}
 	plain := corked{t, wire, &p.buffers}
 	container, err := c.admitTLS(ctx, plain, g)
 	if err != nil {
@@ -173,8 +168,11 @@ func (p *port) serveTLS(ctx context.Context, wire *wireConn) error {
 		return slow(g, err)
 	}
 	g.stop()
-	done()
 	defer container.Close()
+	if !place.admit() {
+		cut(container)
+		return context.Canceled
+	}
 	err = p.buffers.splice(plain, container, shut)
 	if err == nil {
 		linger(wire, shut)

@@ -28,9 +28,11 @@ func (c Client) ConnectTunnel(ctx context.Context, post Post) (*Conn, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := c.timely(ctx)
+	defer cancel()
 	t, err := openTunnel(ctx, post, c.Port)
 	if err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { t.Close() })
 	done, err := c.exchange(ctx, t, func(nonce wire.Hash) (channelBinding, error) {
@@ -41,7 +43,7 @@ func (c Client) ConnectTunnel(ctx context.Context, post Post) (*Conn, error) {
 	}
 	if err != nil {
 		t.Close()
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	done.Conn, done.half = t, t.CloseWrite
 	return done, nil
@@ -239,8 +241,8 @@ func (t *tunnel) Close() error {
 	return nil
 }
 
-func (t *tunnel) LocalAddr() net.Addr                 { return place{} }
-func (t *tunnel) RemoteAddr() net.Addr                { return place{} }
+func (t *tunnel) LocalAddr() net.Addr                 { return nowhere{} }
+func (t *tunnel) RemoteAddr() net.Addr                { return nowhere{} }
 func (t *tunnel) SetReadDeadline(at time.Time) error  { t.readBy.set(at); return nil }
 func (t *tunnel) SetWriteDeadline(at time.Time) error { t.writeBy.set(at); return nil }
 func (t *tunnel) SetDeadline(at time.Time) error {

@@ -3,6 +3,7 @@ package ingress
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -31,8 +32,10 @@ func Relay(stream io.ReadWriter, request []byte) ([]byte, error) {
 }
 
 // serveTunnel answers one request of the tunnel, which stands alone on its stream.
-func (p *port) serveTunnel(ctx context.Context, conn *wireConn) error {
-	shut := func() { conn.Close() }
+func (p *port) serveTunnel(ctx context.Context, place *place, conn *wireConn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	shut := func() { cancel(); conn.Close() } // what waits for the session's bytes waits no more
 	g := newGuard(p.hello, shut)
 	defer g.stop()
 	preface := make([]byte, len(tunnelPreface))
@@ -47,7 +50,7 @@ func (p *port) serveTunnel(ctx context.Context, conn *wireConn) error {
 		return slow(g, err)
 	}
 	g.move(pollTime + lingerTime)
-	answer, err := p.answerTunnel(ctx, request)
+	answer, err := p.answerTunnel(ctx, place, request)
 	if err != nil {
 		answer = append([]byte{tunnelError}, verdict.Encode(err)...)
 	}
@@ -61,7 +64,7 @@ func (p *port) serveTunnel(ctx context.Context, conn *wireConn) error {
 	return err
 }
 
-func (p *port) answerTunnel(ctx context.Context, request []byte) ([]byte, error) {
+func (p *port) answerTunnel(ctx context.Context, place *place, request []byte) ([]byte, error) {
 	if p.Tunnel == nil {
 		return nil, verdict.Refuse("tunnel.none", "a room with a tunnel", "one without", "connect by TLS")
 	}
@@ -85,20 +88,26 @@ func (p *port) answerTunnel(ctx context.Context, request []byte) ([]byte, error)
 		if s == nil {
 			return nil, gone()
 		}
-		return s.answer(ctx, kind, n, sealed, request[:headSize])
+		return s.answer(ctx, place, kind, n, sealed, request[:headSize])
 	}
 	return nil, tunnelForm("another kind of request")
 }
 
-func (s *session) answer(ctx context.Context, kind byte, n uint64, sealed, beside []byte) ([]byte, error) {
+// answer opens a request, which is its client's then, and answers it.
+func (s *session) answer(ctx context.Context, place *place, kind byte, n uint64, sealed, beside []byte) ([]byte, error) {
+	by := map[byte]*keys.Sealer{tunnelSend: s.keys.send, tunnelReceive: s.keys.ask, tunnelClose: s.keys.end}[kind]
+	plain, err := by.Open(n, sealed, beside)
+	if err != nil || (kind == tunnelSend) != (len(plain) > 0) {
+		return nil, unsealed()
+	}
+	if s.admitted.Load() {
+		place.admit()
+	}
 	switch kind {
 	case tunnelSend:
-		return s.send(ctx, n, sealed, beside)
+		return s.send(ctx, n, plain)
 	case tunnelReceive:
-		return s.receive(ctx, n, sealed, beside)
-	}
-	if plain, err := s.keys.end.Open(n, sealed, beside); err != nil || len(plain) != 0 {
-		return nil, unsealed()
+		return s.receive(ctx, n)
 	}
 	return []byte{tunnelClose}, s.Close()
 }
@@ -120,38 +129,37 @@ func (p *port) openTunnel(request []byte) ([]byte, error) {
 	if len(request) != 1+keys.Encapsulation+hpkeSize {
 		return nil, tunnelForm("an opening of another size")
 	}
-	done, err := p.stranger()
-	if err != nil {
-		return nil, err
-	}
 	first, err := p.Tunnel.Decapsulate(tunnelInfo(p.Name), request[1:1+keys.Encapsulation])
 	if err != nil {
-		done()
 		return nil, unsealed()
 	}
 	theirs, err := parseHPKE(request[1+keys.Encapsulation:])
 	if err != nil {
-		done()
 		return nil, unsealed()
 	}
 	encapsulated, second, err := theirs.Encapsulate(tunnelAnswerInfo(p.Name, request))
 	if err != nil {
-		done()
 		return nil, unsealed()
 	}
-	s := &session{id: keys.RandomID(), port: p.Name, up: newPipe(), down: newPipe()}
+	s := &session{id: keys.RandomID(), port: p.Name, up: newPipe(), down: newPipe(), sending: newTurn(), receiving: newTurn()}
 	answer := append(append([]byte{tunnelOpen}, s.id[:]...), encapsulated...)
 	s.keys = newSecrets(first, second, request, answer)
 	// A session outlives the request that opened it, and ends with the server.
 	ctx, cancel := context.WithCancel(p.ctx)
 	s.cancel = cancel
 	s.idle = time.AfterFunc(idleTime, func() { s.Close() })
-	if err := p.keep(s); err != nil {
+	place, err := p.places.enter(func() { s.Close() })
+	if err == nil {
+		err = p.keep(s)
+	}
+	if err != nil {
 		s.Close()
-		done()
+		if place != nil {
+			place.leave()
+		}
 		return nil, err
 	}
-	p.running.Go(func() { p.serveSession(ctx, s, done) })
+	p.running.Go(func() { p.serveSession(ctx, place, s) })
 	return answer, nil
 }
 
@@ -179,8 +187,8 @@ func (p *port) keep(s *session) error {
 }
 
 // serveSession is [port.serveTLS] for a session of the tunnel.
-func (p *port) serveSession(ctx context.Context, s *session, done func()) {
-	defer done()
+func (p *port) serveSession(ctx context.Context, place *place, s *session) {
+	defer place.leave()
 	defer func() {
 		s.Close()
 		p.mu.Lock()
@@ -195,13 +203,19 @@ func (p *port) serveSession(ctx context.Context, s *session, done func()) {
 	container, err := p.exchange(ctx, s, caller{}, g, func(nonce wire.Hash) (channelBinding, error) {
 		return s.keys.binding(nonce, p.Tunnel.Public(), p.Work, p.Name), nil
 	})
+	g.stop()
 	if err == nil {
-		g.stop()
-		done()
 		defer container.Close()
-		_ = p.buffers.splice(s, container, shut)
+		if !place.leave() {
+			cut(container)
+			return
+		}
+		s.admitted.Store(true)
+		err = p.buffers.splice(s, container, shut) // which says that it has ended, if it has
+	} else if errors.As(err, new(told)) {
+		err = s.CloseWrite()
 	}
-	// What was written last is fetched by a request that is still to come.
-	_ = s.CloseWrite()
-	s.down.drained(ctx, lingerTime)
+	if err == nil { // what was written last is fetched by a request that is still to come
+		s.down.drained(ctx, lingerTime)
+	}
 }
