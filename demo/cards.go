@@ -47,7 +47,7 @@ func Cards(ctx context.Context, c Config) (*Report, error) {
 	m.tell("everything else is real. Everybody in the data is made up. The world is made in %s", m.Dir)
 	return m.report, m.tellAll(ctx, m.report, []chapter{
 		{"parties", m.makeParties}, {"ledger", m.startLedger}, {"platform", m.measure}, {"data", m.sealSample}, {"agreement", m.agreeOffers},
-		{"brokers", m.startBrokers}, {"host", m.startHost}, {"objection", m.object}, {"named", m.askNamed}, {"ad-hoc", m.askFreely},
+		{"brokers", m.startBrokers}, {"host", m.startHost}, {"objection", m.object}, {"named", m.askNamed}, {"ad-hoc", m.askFreely}, {"private", m.askPrivately},
 		{"proof", m.prove}, {"attacks", m.attacks}, {"redo", m.leave},
 	})
 }
@@ -95,11 +95,7 @@ func (m *market) publishFile(ctx context.Context, show shown, folder, dataset, f
 // agreeOffers writes, explains, signs and activates the agreement.
 func (m *market) agreeOffers(ctx context.Context) error {
 	m.chapter("They agree on rules, not on every query: who counts, what may be grouped by, who is left out")
-	var more []string
-	for dataset, digest := range m.statements {
-		more = append(more, "<"+dataset+">", digest)
-	}
-	if err := m.fill("offers.yaml", cardoffers.Agreement, time.Now().AddDate(1, 0, 0), more); err != nil {
+	if err := m.fill("offers.yaml", cardoffers.Agreement, time.Now().AddDate(1, 0, 0), m.versions()); err != nil {
 		return err
 	}
 	m.tell("  offers.yaml is the example's agreement.yaml with the fingerprints, versions and measurements from above.")
@@ -123,6 +119,14 @@ func (m *market) agreeOffers(ctx context.Context) error {
 	return err
 }
 
+// versions fills the blanks for what was published.
+func (m *market) versions() (pairs []string) {
+	for dataset, digest := range m.statements {
+		pairs = append(pairs, "<"+dataset+">", digest)
+	}
+	return pairs
+}
+
 // askNamed asks the question that the agreement names.
 func (m *market) askNamed(ctx context.Context) error {
 	m.chapter("The agency asks what was agreed by name: do the offers change what members pay by card?")
@@ -133,7 +137,7 @@ func (m *market) askNamed(ctx context.Context) error {
 // freely are questions that nobody approved: the rules alone decide.
 func freely() []struct{ name, about, query string } {
 	return []struct{ name, about, query string }{
-		{"everybody", "How many customers are there? The bank has 1500; 6 have objected.", "SELECT count(*) AS customers FROM customers"},
+		{"everybody", "How many customers are there? The bank has 1500; 6 of them have objected.", "SELECT count(*) AS customers FROM customers"},
 		{"reach", "How many of each segment's customers are members of the grocer's?",
 			"SELECT c.segment, count(*) AS customers, count(o.email) AS members, round(avg(c.income), 0) AS income FROM customers c LEFT JOIN offers o ON c.email = o.email GROUP BY c.segment ORDER BY members DESC"},
 		{"stores", "Which stores do the bank's customers go to? Three have 8, 10 and 11 of them: that with too few does not show.",
@@ -160,7 +164,12 @@ func (m *market) askFreely(ctx context.Context) error {
 
 // ask runs a question, opens the answer and notes it under a name.
 func (m *market) ask(ctx context.Context, show shown, name string, what ...string) (string, error) {
-	r, text, err := m.answer(ctx, show, results, what...)
+	return m.askUnder(ctx, show, offersFile, name, what...)
+}
+
+// askUnder is ask under another agreement.
+func (m *market) askUnder(ctx context.Context, show shown, file, name string, what ...string) (string, error) {
+	r, text, err := m.answer(ctx, show, file, results, what...)
 	if err != nil {
 		return "", err
 	}
@@ -173,8 +182,8 @@ func (m *market) ask(ctx context.Context, show shown, name string, what ...strin
 }
 
 // answer runs a question into a folder and gives the opened answer.
-func (m *market) answer(ctx context.Context, show shown, dir string, what ...string) (r ran, text string, err error) {
-	args := append(m.as(agency, "run", m.path(offersFile)), what...)
+func (m *market) answer(ctx context.Context, show shown, file, dir string, what ...string) (r ran, text string, err error) {
+	args := append(m.as(agency, "run", m.path(file)), what...)
 	out, err := show(ctx, append(args, "--host", m.hostURL, "--out", m.path(dir))...)
 	if err != nil {
 		return r, "", err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"strongroom.dev/agreement"
@@ -27,7 +28,7 @@ func (m *market) attacks(ctx context.Context) error {
 		return err
 	}
 	s := &swindler{market: m, enemy: e}
-	if err := m.attack(ctx, m.report, append(s.inQueries(), s.beside()...)); err != nil {
+	if err := m.attack(ctx, m.report, slices.Concat(s.inQueries(), s.beside(), s.inBudgets())); err != nil {
 		return err
 	}
 	return m.report.Err()
@@ -127,7 +128,7 @@ func (s *swindler) difference(ctx context.Context) (string, error, error) {
 
 // withheld asks what must not show: a row with the text, or any row.
 func (s *swindler) withheld(ctx context.Context, text, query string) (string, error, error) {
-	_, answer, err := s.answer(ctx, s.quiet, "stolen", "--work", "ask", "--query", query)
+	_, answer, err := s.answer(ctx, s.quiet, offersFile, "stolen", "--work", "ask", "--query", query)
 	if err != nil {
 		if verdict.As(err).Kind == verdict.Broken {
 			return "", nil, err

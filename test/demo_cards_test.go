@@ -31,6 +31,8 @@ var swindles = []string{
 	"an answer opened by the wrong party",
 	"the list of who objected left as it was",
 	"the grocer choosing whom the bank's people are grouped with",
+	"a question after the budget is used up",
+	"the same under a twin of the agreement",
 }
 
 // TestCardsDemo tells the demo of the clean room as a user would, looks for people outside their
@@ -50,8 +52,8 @@ func TestCardsDemo(t *testing.T) {
 	if strings.Contains(stores, "too-few") || !strings.Contains(stores, "store-just-enough,10\n") {
 		t.Errorf("stores of too few, or none of just enough:\n%s", stores)
 	}
-	if len(report.Receipts) != len(report.Results) {
-		t.Errorf("%d receipts for %d results", len(report.Receipts), len(report.Results))
+	if len(report.Receipts) != len(report.Results)-1 { // the bank's books are no answer
+		t.Errorf("%d receipts for %d results", len(report.Receipts), len(report.Results)-1)
 	}
 	world := filepath.Join(dir, "strongroom-demo-cards")
 	for _, part := range []string{"host", "ledger", "results", "agency", "stolen"} {
