@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/release"
@@ -33,6 +34,7 @@ type Volumes struct {
 type opened struct {
 	index  int
 	input  wire.ID
+	bytes  int64 // agreed
 	state  VolumeState
 	marked bool // its generation is this room's
 	let    bool // the keeper let go of it
@@ -46,7 +48,7 @@ func (b *builder) openVolume(ctx context.Context, i int, m agreement.Mount) (*os
 	if v == nil || v.Broker == nil || v.Keep == nil {
 		return nil, verdict.Refuse("volume.disk", "a machine that keeps volumes", "none, for "+m.Path, "run it on another machine")
 	}
-	o := &opened{index: i, input: m.Input, state: VolumeState{Path: m.Path, Input: m.Input, Protection: volume.Fscrypt}}
+	o := &opened{index: i, input: m.Input, bytes: m.Bytes, state: VolumeState{Path: m.Path, Input: m.Input, Protection: volume.Fscrypt}}
 	if v.Device != nil {
 		o.state.Protection = volume.Device
 	}
@@ -133,11 +135,11 @@ func (b *builder) compare(ctx context.Context, o *opened, found volume.Answer, g
 		o.state.Unclean = true
 		return nil
 	}
-	now, _, err := b.machine.Volumes.ask(ctx, volume.Request{Step: volume.Root, Volume: o.index})
+	now, err := b.machine.Volumes.root(ctx, o)
 	if err != nil {
 		return err
 	}
-	if now.Root == nil || *now.Root != *p.Root {
+	if *now != *p.Root {
 		return verdict.Refuse("volume.root", "the content that the volume at "+o.state.Path+" was closed with", "another", fix)
 	}
 	return nil
@@ -180,34 +182,67 @@ func (r *Running) closeVolume(ctx context.Context, o *opened) error {
 	if !o.marked {
 		return nil
 	}
-	a, _, err := v.ask(ctx, volume.Request{Step: volume.Root, Volume: o.index})
+	root, err := v.root(ctx, o)
 	if err != nil {
 		return err
 	}
-	if err := r.let(ctx, o); err != nil {
+	if err := r.let(o); err != nil {
 		return err
 	}
-	if _, err := v.Broker(ctx, o.input, release.VolumeClose, o.state.Generation, a.Root); err != nil {
+	if _, err := v.Broker(ctx, o.input, release.VolumeClose, o.state.Generation, root); err != nil {
 		return err
 	}
 	o.state.Closed = true
 	return nil
 }
 
+// letTime is how long the keeper has to take a key away, or to answer at all once a run has
+// ended: after that it is killed.
+const letTime = 5 * time.Second
+
+// root has the keeper compute the root of a volume's content. It is asked again and again, so
+// that it is there to take the key away as soon as ctx ends, however much content there is.
+func (v *Volumes) root(ctx context.Context, o *opened) (*wire.Hash, error) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-late.Done():
+		case <-time.After(letTime):
+			cancel()
+		}
+	})()
+	for ctx.Err() == nil {
+		a, _, err := v.ask(late, volume.Request{Step: volume.Root, Volume: o.index, Bytes: o.bytes})
+		switch {
+		case err != nil:
+			return nil, err
+		case a.Root != nil:
+			return a.Root, nil
+		case !a.More:
+			return nil, verdict.Misuse("volume.root", "the root of the content", "none", "a defect in the agent: report it")
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
 // let has the keeper take the key away and let go of the disk.
-func (r *Running) let(ctx context.Context, o *opened) error {
+func (r *Running) let(o *opened) error {
 	if o.let {
 		return nil
 	}
 	o.let = true
+	ctx, cancel := context.WithTimeout(context.Background(), letTime)
+	defer cancel()
 	_, _, err := r.machine.Volumes.ask(ctx, volume.Request{Step: volume.Forget, Volume: o.index})
 	return err
 }
 
 // abandonVolumes lets go of the volumes, and says how they were.
 func (r *Running) abandonVolumes() (states []VolumeState) {
+	states = []VolumeState{}
 	for _, o := range r.volumes {
-		r.let(context.Background(), o) //nolint:errcheck // the process ends soon, and with it every hold
+		r.let(o) //nolint:errcheck // the process ends soon, and with it every hold
 		states = append(states, o.state)
 	}
 	return states

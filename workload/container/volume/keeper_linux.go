@@ -26,6 +26,7 @@ type held struct {
 	mounted string
 	encrypt bool
 	id      identifier
+	rooting *rooting // nil: nobody asked for the root
 }
 
 // Do answers a request: [sandbox.Task].
@@ -60,11 +61,8 @@ func (k *Keeper) do(r Request, files []*os.File) (a Answer, file *os.File, err e
 	}
 	switch r.Step {
 	case Root:
-		if err := h.sync(); err != nil {
-			return a, nil, err
-		}
-		root, err := RootOf(filepath.Join(h.dir, content))
-		return Answer{Root: &root}, nil, err
+		a, err = h.root(r.Bytes)
+		return a, nil, err
 	case Mark:
 		return a, nil, h.mark(r)
 	case Attach:
@@ -210,6 +208,7 @@ func (h *held) attach() (*os.File, error) {
 
 // forget takes the key away and lets go of the file system.
 func (h *held) forget() error {
+	h.halt()
 	var err error
 	if h.encrypt {
 		err = h.lock()

@@ -1,10 +1,13 @@
 package volume_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +42,7 @@ func TestRootOf(t *testing.T) {
 	settle()
 	root := func() [32]byte {
 		t.Helper()
-		r, err := volume.RootOf(dir)
+		r, err := volume.RootOf(t.Context(), dir, 1<<20)
 		must(err)
 		return r
 	}
@@ -62,8 +65,9 @@ func TestRootOf(t *testing.T) {
 		"nobody shares": {func() error {
 			return errors.Join(os.Remove(at("a/other-2")), os.WriteFile(at("a/other-2"), []byte("content"), 0o644))
 		}, func() error { return link("other") }},
-		"an owner": {func() error { return chown(at("a/file"), 12345) }, func() error { return chown(at("a/file"), os.Getuid()) }},
-		"a pipe":   {func() error { return unix.Mkfifo(at("pipe"), 0o600) }, func() error { return os.Remove(at("pipe")) }},
+		"the end in zeros": {func() error { return os.WriteFile(at("a/file"), append([]byte("content"), 0), 0) }, func() error { return os.WriteFile(at("a/file"), []byte("content"), 0) }},
+		"an owner":         {func() error { return chown(at("a/file"), 12345) }, func() error { return chown(at("a/file"), os.Getuid()) }},
+		"a pipe":           {func() error { return unix.Mkfifo(at("pipe"), 0o600) }, func() error { return os.Remove(at("pipe")) }},
 		"an attribute": {func() error { return unix.Setxattr(at("a/file"), "user.x", []byte("1"), 0) },
 			func() error { return unix.Removexattr(at("a/file"), "user.x") }},
 	} {
@@ -94,3 +98,90 @@ func TestRootOf(t *testing.T) {
 }
 
 func chown(path string, uid int) error { return os.Lchown(path, uid, -1) }
+
+// TestRootOfBounds: what a container may leave behind is read to its end, whatever its paths,
+// and costs what is stored of it.
+func TestRootOfBounds(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, 3*4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := volume.RootOf(t.Context(), dir, 2*4096); err == nil || !strings.Contains(err.Error(), "more content") {
+		t.Errorf("more content than the volume holds: %v", err)
+	}
+	for i := range 20 { // the same file under more names is not read again
+		if err := os.Link(filepath.Join(dir, "file"), filepath.Join(dir, fmt.Sprint("name", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := volume.RootOf(t.Context(), dir, 3*4096); err != nil {
+		t.Error(err)
+	}
+	ended, end := context.WithCancelCause(t.Context())
+	end(errors.New("the lease lapsed"))
+	if _, err := volume.RootOf(ended, dir, 1<<20); err == nil || !strings.Contains(err.Error(), "the lease lapsed") {
+		t.Errorf("after the lease: %v", err)
+	}
+}
+
+// TestRootOfDeepTree goes below what a path can name.
+func TestRootOfDeepTree(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	for range 40 {
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.Repeat("a", 250)
+		must := unix.Mkdirat(fd, name, 0o700)
+		next, oerr := unix.Openat(fd, name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		unix.Close(fd)
+		fd, err = next, errors.Join(must, oerr)
+	}
+	defer unix.Close(fd)
+	before, err := volume.RootOf(t.Context(), dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkdirat(fd, "deepest", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	after, err := volume.RootOf(t.Context(), dir, 0)
+	if err != nil || before == after {
+		t.Errorf("what is deepest is not covered (%v)", err)
+	}
+}
+
+// TestRootOfHoles: zeros give one root, stored or not, and what is not stored costs nothing.
+func TestRootOfHoles(t *testing.T) {
+	const size = 1 << 42
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	write := func(text string, at int64) [32]byte {
+		t.Helper()
+		_, err := f.WriteAt([]byte(text), at)
+		terr := errors.Join(f.Truncate(size), os.Chtimes(f.Name(), time.Unix(1, 0), time.Unix(1, 0)), os.Chtimes(dir, time.Unix(1, 0), time.Unix(1, 0)))
+		if err != nil || terr != nil {
+			t.Fatal(err, terr)
+		}
+		root, err := volume.RootOf(t.Context(), dir, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return root
+	}
+	first := write("planted", 5<<40/4)
+	if write(strings.Repeat("\x00", 9000), 3<<30) != first {
+		t.Error("zeros that are stored give another root than a hole")
+	}
+	if write("x", 3<<30+4096) == first {
+		t.Error("what lies in the middle of a hole is not covered")
+	}
+	if write("\x00", 3<<30+4096) != first {
+		t.Error("undone, the root is another")
+	}
+}

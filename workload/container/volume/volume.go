@@ -31,7 +31,7 @@ type Step string
 // The steps.
 const (
 	Open   Step = "open"   // take the file system and the key; gives what the disk says
-	Root   Step = "root"   // gives the root of the content
+	Root   Step = "root"   // gives the root of the content, or says within a moment that it takes longer
 	Mark   Step = "mark"   // write the generation, and make the content's directory if there is none
 	Attach Step = "attach" // gives a detached mount of the content
 	Forget Step = "forget" // take the key away, and let go
@@ -49,6 +49,7 @@ type Request struct {
 	Mode       uint32 `json:"mode,omitempty"`
 	UID        int    `json:"uid,omitempty"`
 	GID        int    `json:"gid,omitempty"`
+	Bytes      int64  `json:"bytes,omitempty"` // agreed, of the volume; for Root
 }
 
 // Answer is a keeper's.
@@ -59,6 +60,8 @@ type Answer struct {
 	// Empty: there is no content.
 	Empty bool       `json:"empty,omitempty"`
 	Root  *wire.Hash `json:"root,omitempty"`
+	// More: the root is being computed; ask again.
+	More bool `json:"more,omitempty"`
 }
 
 // What stands in a volume: below the encrypted directory that the host made empty, the
