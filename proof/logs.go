@@ -25,7 +25,8 @@ type Logs struct {
 	Number    int64       `json:"number"`   // of the piece, from 1 without holes
 	// Last: the run printed no more. A run whose room died has no last piece.
 	Last bool `json:"last"`
-	// Dropped is how many bytes were beyond the agreement's bound, so far.
+	// Dropped is how many bytes were beyond the agreement's bound, so far, rounded up to a power
+	// of two.
 	Dropped int64     `json:"dropped"`
 	File    wire.Hash `json:"file"`    // SHA-256 of the sealed file
 	Size    int64     `json:"size"`    // of the sealed file, bytes

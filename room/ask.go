@@ -389,10 +389,15 @@ func (r *run) renew(ctx context.Context, o *owner) {
 		case passing(err):
 			wait = lease / 20 // it did not get through
 		default:
-			r.cancel(&verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err})
+			r.cancel(saidNo(err))
 			return
 		}
 	}
+}
+
+// saidNo is the error of a run that a broker let go on no longer.
+func saidNo(err error) error {
+	return &verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err}
 }
 
 // liveOf asks an owner's broker whether the run may go on, or, with a commitment, whether

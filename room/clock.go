@@ -55,7 +55,11 @@ func (l *leases) extend(owner wire.ID, sent time.Duration, span time.Duration) {
 	if l.ends == nil {
 		l.ends = map[wire.ID]time.Duration{}
 	}
-	if end := sent + span; end > l.ends[owner] {
+	before, known := l.ends[owner]
+	if known && before <= l.elapsed() {
+		return // it has lapsed: an answer that comes late gives it no new life
+	}
+	if end := sent + span; end > before {
 		l.ends[owner] = end
 	}
 }

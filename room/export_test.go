@@ -3,6 +3,7 @@ package room
 import (
 	"crypto/tls"
 	"io"
+	"time"
 
 	"strongroom.dev/agreement"
 	"strongroom.dev/ingress"
@@ -33,3 +34,9 @@ func SizedContainer(h Head, body []byte, salt [32]byte, maxBytes int64) ([]byte,
 
 // Format is the formatter of results.
 var Format = format
+
+// Leases gives what extends leases, and what checks them.
+func Leases(elapsed func() time.Duration) (extend func(wire.ID, time.Duration, time.Duration), check func() error) {
+	l := &leases{elapsed: elapsed}
+	return l.extend, func() error { _, err := l.check(); return err }
+}

@@ -107,7 +107,7 @@ func (r *run) allowed(ctx context.Context, commitment wire.Digest, shown map[wir
 				return r.checkOutputReceipt(ctx, o, live, commitment)
 			}
 			if !passing(err) && !unwitnessed(err) {
-				return &verdict.Error{Kind: verdict.Refused, Check: codeRefused, Expected: codes[codeRefused][0], Got: verdict.Short(err.Error()), Fix: codes[codeRefused][1], Err: err}
+				return saidNo(err)
 			}
 			if !w.again(ctx, missing(o.stream(), err)) {
 				return givenUp(err)

@@ -157,7 +157,7 @@ func (s *service) do(ctx context.Context) (outcome, error) {
 		return outcome{}, s.cause(ctx, err)
 	}
 	o, err := s.serve(ctx, running)
-	states, closing := running.Close(context.WithoutCancel(ctx))
+	states, closing := s.close(ctx, running)
 	o.volumes = states
 	s.forget()
 	s.timings.WorkMS = (s.Elapsed() - began).Milliseconds()
@@ -166,10 +166,20 @@ func (s *service) do(ctx context.Context) (outcome, error) {
 			s.notice(container.EventVolume, v.Path+": not closed")
 		}
 	}
-	if err = errors.Join(s.cause(ctx, err), closing); err != nil {
+	// A lease that lapsed meanwhile, or a broker's no to the last piece of logs, ends the run too.
+	if err = errors.Join(s.cause(ctx, err), closing, context.Cause(ctx)); err != nil {
 		return outcome{}, err
 	}
 	return o, s.step(Ended)
+}
+
+// close ends the container and closes its volumes, as long as the run may go on and the keys
+// may be used.
+func (s *service) close(ctx context.Context, running *container.Running) ([]container.VolumeState, error) {
+	ctx, stop := context.WithTimeoutCause(ctx, s.Longest, &verdict.Error{Kind: verdict.Refused, Check: codeTime, Expected: codes[codeTime][0],
+		Got: "volumes that are being closed", Fix: codes[codeTime][1]})
+	defer stop()
+	return running.Close(ctx)
 }
 
 // cause gives the end of the run instead of what broke because of it.

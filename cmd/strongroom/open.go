@@ -183,9 +183,7 @@ func (a *app) openWith(o opening, f *os.File, size int64, key *seal.FileKey, res
 		}
 		var sum seal.Summary
 		if proven != nil && proven.Logs != nil {
-			sum, err = seal.OpenWithKey(dst, src, key, opts)
-			done.size = sum.Plain
-			if err != nil {
+			if sum, err = openLogs(&done, dst, src, key, opts); err != nil {
 				return inFile(o.file, err)
 			}
 			return proven.CheckFile(wire.Hash(hash.Sum(nil)), sum.Size)
@@ -220,6 +218,29 @@ func openResult(done *opened, dst io.Writer, src io.Reader, key *seal.FileKey, p
 		r := proven.Result
 		want = room.Committed{Agreement: r.Agreement, Run: r.Run, RunID: r.RunID, Output: r.Output, Commitment: r.Commitment}
 	}
+	counted := &counter{w: dst}
+	var head room.Head
+	sum, err = piped(src, key, opts, func(from io.Reader) (err error) {
+		head, err = room.ReadResult(counted, from, want)
+		return err
+	})
+	if err == nil {
+		err = head.Failure()
+	}
+	done.size, done.head = counted.n, &head
+	return sum, err
+}
+
+// openLogs decrypts a piece of logs and takes its lines out of the padding.
+func openLogs(done *opened, dst io.Writer, src io.Reader, key *seal.FileKey, opts seal.Options) (seal.Summary, error) {
+	counted := &counter{w: dst}
+	sum, err := piped(src, key, opts, func(from io.Reader) error { return room.ReadLogs(counted, from) })
+	done.size = counted.n
+	return sum, err
+}
+
+// piped has read take what is decrypted. What is wrong with the sealed file comes first.
+func piped(src io.Reader, key *seal.FileKey, opts seal.Options, read func(io.Reader) error) (sum seal.Summary, err error) {
 	from, to := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -228,16 +249,11 @@ func openResult(done *opened, dst io.Writer, src io.Reader, key *seal.FileKey, p
 		to.CloseWithError(err)
 		ended <- err
 	}()
-	counted := &counter{w: dst}
-	head, err := room.ReadResult(counted, from, want)
+	err = read(from)
 	from.CloseWithError(errStopped)
 	if serr := <-ended; serr != nil && !errors.Is(serr, errStopped) {
-		return sum, serr // what was wrong with the sealed file comes first
+		return sum, serr
 	}
-	if err == nil {
-		err = head.Failure()
-	}
-	done.size, done.head = counted.n, &head
 	return sum, err
 }
 

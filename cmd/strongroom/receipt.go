@@ -200,7 +200,7 @@ func ofLogs(l *proof.Logs) string {
 		text = ", the last"
 	}
 	if l.Dropped > 0 {
-		text += fmt.Sprintf("; %d bytes beyond the agreement's bound were dropped", l.Dropped)
+		text += fmt.Sprintf("; what was beyond the agreement's bound was dropped, at most %d bytes", l.Dropped)
 	}
 	return text
 }

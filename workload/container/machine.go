@@ -60,15 +60,16 @@ type Machine struct {
 	Mesh func(ctx context.Context, e agreement.Egress, s Stream) (Stream, error)
 	// Now is the room's clock (R13).
 	Now func() time.Time
-	// Logs takes what the container printed, in pieces of at least LogPiece bytes but for the
-	// last: lines as the Kubernetes CRI writes them (TIME STREAM F TEXT). It is never called
-	// twice at a time, and not at all if the agreement names no receivers.
-	Logs func(piece Printed)
+	// Logs takes what the container printed, in pieces of at most LogPiece bytes: lines as the
+	// Kubernetes CRI writes them (TIME STREAM F TEXT). It is never called twice at a time, nor
+	// after the context of Start or Close has ended, which is its own; and not at all if the
+	// agreement names no receivers.
+	Logs func(ctx context.Context, piece Printed)
 	// Event says what the host may know; see the constants named Event.
 	Event func(name, text string)
 }
 
-// LogPiece is how many bytes of logs come together before they are handed over.
+// LogPiece is how many bytes of logs come together at most before they are handed over.
 const LogPiece = 1 << 20
 
 // The events.

@@ -56,7 +56,7 @@ func Start(ctx context.Context, p *Plan, m Machine) (*Running, error) {
 		return nil, err
 	}
 	r.work.Go(func() { r.supervise(inner) })
-	r.serve(inner)
+	r.serve(ctx, inner)
 	m.Event(EventStarted, "")
 	return r, nil
 }
@@ -74,11 +74,12 @@ func (r *Running) start(ctx context.Context) error {
 	return nil
 }
 
-// serve carries what the container prints, and its connections to the agent.
-func (r *Running) serve(ctx context.Context) {
+// serve carries what the container prints, while the run goes on, and its connections to the
+// agent, until it is closed.
+func (r *Running) serve(run, ctx context.Context) {
 	stdout, stderr := r.cell.Output()
-	r.work.Go(func() { r.logs.read("stdout", stdout) })
-	r.work.Go(func() { r.logs.read("stderr", stderr) })
+	r.work.Go(func() { r.logs.read(run, "stdout", stdout) })
+	r.work.Go(func() { r.logs.read(run, "stderr", stderr) })
 	for _, e := range r.plan.egress {
 		r.work.Go(func() { r.relay(ctx, e) })
 	}
@@ -199,7 +200,9 @@ func (r *Running) terminate(ctx context.Context, done <-chan struct{}) {
 
 // Close ends the container if it runs, hands over what is left of its logs, and closes its
 // volumes: those of a container that ended are given their root, which their owners' brokers
-// keep; those of one that was killed are left as they are. It gives how each volume was.
+// keep; those of one that was killed are left as they are. It gives how each volume was. When
+// ctx ends, before or meanwhile, keys are taken away at once, what was printed is dropped, and
+// no broker is told anything more.
 func (r *Running) Close(ctx context.Context) ([]VolumeState, error) {
 	r.closed.Do(func() {
 		well := false
@@ -210,13 +213,15 @@ func (r *Running) Close(ctx context.Context) ([]VolumeState, error) {
 		}
 		r.cancel()
 		r.cell.Kill()
-		r.work.Wait()
-		if well {
-			r.states, r.closing = r.closeVolumes(ctx)
-		} else {
+		<-r.ended
+		if !well || ctx.Err() != nil { // what still holds a piece of logs up must not keep keys
 			r.states = r.abandonVolumes()
 		}
-		r.dropped = r.logs.end()
+		r.work.Wait()
+		if r.states == nil {
+			r.states, r.closing = r.closeVolumes(ctx)
+		}
+		r.dropped = r.logs.end(ctx)
 	})
 	return r.states, r.closing
 }

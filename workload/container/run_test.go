@@ -150,6 +150,15 @@ func TestLogsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLogsOfKilledRoom: nothing that was printed is let out once the room's run has ended.
+func TestLogsOfKilledRoom(t *testing.T) {
+	s, files := work(t, "sleep")
+	s.Kill = true
+	if r := run(t, s, files...); r.err() == nil || r.Logs != "" {
+		t.Errorf("%v, and let out %q", r.err(), r.Logs)
+	}
+}
+
 func TestSealedImage(t *testing.T) {
 	s, files := work(t, "environment")
 	data, err := os.ReadFile(files[0].Name())

@@ -141,7 +141,7 @@ func (a *agent) run() error {
 	if err == nil && a.s.MaxResult > 0 {
 		err = a.result(ctx, running)
 	}
-	states, closing := running.Close(context.WithoutCancel(ctx))
+	states, closing := running.Close(ctx)
 	a.r.States, a.r.Dropped = states, running.Dropped()
 	return errors.Join(err, closing)
 }
@@ -169,7 +169,7 @@ func (a *agent) machine() container.Machine {
 		Volumes: &container.Volumes{Broker: a.broker, Keep: a.in.Keep},
 		Egress:  a.egress,
 		Now:     time.Now,
-		Logs:    func(piece container.Printed) { a.r.Logs += string(piece.Text) },
+		Logs:    func(_ context.Context, piece container.Printed) { a.r.Logs += string(piece.Text) },
 		Event: func(name, text string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
