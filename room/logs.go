@@ -33,6 +33,11 @@ func (s *service) letOutLogs(ctx context.Context, piece container.Printed) {
 	}
 	if err != nil {
 		s.notice("room.logs", verdict.As(err).Check)
+		if verdict.As(err).Check == codeRefused {
+			s.mu.Lock()
+			s.no = err
+			s.mu.Unlock()
+		}
 		return
 	}
 	for _, id := range s.agreed.Logs.Receivers {
@@ -42,7 +47,7 @@ func (s *service) letOutLogs(ctx context.Context, piece container.Printed) {
 	}
 }
 
-// stillLive asks every owner's broker whether the run may still go on. A no ends it.
+// stillLive asks every owner's broker whether the run may still go on.
 func (r *run) stillLive(ctx context.Context) error {
 	return each(ctx, r.owners, func(ctx context.Context, o *owner) error {
 		for w := r.waiter(); ; {
@@ -51,9 +56,7 @@ func (r *run) stillLive(ctx context.Context) error {
 				return nil
 			}
 			if !passing(err) {
-				err := saidNo(err)
-				r.cancel(err)
-				return err
+				return saidNo(err)
 			}
 			if !w.again(ctx, o.stream()) {
 				return givenUp(err)

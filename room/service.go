@@ -57,7 +57,8 @@ type service struct {
 
 	mu      sync.Mutex // owns what follows
 	notices int
-	pieces  int // of logs that were let out
+	pieces  int   // of logs that were let out
+	no      error // a broker's, to the last of them
 }
 
 // check looks at what does not need the inputs: the machine, the requester's values, and the
@@ -167,7 +168,7 @@ func (s *service) do(ctx context.Context) (outcome, error) {
 		}
 	}
 	// A lease that lapsed meanwhile, or a broker's no to the last piece of logs, ends the run too.
-	if err = errors.Join(s.cause(ctx, err), closing, context.Cause(ctx)); err != nil {
+	if err = errors.Join(s.cause(ctx, err), closing, context.Cause(ctx), s.saidNo()); err != nil {
 		return outcome{}, err
 	}
 	return o, s.step(Ended)
@@ -180,6 +181,12 @@ func (s *service) close(ctx context.Context, running *container.Running) ([]cont
 		Got: "volumes that are being closed", Fix: codes[codeTime][1]})
 	defer stop()
 	return running.Close(ctx)
+}
+
+func (s *service) saidNo() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.no
 }
 
 // cause gives the end of the run instead of what broke because of it.
