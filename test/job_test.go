@@ -18,6 +18,7 @@ import (
 	"strongroom.dev/examples/hospitals"
 	"strongroom.dev/internal/debianimage"
 	"strongroom.dev/internal/world"
+	"strongroom.dev/wire"
 )
 
 // alone is a party that does everything itself, in a folder of its own.
@@ -153,7 +154,7 @@ func (a alone) seal(name string, data []byte) {
 }
 
 // TestPythonJob runs Debian's Python with scikit-learn, unchanged, on sealed patients with
-// sealed code, and opens the sealed result.
+// sealed code, and opens the sealed result; what it printed comes beside it.
 func TestPythonJob(t *testing.T) {
 	a := alone{T: t, bin: programs(t), dir: t.TempDir()}
 	makesImages(t)
@@ -166,6 +167,7 @@ func TestPythonJob(t *testing.T) {
 		c.Mounts = append(c.Mounts, agreement.Mount{Path: "/job/train.py", Kind: agreement.File, Mode: 0o444, Input: "code"},
 			agreement.Mount{Path: "/job/tumours.csv", Kind: agreement.File, Mode: 0o444, Input: "tumours"},
 			agreement.Mount{Path: "/out", Kind: agreement.Result, Bytes: 1 << 20, Mode: 0o700, UID: c.User.UID, GID: c.User.GID})
+		c.Logs = agreement.Logs{Receivers: []wire.ID{"alpha"}, MaxBytes: 1 << 16}
 	})
 	a.agree("py")
 	patients, err := hospitals.Files.ReadFile("alpha.csv")
@@ -179,9 +181,12 @@ func TestPythonJob(t *testing.T) {
 	a.seal("tumours", patients)
 	a.seal("code", code)
 	a.do("run", "job.json", "--work", "job", "--data", "sealed", "--disk", "image=py/image.disk", "--out", "out")
-	results, err := filepath.Glob(a.path("out/*.age"))
+	results, err := filepath.Glob(a.path("out/result-*.age"))
 	if err != nil || len(results) != 1 {
 		t.Fatalf("%d results, expected one: %v", len(results), err)
+	}
+	if logs, err := filepath.Glob(a.path("out/logs-*.age")); err != nil || len(logs) == 0 {
+		t.Errorf("no logs beside the result: %v", err)
 	}
 	var found struct {
 		Patients int     `json:"patients"`

@@ -100,7 +100,7 @@ type collected struct {
 //
 // later says how to fetch them again if that fails for a reason other than the results.
 func (a *app) collect(ctx context.Context, dir string, names []string, room startedRoom, run wanted, later string) error {
-	offered, err := offeredResults(ctx, room, names)
+	offered, err := offeredResults(ctx, room, names, run.id)
 	if err != nil {
 		return unseen(ctx, err, room.id(), later)
 	}
@@ -136,15 +136,18 @@ func (a *app) collect(ctx context.Context, dir string, names []string, room star
 	return a.printResults(dir, room.id(), run, results)
 }
 
-// offeredResults gives those of the run's results that the room let out, and refuses any
-// other name: only a dishonest host tells one.
-func offeredResults(ctx context.Context, room startedRoom, names []string) ([]string, error) {
+// offeredResults gives those of the run's results that the room let out. Logs of the run are
+// beside them; any other name is refused: only a dishonest host tells one.
+func offeredResults(ctx context.Context, room startedRoom, names []string, runID string) ([]string, error) {
 	files, err := room.files(ctx)
 	if err != nil {
 		return nil, err
 	}
 	had := map[string]bool{}
 	for _, file := range files {
+		if logsName(strings.TrimSuffix(strings.TrimSuffix(file, ".age"), ".proof"), runID) {
+			continue
+		}
 		expected := slices.ContainsFunc(names, func(name string) bool { return file == name+".age" || file == name+".proof" })
 		if !expected || had[file] {
 			return nil, verdict.NotGenuine("result.run", "results of this run, each once: "+strings.Join(names, ", "), verdict.Printable(verdict.Short(file)), "do not use this host")

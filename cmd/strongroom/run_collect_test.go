@@ -24,6 +24,7 @@ func TestHostChoosesNoNames(t *testing.T) {
 	for _, files := range [][]string{
 		{".bashrc"}, {"study.json"}, {result + ".age", result + ".proof", "a\x1b[2J.proof"}, {"../" + result + ".age"},
 		{result + ".age", result + ".proof", result + ".proof"}, {result + ".proof"}, {result + ".age"}, {},
+		{"logs-lab-00010203-1.age", "logs-lab-00010203-1.proof"}, {"logs-lab-99999999-1.age", result + ".age", result + ".proof"},
 		{result + ".age", result + ".proof"}, // the names are right, what they hold is not
 	} {
 		dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"strongroom.dev/agreement"
@@ -172,7 +173,8 @@ func (f *containerFlags) places() (map[wire.ID]string, error) {
 }
 
 // gently gives a context that outlives the first signal: that one only asks the room to end,
-// so that its volumes are closed; the second ends it at once.
+// so that its volumes are closed; the second ends it at once. What comes within a second of the
+// first is one with it: a terminal and a supervisor both send one.
 func gently(ctx context.Context, ask func()) (context.Context, context.CancelFunc) {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
@@ -181,10 +183,11 @@ func gently(ctx context.Context, ask func()) (context.Context, context.CancelFun
 			return
 		case <-ctx.Done():
 		}
+		ask()
+		time.Sleep(time.Second)
 		second := make(chan os.Signal, 1)
 		signal.Notify(second, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(second)
-		ask()
 		select {
 		case <-hard.Done():
 		case <-second:
@@ -209,20 +212,21 @@ func (a *app) collectLogs(ctx context.Context, dir string, r startedRoom, runID 
 		return err
 	}
 	for _, name := range files {
-		if !logsName(name, runID) {
+		name, sealed := strings.CutSuffix(name, ".age")
+		if !sealed || !logsName(name, runID) {
 			continue
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return verdict.Misuse("--out", "a directory", err.Error(), "choose another directory with --out")
 		}
 		path := filepath.Join(dir, name)
-		if err := fetchFile(ctx, r, path, maxLogs); err != nil {
+		if err := fetchFile(ctx, r, path+".age", maxLogs); err != nil {
 			return err
 		}
-		if err := fetchFile(ctx, r, strings.TrimSuffix(path, ".age")+".proof", wire.MaxDocument); err != nil {
+		if err := fetchFile(ctx, r, path+".proof", wire.MaxDocument); err != nil {
 			return err
 		}
-		a.say("  logs: %s", path)
+		a.say("  logs: %s", path+".age")
 	}
 	return nil
 }
@@ -230,10 +234,13 @@ func (a *app) collectLogs(ctx context.Context, dir string, r startedRoom, runID 
 // maxLogs bounds one sealed piece of logs.
 const maxLogs = 4 << 20
 
-// logsName reports whether a name is of the run's logs: logs-PARTY-RUN-N.age.
+// logsName reports whether a name, without .age and .proof, is of the run's logs: logs-PARTY-RUN-N.
 func logsName(name, runID string) bool {
+	if !isRunID(runID) {
+		return false
+	}
 	rest, found := strings.CutPrefix(name, "logs-")
-	party, number, cut := strings.Cut(strings.TrimSuffix(rest, ".age"), "-"+runID[:8]+"-")
+	party, number, cut := strings.Cut(rest, "-"+runID[:8]+"-")
 	_, err := strconv.ParseUint(number, 10, 32)
-	return found && cut && err == nil && strings.HasSuffix(name, ".age") && wire.ID(party).Valid()
+	return found && cut && err == nil && wire.ID(party).Valid()
 }
