@@ -35,7 +35,7 @@ type preparing struct {
 	image, out, platform, cosignKey, user, sealed, cache string
 	writable                                             []string
 	arguments                                            []string
-	dryRun                                               bool
+	dryRun, force                                        bool
 }
 
 // prepared is what came of an image: image.json.
@@ -94,6 +94,7 @@ input's dataset: strongroom dataset publish DIR/image.disk --dataset NAME --form
 	f.StringArrayVar(&p.writable, "writable", nil, "`PATH` of a further directory that becomes memory to write to (repeat)")
 	f.StringVar(&p.sealed, "sealed", "", "`INPUT` that will hold the disk, sealed")
 	f.StringVar(&p.cache, "cache", "", "`DIR` for what is fetched (default: the user's cache)")
+	f.BoolVar(&p.force, "force", false, "replace what an earlier prepare wrote into DIR, container.yaml and your changes to it included")
 	f.BoolVar(&p.dryRun, "dry-run", false, "say what the image is; fetch no layer, write nothing")
 	return cmd
 }
@@ -101,6 +102,11 @@ input's dataset: strongroom dataset publish DIR/image.disk --dataset NAME --form
 func (a *app) prepareContainer(ctx context.Context, p preparing) error {
 	if p.out == "" && !p.dryRun {
 		return verdict.Misuse("--out", "a directory to write to", "none", "give -o DIR")
+	}
+	if !p.dryRun {
+		if err := mayWrite(p.out, p.force); err != nil {
+			return err
+		}
 	}
 	src, err := a.imageSource(p)
 	if err != nil {
@@ -166,9 +172,6 @@ func (a *app) fetching() func(part string, done, total int64) {
 
 // writePrepared writes the three files, all of them or none.
 func (a *app) writePrepared(ctx context.Context, p preparing, img *oci.Image, found *prepared) error {
-	if err := mayWrite(p.out); err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp(filepath.Dir(filepath.Clean(p.out)), ".strongroom-*")
 	if err != nil {
 		return verdict.Misuse("--out", "a directory to write to", err.Error(), "choose another")
@@ -248,8 +251,9 @@ func writeDisk(path string, tree *oci.Tree, manifest wire.Hash) (d oci.Disk, err
 	return d, err
 }
 
-// mayWrite refuses a directory that holds anything but what an earlier call wrote.
-func mayWrite(dir string) error {
+// mayWrite refuses a directory with other files in it, and one that was prepared before: people
+// write into container.yaml.
+func mayWrite(dir string, force bool) error {
 	list, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {
 		return nil
@@ -260,6 +264,9 @@ func mayWrite(dir string) error {
 	for _, e := range list {
 		if name := e.Name(); name != diskFile && name != sectionFile && name != recordFile {
 			return verdict.Misuse("--out", "a new directory, or one that container prepare wrote", verdict.Short(filepath.Join(dir, name)), "choose another")
+		}
+		if !force {
+			return verdict.Misuse("--out", "a new directory", verdict.Short(filepath.Join(dir, e.Name()))+", of an earlier prepare", "choose another, or add --force to replace its files")
 		}
 	}
 	return nil
