@@ -22,6 +22,7 @@ func (l *launch) publish(ctx context.Context, session *channel.Session) {
 	if len(l.ports) == 0 || !l.served(ctx) {
 		return
 	}
+	var from crowd
 	for _, p := range l.ports {
 		door := newDoor(p.listener.Addr(), Tunnel(func(ctx context.Context, port wire.ID) (io.ReadWriteCloser, error) {
 			if port != p.name {
@@ -37,7 +38,9 @@ func (l *launch) publish(ctx context.Context, session *channel.Session) {
 				if err != nil {
 					return
 				}
-				go l.admit(ctx, session, p.name, door, conn.(*net.TCPConn)) // which TCP listeners give
+				if v, ok := from.take(conn.(*net.TCPConn)); ok { // which TCP listeners give
+					go l.admit(ctx, session, p.name, door, v)
+				}
 			}
 		}()
 	}
@@ -65,9 +68,9 @@ const crowded = 5 * time.Second
 // admit brings one connection to the room's port: HTTP as requests of the tunnel, TLS as it is
 // where the room takes connections over, else as a stream of its own. Nothing is taken for a
 // client that says nothing.
-func (l *launch) admit(ctx context.Context, session *channel.Session, port wire.ID, door *door, conn *net.TCPConn) {
+func (l *launch) admit(ctx context.Context, session *channel.Session, port wire.ID, door *door, conn visitor) {
 	conn.SetReadDeadline(time.Now().Add(crowded)) //nolint:errcheck // TCP connections have deadlines
-	first, err := peek(conn)
+	first, err := peek(conn.TCPConn)
 	if err != nil {
 		conn.Close()
 		return
@@ -79,7 +82,7 @@ func (l *launch) admit(ctx context.Context, session *channel.Session, port wire.
 	}
 	defer conn.Close()
 	if l.body.hand != nil {
-		hand(l.body.hand, port, conn) //nolint:errcheck // a client that is not taken is turned away
+		hand(l.body.hand, port, conn.TCPConn) //nolint:errcheck // a client that is not taken is turned away
 		return
 	}
 	stream, err := l.open(ctx, session, port)
