@@ -57,7 +57,7 @@ func (c Containers) fill(job *Job, a *agreement.SignedAgreement, work wire.ID) e
 func (c Containers) disk(job *Job, name string, root wire.Hash) error {
 	path, found := c.Disks[root]
 	if !found {
-		return verdict.Refuse("host.disk", "the disk with root "+root.String(), "none on this host", "ask its operator to start it with --container DIR, of what strongroom container prepare wrote")
+		return verdict.Refuse("host.disk", "the disk with root "+root.String(), "none on this host", "ask its operator to start it with --container DIR, of what strongroom container prepare wrote, or --disk ROOT=FILE, of container disk")
 	}
 	job.Disks = append(job.Disks, Disk{Name: name, Path: path})
 	return nil
