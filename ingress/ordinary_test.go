@@ -143,7 +143,7 @@ func TestTrickle(t *testing.T) {
 	for name, after := range map[string]int{"in the handshake": 0, "in the exchange": 1850} {
 		r := must(world(t, agreement.Allow{Anyone: true}).Room(ingresstest.Echo, nil))
 		ended := make(chan error, 1)
-		restore := ingress.Hurry(r.Server, 300*time.Millisecond)
+		ingress.Hurry(r.Server, 300*time.Millisecond)
 		ours, theirs := net.Pipe()
 		go func() { ended <- r.Serve(t.Context(), "web", theirs) }()
 		go func() {
@@ -156,7 +156,6 @@ func TestTrickle(t *testing.T) {
 			t.Errorf("%s: %v after %v", name, err, time.Since(began))
 		}
 		ours.Close()
-		restore()
 		r.Close()
 	}
 }
@@ -164,8 +163,11 @@ func TestTrickle(t *testing.T) {
 // TestQuietStays: the limits are for who is not admitted yet. A connection that is may be quiet
 // for as long as the container bears it.
 func TestQuietStays(t *testing.T) {
-	s := serve(t, world(t, agreement.Allow{Anyone: true}), nil, nil)
-	defer ingress.Hurry(s.Server, 200*time.Millisecond)()
+	w := world(t, agreement.Allow{Anyone: true})
+	r := must(w.Room(ingresstest.Echo, nil))
+	t.Cleanup(r.Close)
+	ingress.Hurry(r.Server, 200*time.Millisecond)
+	s := served{r, w, must(r.Listen(t.Context(), "web", nil)), nil}
 	conn := must(s.connect(t, s.client()))
 	time.Sleep(600 * time.Millisecond)
 	echoed(t, conn, 1000)
