@@ -116,7 +116,7 @@ func (s *site) prepareImage(ctx context.Context) error {
 	if bytes.Contains(text, []byte("docker-entrypoint.sh")) {
 		s.page = officialPage
 	}
-	mounted := fmt.Sprintf("mounts:\n  - path: %s\n    kind: file\n    bytes: 0\n    mode: 292\n    uid: 0\n    gid: 0\n    input: page\n", s.page)
+	mounted := fmt.Sprintf("mounts:\n  - path: %s\n    kind: file\n    bytes: 0\n    mode: 0o444\n    uid: 0\n    gid: 0\n    input: page\n", s.page)
 	s.tell("  To container.yaml it adds a file that only the room can open: %s, input page", s.page)
 	return os.WriteFile(section, []byte(strings.Replace(string(text), "mounts:\n", mounted, 1)), 0o644)
 }

@@ -57,7 +57,7 @@ func (l *landlord) agreeVolume(ctx context.Context) (*agreement.SignedAgreement,
 	if err != nil {
 		return nil, err
 	}
-	mount := fmt.Sprintf("mounts:\n  - path: %s\n    kind: volume\n    bytes: %d\n    mode: 448\n    uid: 0\n    gid: 0\n    input: kept-key\n", keptPath, 32<<20)
+	mount := fmt.Sprintf("mounts:\n  - path: %s\n    kind: volume\n    bytes: %d\n    mode: 0o700\n    uid: 0\n    gid: 0\n    input: kept-key\n", keptPath, 32<<20)
 	if err := os.MkdirAll(l.path(keptDir), 0o700); err != nil {
 		return nil, err
 	}

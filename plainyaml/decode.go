@@ -204,15 +204,26 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value) error {
 		}
 		v.SetBool(n.Value == "true")
 	case reflect.Int64:
-		i, err := strconv.ParseInt(n.Value, 10, 64)
-		if n.Kind != yaml.ScalarNode || quotes || err != nil || strconv.FormatInt(i, 10) != n.Value || i > wire.MaxInteger || i < -wire.MaxInteger {
-			return bad("an integer in digits, without leading zeros")
+		i, ok := integer(n.Value)
+		if n.Kind != yaml.ScalarNode || quotes || !ok || i > wire.MaxInteger || i < -wire.MaxInteger {
+			return bad("an integer in digits, without leading zeros (octal: 0o755)")
 		}
 		v.SetInt(i)
 	default:
 		return fmt.Errorf("draft: no reading for %s", v.Type())
 	}
 	return nil
+}
+
+// integer reads an integer of YAML 1.2's core schema, in the one form it has: decimal, or octal
+// as people write permissions. What YAML 1.1 reads as octal (0755) is none.
+func integer(text string) (int64, bool) {
+	if digits, octal := strings.CutPrefix(text, "0o"); octal {
+		i, err := strconv.ParseInt(digits, 8, 64)
+		return i, err == nil && strconv.FormatInt(i, 8) == digits && i >= 0
+	}
+	i, err := strconv.ParseInt(text, 10, 64)
+	return i, err == nil && strconv.FormatInt(i, 10) == text
 }
 
 // found says what a node is, for people.

@@ -35,15 +35,15 @@ func format() plainyaml.Format {
 
 func TestRead(t *testing.T) {
 	var got room
-	d, err := format().Read("r.yaml", []byte("name: no\nid: vault\nopen: true\nseats: 12\ndoors:\n- width: 90\nlabels: {floor: 007}\nfloors: {top: {}}\n"), "", &got)
+	d, err := format().Read("r.yaml", []byte("name: no\nid: vault\nopen: true\nseats: 12\ndoors:\n- width: 90\n- width: 0o755\nlabels: {floor: 007}\nfloors: {top: {}}\n"), "", &got)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := room{"no", "vault", true, 12, []door{{90}}, map[string]string{"floor": "007"}, map[string]floor{"top": {[]door{}}}}
+	want := room{"no", "vault", true, 12, []door{{90}, {0o755}}, map[string]string{"floor": "007"}, map[string]floor{"top": {[]door{}}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !d.Has("doors[0].width") || d.Line("doors[0].width") != 6 || d.Has("doors[1]") {
+	if !d.Has("doors[0].width") || d.Line("doors[0].width") != 6 || d.Has("doors[2]") {
 		t.Errorf("line %d", d.Line("doors[0].width"))
 	}
 	var e *verdict.Error
@@ -77,6 +77,12 @@ func TestReadRefuses(t *testing.T) {
 		"open: \"true\"":                 "true or false",
 		"seats: 1.0":                     "an integer",
 		"seats: 0x10":                    "an integer",
+		"seats: 0755":                    "an integer",
+		"seats: 0o0755":                  "an integer",
+		"seats: 0o8":                     "an integer",
+		"seats: 0o-7":                    "an integer",
+		"seats: 0o":                      "an integer",
+		"seats: -0":                      "an integer",
 		"seats: 9007199254740992":        "an integer",
 		"seats: \"1\"":                   "an integer",
 		"id: Vault":                      "a name of",

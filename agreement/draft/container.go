@@ -61,11 +61,10 @@ func (w *yamlWriter) member(name string, v reflect.Value, indent string) {
 	}
 	switch text, scalar := scalarText(v); {
 	case scalar:
-		note := ""
 		if name == "mode" {
-			note = fmt.Sprintf(" # %#o", v.Int())
+			text = fmt.Sprintf("0o%o", v.Int())
 		}
-		fmt.Fprintf(&w.b, "%s%s: %s%s\n", indent, name, text, note)
+		fmt.Fprintf(&w.b, "%s%s: %s\n", indent, name, text)
 	case v.Kind() == reflect.Struct:
 		fmt.Fprintf(&w.b, "%s%s:\n", indent, name)
 		w.members(v, indent+"  ")

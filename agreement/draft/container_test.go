@@ -57,7 +57,7 @@ func TestContainerRefused(t *testing.T) {
 		"unknown member": {"directory: /", "workdir: /", "container.draft"},
 		"anchor":         {"argv:\n", "argv: &a\n", "container.draft"},
 		"boolean yes":    {"mesh: false", "mesh: no", "container.draft"},
-		"octal":          {"mode: 1023 # 01777", "mode: 01777", "container.draft"},
+		"octal":          {"mode: 0o1777", "mode: 01777", "container.draft"},
 		"no digest":      {"manifest: sha256:", "manifest: ", "container.draft"},
 	} {
 		text := strings.Replace(good, c.old, c.new, 1)
