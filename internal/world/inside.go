@@ -103,6 +103,8 @@ func (w *World) relay(ctx context.Context, stream, path string, body []byte) ([]
 			return b.Challenge(ctx, body)
 		case release.PathRelease:
 			return b.Release(ctx, body)
+		case release.PathAsked:
+			return b.Asked(ctx, body)
 		case release.PathLive:
 			return b.Live(ctx, body)
 		case release.PathConsistency:
