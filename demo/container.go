@@ -257,7 +257,7 @@ func (s *site) runRoom(ctx context.Context, name string, a *agreement.SignedAgre
 	if err != nil {
 		return nil, relying.Accepted{}, err
 	}
-	room, ended, err := s.launch(name, args)
+	room, told, err := s.launch(name, args)
 	if err != nil {
 		return nil, relying.Accepted{}, err
 	}
@@ -269,8 +269,11 @@ func (s *site) runRoom(ctx context.Context, name string, a *agreement.SignedAgre
 			return room, accepted, nil
 		}
 		select {
-		case said := <-ended:
-			return nil, accepted, broken("demo.room", "a room that serves", verdict.Short(string(said)))
+		case _, serves := <-told:
+			if !serves {
+				return nil, accepted, broken("demo.room", "a room that serves", "it ended: see "+name+".log")
+			}
+			told = nil // it serves: the next connection finds it
 		case <-ctx.Done():
 			return nil, accepted, interrupted(ctx)
 		case <-time.After(100 * time.Millisecond):

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,10 +47,13 @@ func TestEarlierQuestions(t *testing.T) {
 		t.Errorf("before anything was asked: %v", told)
 	}
 	sizes := map[int]bool{}
+	var mu sync.Mutex // owns sizes
 	w.ask = func(_ context.Context, stream, path string, body []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
 		if path == release.PathLive {
 			if r, err := release.ParseLiveRequest(body); err == nil && r.Commitment != nil {
+				mu.Lock()
 				sizes[len(r.Shown)] = true
+				mu.Unlock()
 			}
 		}
 		data, err := next(body)

@@ -3,6 +3,7 @@ package room_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"strongroom.dev/agreement"
@@ -32,8 +33,11 @@ func newPrivate(t *testing.T) *world {
 func TestBudgetsAreToldToTheirOwner(t *testing.T) {
 	w := newPrivate(t)
 	relayed := []string{}
+	var mu sync.Mutex // owns relayed
 	w.ask = func(_ context.Context, stream, path string, body []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
 		answer, err := next(body)
+		mu.Lock()
+		defer mu.Unlock()
 		if err != nil {
 			relayed = append(relayed, verdict.As(err).Error())
 		}
