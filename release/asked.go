@@ -117,17 +117,11 @@ func (r *SignedAskedRequest) SignedBy(room keys.PublicKey) error { return signed
 // release it names and then MUST call [SignedAskedRequest.SignedBy] with the key on record.
 func ParseAskedRequest(data []byte) (*SignedAskedRequest, error) {
 	s := new(SignedAskedRequest)
-	doc, err := parsed(data, AskedRequestType, MaxSmall, &s.AskedRequest)
+	doc, err := formed(data, AskedRequestType, "request for earlier questions", MaxSmall, &s.AskedRequest, &s.Version)
 	if err != nil {
 		return nil, err
 	}
 	s.Document = doc
-	if s.Version != Version {
-		return nil, otherVersion(s.Version)
-	}
-	if err := s.check(); err != nil {
-		return nil, malformed("request for earlier questions", err)
-	}
 	return s, nil
 }
 
@@ -157,15 +151,9 @@ func (a AskedAnswer) check() error {
 // this very request, about exactly these inputs in this order.
 func VerifyAskedAnswer(data []byte, releaseKey keys.PublicKey, asked AskedRequest, inputs []wire.ID) (AskedAnswer, error) {
 	var a AskedAnswer
-	doc, err := parsed(data, AskedAnswerType, MaxAsked, &a)
+	doc, err := formed(data, AskedAnswerType, "answer about earlier questions", MaxAsked, &a, &a.Version)
 	if err != nil {
 		return AskedAnswer{}, err
-	}
-	if a.Version != Version {
-		return AskedAnswer{}, otherVersion(a.Version)
-	}
-	if err := a.check(); err != nil {
-		return AskedAnswer{}, malformed("answer about earlier questions", err)
 	}
 	if err := signedBy(doc, releaseKey); err != nil {
 		return AskedAnswer{}, err

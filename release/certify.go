@@ -100,17 +100,11 @@ func (r *SignedCertifyRequest) SignedBy(room keys.PublicKey) error { return sign
 // release it names and then MUST call [SignedCertifyRequest.SignedBy] with the key on record.
 func ParseCertifyRequest(data []byte) (*SignedCertifyRequest, error) {
 	s := new(SignedCertifyRequest)
-	doc, err := parsed(data, CertifyRequestType, MaxSmall, &s.CertifyRequest)
+	doc, err := formed(data, CertifyRequestType, "request for a certificate", MaxSmall, &s.CertifyRequest, &s.Version)
 	if err != nil {
 		return nil, err
 	}
 	s.Document = doc
-	if s.Version != Version {
-		return nil, otherVersion(s.Version)
-	}
-	if err := s.check(); err != nil {
-		return nil, malformed("request for a certificate", err)
-	}
 	return s, nil
 }
 
@@ -140,15 +134,9 @@ func NewCertified(releaseKey keys.Signer, asked CertifyRequest, chain []wire.Byt
 // Whether the certificate says what the agreement does is the caller's to check.
 func VerifyCertified(data []byte, releaseKey keys.PublicKey, asked CertifyRequest) (Certified, error) {
 	var c Certified
-	doc, err := parsed(data, CertificateType, MaxSmall, &c)
+	doc, err := formed(data, CertificateType, "certificate", MaxSmall, &c, &c.Version)
 	if err != nil {
 		return Certified{}, err
-	}
-	if c.Version != Version {
-		return Certified{}, otherVersion(c.Version)
-	}
-	if err := c.check(); err != nil {
-		return Certified{}, malformed("certificate", err)
 	}
 	if err := signedBy(doc, releaseKey); err != nil {
 		return Certified{}, err

@@ -86,15 +86,9 @@ func VerifyGrant(data []byte, releaseKey keys.PublicKey, asked Asked) (Granted, 
 	if asked.Request == nil || asked.MaxLeaseMS <= 0 {
 		return g, verdict.Misuse("grant", "the request it answers", "none", "a defect in the room: report it")
 	}
-	doc, err := parsed(data, GrantType, MaxGrant, &g)
+	doc, err := formed(data, GrantType, "grant", MaxGrant, &g, &g.Version)
 	if err != nil {
 		return Granted{}, err
-	}
-	if g.Version != Version {
-		return Granted{}, otherVersion(g.Version)
-	}
-	if err := g.check(); err != nil {
-		return Granted{}, malformed("grant", err)
 	}
 	if err := signedBy(doc, releaseKey); err != nil {
 		return Granted{}, err

@@ -31,17 +31,11 @@ func NewLiveRequest(room keys.Signer, r LiveRequest) ([]byte, error) {
 // record.
 func ParseLiveRequest(data []byte) (*SignedLiveRequest, error) {
 	s := new(SignedLiveRequest)
-	doc, err := parsed(data, LiveRequestType, MaxLive, &s.LiveRequest)
+	doc, err := formed(data, LiveRequestType, "live request", MaxLive, &s.LiveRequest, &s.Version)
 	if err != nil {
 		return nil, err
 	}
 	s.Document = doc
-	if s.Version != Version {
-		return nil, otherVersion(s.Version)
-	}
-	if err := s.check(); err != nil {
-		return nil, malformed("live request", err)
-	}
 	return s, nil
 }
 
@@ -95,15 +89,9 @@ func (l Live) check() error {
 // receipt, if there is one, is the caller's to verify.
 func VerifyLive(data []byte, releaseKey keys.PublicKey, asked LiveRequest, maxLeaseMS int64) (Live, error) {
 	var l Live
-	doc, err := parsed(data, LiveType, MaxSmall, &l)
+	doc, err := formed(data, LiveType, "live answer", MaxSmall, &l, &l.Version)
 	if err != nil {
 		return Live{}, err
-	}
-	if l.Version != Version {
-		return Live{}, otherVersion(l.Version)
-	}
-	if err := l.check(); err != nil {
-		return Live{}, malformed("live answer", err)
 	}
 	if err := signedBy(doc, releaseKey); err != nil {
 		return Live{}, err

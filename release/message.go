@@ -42,6 +42,22 @@ func parsed(data []byte, docType string, most int, body any) (*keys.Document, er
 	return doc, nil
 }
 
+// formed reads a document as parsed does, and refuses another version and a body beyond its own
+// limits, before any signature is looked at. version is the body's.
+func formed(data []byte, docType, what string, most int, body interface{ check() error }, version *string) (*keys.Document, error) {
+	doc, err := parsed(data, docType, most, body)
+	if err != nil {
+		return nil, err
+	}
+	if *version != Version {
+		return nil, otherVersion(*version)
+	}
+	if err := body.check(); err != nil {
+		return nil, malformed(what, err)
+	}
+	return doc, nil
+}
+
 // opened reads a document signed by exactly this key.
 func opened(data []byte, docType string, most int, key keys.PublicKey, body any) (*keys.Document, error) {
 	doc, err := parsed(data, docType, most, body)

@@ -42,17 +42,11 @@ func NewRequest(room keys.Signer, r Request) ([]byte, *SignedRequest, error) {
 // key in it signed it. That the key is a room's is for the evidence to show.
 func ParseRequest(data []byte) (*SignedRequest, error) {
 	s := new(SignedRequest)
-	doc, err := parsed(data, RequestType, MaxRequest, &s.Request)
+	doc, err := formed(data, RequestType, "release request", MaxRequest, &s.Request, &s.Version)
 	if err != nil {
 		return nil, err
 	}
 	s.Document = doc
-	if s.Version != Version {
-		return nil, otherVersion(s.Version)
-	}
-	if err := s.check(); err != nil {
-		return nil, malformed("release request", err)
-	}
 	if err := signedBy(doc, s.Room.Signing); err != nil {
 		return nil, err
 	}

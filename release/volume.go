@@ -119,17 +119,11 @@ func (r *SignedVolumeRequest) SignedBy(room keys.PublicKey) error { return signe
 // release it names and then MUST call [SignedVolumeRequest.SignedBy] with the key on record.
 func ParseVolumeRequest(data []byte) (*SignedVolumeRequest, error) {
 	s := new(SignedVolumeRequest)
-	doc, err := parsed(data, VolumeRequestType, MaxSmall, &s.VolumeRequest)
+	doc, err := formed(data, VolumeRequestType, "volume request", MaxSmall, &s.VolumeRequest, &s.Version)
 	if err != nil {
 		return nil, err
 	}
 	s.Document = doc
-	if s.Version != Version {
-		return nil, otherVersion(s.Version)
-	}
-	if err := s.check(); err != nil {
-		return nil, malformed("volume request", err)
-	}
 	return s, nil
 }
 
@@ -160,15 +154,9 @@ func NewVolumeAnswer(releaseKey keys.Signer, asked VolumeRequest, a VolumeAnswer
 // and to this very request.
 func VerifyVolumeAnswer(data []byte, releaseKey keys.PublicKey, asked VolumeRequest) (VolumeAnswer, error) {
 	var a VolumeAnswer
-	doc, err := parsed(data, VolumeAnswerType, MaxSmall, &a)
+	doc, err := formed(data, VolumeAnswerType, "answer about a volume", MaxSmall, &a, &a.Version)
 	if err != nil {
 		return VolumeAnswer{}, err
-	}
-	if a.Version != Version {
-		return VolumeAnswer{}, otherVersion(a.Version)
-	}
-	if err := a.check(); err != nil {
-		return VolumeAnswer{}, malformed("answer about a volume", err)
 	}
 	if err := signedBy(doc, releaseKey); err != nil {
 		return VolumeAnswer{}, err
