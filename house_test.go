@@ -84,3 +84,16 @@ func TestMakefileIsShort(t *testing.T) {
 		t.Errorf("the Makefile has %d targets, at most 8", len(targets))
 	}
 }
+
+// TestTreeHoldsSources keeps out what a build leaves behind: everything that is kept is small.
+func TestTreeHoldsSources(t *testing.T) {
+	out, err := exec.Command("git", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skipf("no git, or no checkout: %v", err)
+	}
+	for _, name := range strings.Split(strings.TrimRight(string(out), "\x00"), "\x00") {
+		if info, err := os.Stat(name); err == nil && info.Size() > 1<<20 {
+			t.Errorf("%s has %d bytes, expected at most 1 MiB: git rm --cached it", name, info.Size())
+		}
+	}
+}

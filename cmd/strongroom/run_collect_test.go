@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"strongroom.dev/client"
 	"strongroom.dev/host"
 	"strongroom.dev/room"
+	"strongroom.dev/verdict"
 	"strongroom.dev/wire"
 )
 
@@ -24,7 +26,6 @@ func TestHostChoosesNoNames(t *testing.T) {
 	for _, files := range [][]string{
 		{".bashrc"}, {"study.json"}, {result + ".age", result + ".proof", "a\x1b[2J.proof"}, {"../" + result + ".age"},
 		{result + ".age", result + ".proof", result + ".proof"}, {result + ".proof"}, {result + ".age"}, {},
-		{"logs-lab-00010203-1.age", "logs-lab-00010203-1.proof"}, {"logs-lab-99999999-1.age", result + ".age", result + ".proof"},
 		{result + ".age", result + ".proof"}, // the names are right, what they hold is not
 	} {
 		dir := t.TempDir()
@@ -42,7 +43,7 @@ func TestHostChoosesNoNames(t *testing.T) {
 			json.NewEncoder(w).Encode(host.Info{ID: "x", Requester: "a", Work: "a", Platform: "dev", Started: wire.At(time.Now()), Agreement: wire.DigestOf(nil), Files: files, Shown: []room.Shown{}})
 		}))
 		a := &app{now: time.Now, homeDir: filepath.Join(dir, "none")}
-		err := a.collect(t.Context(), dir, []string{result}, remoteRoom{client.Host{URL: s.URL}, "x"}, wanted{}, "later")
+		err := a.collect(t.Context(), dir, []string{result}, remoteRoom{client.Host{URL: s.URL}, "x"}, wanted{id: "000102030405060708090a0b0c0d0e0f"}, "later")
 		s.Close()
 		if err == nil || strings.Contains(err.Error(), "\x1b") {
 			t.Errorf("%q: %v", files, err)
@@ -81,5 +82,22 @@ func TestResultsReplaceNothing(t *testing.T) {
 	}
 	if err := placeFor(dir, []string{"counts-lab-00010203"}, 0); err == nil {
 		t.Error("a name that is taken is taken for a result")
+	}
+}
+
+// TestLogsBesideResults: logs of the run are no results, and no lie; those of another run are.
+func TestLogsBesideResults(t *testing.T) {
+	const run, result = "000102030405060708090a0b0c0d0e0f", "counts-lab-00010203"
+	for logs, check := range map[string]string{"logs-lab-00010203-1": "", "logs-lab-00010203-12": "", "logs-lab-99999999-1": "result.run",
+		"logs-lab-00010203": "result.run", "logs-lab-00010203-x": "result.run", "logs-../x-00010203-1": "result.run"} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			json.NewEncoder(w).Encode(host.Info{ID: "x", Requester: "a", Work: "a", Platform: "dev", Started: wire.At(time.Now()), Agreement: wire.DigestOf(nil), Shown: []room.Shown{},
+				Files: []string{logs + ".age", logs + ".proof", result + ".age", result + ".proof"}})
+		}))
+		offered, err := offeredResults(t.Context(), remoteRoom{client.Host{URL: s.URL}, "x"}, []string{result}, run)
+		s.Close()
+		if check == "" && (err != nil || !slices.Equal(offered, []string{result})) || check != "" && (err == nil || verdict.As(err).Check != check) {
+			t.Errorf("%s: %q, %v; expected %q", logs, offered, err, check)
+		}
 	}
 }
