@@ -13,8 +13,12 @@ import (
 
 func tagged(b []byte) string { return prefix + base64.StdEncoding.EncodeToString(b) }
 
-// untagged reads what tagged wrote.
-func untagged(name, s string) ([]byte, error) {
+// tagged takes a parameter that holds what tagged wrote.
+func (p parameters) tagged(name string) ([]byte, error) {
+	s, err := p.text(name)
+	if err != nil {
+		return nil, err
+	}
 	text, found := strings.CutPrefix(s, prefix)
 	b, err := base64.StdEncoding.Strict().DecodeString(text)
 	if !found || err != nil {
@@ -81,11 +85,7 @@ func verify(k Key, p parameters, more string) (any, error) {
 	if _, found := p["hmac"]; found {
 		return verifyHMAC(k, p, more)
 	}
-	text, err := p.text("signature")
-	if err != nil {
-		return nil, err
-	}
-	signature, err := untagged("signature", text)
+	signature, err := p.tagged("signature")
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +134,7 @@ func hmac(k Key, p parameters, more string) (any, error) {
 }
 
 func verifyHMAC(k Key, p parameters, more string) (any, error) {
-	text, err := p.text("hmac")
-	if err != nil {
-		return nil, err
-	}
-	mac, err := untagged("hmac", text)
+	mac, err := p.tagged("hmac")
 	if err != nil {
 		return nil, err
 	}
@@ -170,11 +166,7 @@ func encrypt(k Key, p parameters, more string) (any, error) {
 }
 
 func decrypt(k Key, p parameters, more string) (any, error) {
-	text, err := p.text("ciphertext")
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := untagged("ciphertext", text)
+	sealed, err := p.tagged("ciphertext")
 	if err != nil {
 		return nil, err
 	}
@@ -193,11 +185,7 @@ func decrypt(k Key, p parameters, more string) (any, error) {
 // rewrap gives a new ciphertext of the same plaintext. In Vault it moves one to the newest
 // version of its key; here there is one.
 func rewrap(k Key, p parameters, more string) (any, error) {
-	text, err := p.text("ciphertext")
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := untagged("ciphertext", text)
+	sealed, err := p.tagged("ciphertext")
 	if err != nil {
 		return nil, err
 	}
